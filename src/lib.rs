@@ -1,0 +1,17 @@
+//! Buntime: one binary that runs a fleet of Bun apps as supervised worker processes.
+//!
+//! A request goes through the modules from left to right, and its answer back the same way:
+//!
+//! `http → apps → pool → worker → wire`
+//!
+//! A module knows only what stands to its right; `model`, `config` and `telemetry` are leaves that all may use.
+
+pub mod apps; // what can be served: index, versions, manifests, entrypoints, watching
+pub mod cli; // one file a command
+pub mod config; // flags + environment + file → one validated Config
+pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
+pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
+pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
+pub mod telemetry; // logs
+pub mod wire; // frames and their codec; depends on nothing of ours
+pub mod worker; // one bun process: spawn, link, life

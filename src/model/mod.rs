@@ -1,0 +1,25 @@
+//! Values everyone speaks. Parsed once at the edge; inside, they are valid.
+
+pub mod manifest;
+pub mod name;
+pub mod quantity;
+pub mod version;
+
+pub use manifest::Manifest;
+pub use name::AppName;
+pub use version::{AppVersion, VersionSpec};
+
+/// Identifies one revision of one version of an app for the life of this process: a version whose directory is
+/// replaced gets a new key. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VersionKey(pub u64);
+
+/// Identifies one worker process for the life of this process. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u64);
+
+impl std::fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}

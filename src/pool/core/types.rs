@@ -1,0 +1,168 @@
+//! What the pool's core is told and what it answers.
+
+use crate::model::{VersionKey, WorkerId};
+use std::time::Duration;
+
+/// Time since the pool began.
+pub type Now = Duration;
+
+/// A request that wants a worker, for as long as it waits. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// The pool's own limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Ceiling on processes with an app (starting and draining ones included); spares are extra.
+    pub pool_size: usize,
+    /// Pre-warmed workers kept ready.
+    pub spares: usize,
+    /// Spares that may be starting at once (a start costs CPU that requests need).
+    pub spare_starts: usize,
+    /// Seed of the jitter on `max_requests`.
+    pub seed: u64,
+}
+
+/// What a version's manifest says that the pool acts on.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// A fresh worker for each request (`ttl: 0`).
+    pub ephemeral: bool,
+    pub ttl: Duration,
+    pub idle_timeout: Duration,
+    pub start_timeout: Duration,
+    pub drain_timeout: Duration,
+    /// Zero = no limit.
+    pub max_requests: u64,
+    /// Bytes of proportional memory.
+    pub max_memory: Option<u64>,
+    pub concurrency: u32,
+    pub min: u32,
+    pub max: u32,
+    pub queue_size: usize,
+    pub queue_timeout: Duration,
+    /// No spare may be used.
+    pub fresh: bool,
+}
+
+/// Where a worker is in its life. *Draining* is a flag beside it, not a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    Creating,
+    Ready,
+    Active,
+    Idle,
+    Terminated,
+}
+
+/// Why a worker changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A request needed it, or `instances.min`, or a version to prove.
+    Request,
+    Minimum,
+    Prove,
+    /// The app was loaded.
+    Loaded,
+    /// No request for `idleTimeout`.
+    Idle,
+    /// No request for `ttl`.
+    Ttl,
+    /// Its one request was answered (`ttl: 0`).
+    Ephemeral,
+    Evicted,
+    MaxRequests,
+    Memory,
+    /// More instances than are needed.
+    ScaleDown,
+    /// A newer revision took over, or the version was removed or disabled.
+    Deploy,
+    Removed,
+    StartFailed,
+    StartTimeout,
+    /// The event loop did not answer.
+    Unresponsive,
+    /// It broke the protocol.
+    Protocol,
+    Crash,
+    Shutdown,
+}
+
+/// Why a request gets no worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    QueueFull,
+    QueueTimeout,
+    /// Crashed too often; try again after this long.
+    BackOff(Duration),
+    /// The worker this request waited for could not load the app.
+    StartFailed,
+    StartTimeout,
+    /// The version was removed while the request waited, or was never added.
+    Gone,
+    ShuttingDown,
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    AddVersion { version: VersionKey, policy: Policy },
+    /// Start a worker of it although nobody asked yet.
+    Prove { version: VersionKey },
+    /// It resolves no more: drain its workers. Waiting requests that no worker took yet are refused with `Gone`
+    /// unless `to` names the version that takes over: then they move there, and the old workers retire only
+    /// when a worker of `to` is Ready (or failed: then the old ones stay).
+    RemoveVersion { version: VersionKey, to: Option<VersionKey> },
+    /// A request wants a worker. Answered, now or later, by exactly one `Dispatch` or `Refuse` with its ticket,
+    /// unless `Abandon` comes first.
+    Request { version: VersionKey, ticket: Ticket },
+    /// The waiting client has gone.
+    Abandon { ticket: Ticket },
+    /// The response head of a dispatched request is there: its concurrency slot is free, the exchange goes on.
+    Head { worker: WorkerId },
+    /// A dispatched exchange is over, its body included. `head` = a `Head` was reported for it before.
+    /// `ok` = the app gave an answer (also an error answer of its own).
+    Done { worker: WorkerId, head: bool, ok: bool },
+    /// The shim said hello (a spare is ready for an app, a fresh worker for its assignment).
+    Connected { worker: WorkerId },
+    /// The app is loaded.
+    Ready { worker: WorkerId },
+    /// The app could not be loaded. The process is still to be ended.
+    StartFailed { worker: WorkerId },
+    /// The process could not be started or has been reaped. Final.
+    Exited { worker: WorkerId },
+    /// Proportional memory was measured.
+    Memory { worker: WorkerId, pss: u64 },
+    Unresponsive { worker: WorkerId },
+    Protocol { worker: WorkerId },
+    /// Serve no more; drain everything within this time.
+    Shutdown { within: Duration },
+    /// `next_deadline` has come.
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a process. `version` = a fresh worker for this version, none = a spare.
+    Spawn { worker: WorkerId, version: Option<VersionKey> },
+    /// Send the app to a connected worker.
+    Assign { worker: WorkerId, version: VersionKey },
+    Dispatch { ticket: Ticket, worker: WorkerId },
+    Refuse { ticket: Ticket, why: Refusal },
+    /// Run `onIdle`.
+    IdleHook { worker: WorkerId },
+    /// Nothing is in flight (or the drain time is over): `onTerminate`, SIGTERM, SIGKILL.
+    /// Ephemeral and never-ready workers may be killed at once by the executor.
+    Terminate { worker: WorkerId, reason: Reason },
+    /// SIGKILL now.
+    Kill { worker: WorkerId, reason: Reason },
+    /// One for each change of state, spares' changes included.
+    Transition { worker: WorkerId, version: Option<VersionKey>, from: Option<State>, to: State, reason: Reason },
+    /// The first worker of this version became Ready.
+    Proven { version: VersionKey },
+    /// A worker of this not yet proven version failed to start.
+    Unproven { version: VersionKey },
+    /// A version that was removed has no worker left and is forgotten.
+    Forgotten { version: VersionKey },
+    /// Everything has ended after `Shutdown`.
+    Drained,
+}
