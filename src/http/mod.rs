@@ -1,1 +1,3 @@
-//! http
+//! The public side: listener, limits, pipeline, errors, static files, base injection.
+
+pub mod body;
