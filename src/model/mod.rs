@@ -1,10 +1,12 @@
 //! Values everyone speaks. Parsed once at the edge; inside, they are valid.
 
+pub mod app;
 pub mod manifest;
 pub mod name;
 pub mod quantity;
 pub mod version;
 
+pub use app::{App, Kind};
 pub use manifest::Manifest;
 pub use name::AppName;
 pub use version::{AppVersion, VersionSpec};

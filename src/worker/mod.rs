@@ -1,1 +1,8 @@
-//! worker
+//! One bun process: how it is started, spoken to, and ended.
+
+pub mod actor;
+pub mod link;
+mod outbox;
+mod output;
+mod progress;
+pub mod spawn;

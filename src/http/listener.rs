@@ -1,0 +1,121 @@
+//! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them.
+
+use super::connection::{Book, Conn, Entry, Verdict, Watched};
+use super::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+/// Largest request head in bytes (spec: 64 KiB), and most headers in it.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 100;
+const MAX_STREAMS: u32 = 128;
+const MAX_PENDING_RESETS: usize = 20;
+/// After an accept(2) that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers requests. Cheap to clone: each connection has one.
+pub trait Service: Clone + Send + Sync + 'static {
+    fn call(
+        self,
+        request: Request<Incoming>,
+        conn: Arc<Conn>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static;
+}
+
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Accepts until the task is dropped.
+    pub async fn serve(self, book: Arc<Book>, service: impl Service) {
+        loop {
+            book.room().await;
+            if let Err(error) = self.accept(&book, &service).await {
+                if is_of_the_client(&error) {
+                    continue;
+                }
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
+    async fn accept(&self, book: &Arc<Book>, service: &impl Service) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (socket, peer): (_, SocketAddr) = listener.accept().await?;
+                socket.set_nodelay(true)?;
+                let entry = book.enter(Some(peer.ip().to_canonical()), peer.port());
+                tokio::spawn(converse(socket, entry, service.clone()));
+            }
+            Listener::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                let entry = book.enter(None, 0);
+                tokio::spawn(converse(socket, entry, service.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn converse<S>(socket: S, entry: Entry, service: impl Service)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let conn = Arc::clone(&entry.conn);
+    let io = TokioIo::new(Watched::new(socket, Arc::clone(&conn)));
+    let answer = service_fn(|request| {
+        let answer = service.clone().call(request, Arc::clone(&conn));
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let builder = builder();
+    let mut connection = pin!(builder.serve_connection(io, answer));
+    let mut draining = false;
+    let result = poll_fn(|cx| {
+        match conn.verdict(cx) {
+            Verdict::Live => {}
+            Verdict::Drain if !std::mem::replace(&mut draining, true) => {
+                connection.as_mut().graceful_shutdown();
+            }
+            Verdict::Drain => {}
+            Verdict::Drop => return Poll::Ready(Ok(())),
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = result {
+        tracing::debug!(error = %error, "a connection ended early");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Slow heads and idle connections are the book's business.
+    builder.http1().header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD + 8 * 1024);
+    builder
+        .http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_header_list_size(MAX_HEAD as u32);
+    builder
+}
+
+/// The client went away before it was accepted (accept(2)): no reason to pause.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}

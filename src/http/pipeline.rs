@@ -1,0 +1,346 @@
+//! The way of one request: checks, the supervisor's own addresses, then the app.
+
+use super::body::{Body, BodyError};
+use super::connection::{Conn, InFlight};
+use super::forward::{self, Outgoing, REQUEST_ID, Unanswered};
+use super::listener::Service;
+use super::origin::{Origin, OriginError};
+use super::problem::{Code, Problem};
+use super::{answers, files, html, landing, request_id};
+use crate::apps::{Index, Mount, ResolveError, split_path};
+use crate::config::CidrList;
+use crate::model::{App, AppName, Kind, VersionKey};
+use crate::pool::Pool;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Frame;
+use hyper::body::Incoming;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// All that answering a request takes. One for the whole process.
+pub struct Site {
+    pub index: Arc<Index>,
+    pub pool: Arc<Pool>,
+    pub trusted: CidrList,
+    pub dev: bool,
+    /// `/api`, `/_ops/api`.
+    pub api_base: String,
+    /// The app served at `/`.
+    pub home: Option<AppName>,
+    /// Stands in for `Host` where HTTP/1.0 sends none.
+    pub local_host: HeaderValue,
+    pub draining: AtomicBool,
+    /// Opened directories of static apps.
+    pub roots: ArcSwap<HashMap<VersionKey, Arc<files::StaticRoot>>>,
+}
+
+/// What the rest of the way knows of a request.
+struct Asked {
+    head: Parts,
+    origin: Origin,
+    id: HeaderValue,
+    peer_port: u16,
+}
+
+/// An app was found for a request.
+struct Target<'a> {
+    app: Arc<App>,
+    /// `/shop@1`; empty for the home app.
+    base: &'a str,
+    /// What the app sees, with the query.
+    rest: &'a str,
+}
+
+/// Notes the end of a request when its last byte has gone.
+struct Watch {
+    _in_flight: InFlight,
+    log: Option<Record>,
+}
+
+/// What the request log says of a request.
+struct Record {
+    began: Instant,
+    method: Method,
+    path: String,
+    id: HeaderValue,
+    status: StatusCode,
+}
+
+/// A body with its `Watch`.
+struct Watched {
+    body: Body,
+    _watch: Watch,
+}
+
+impl Service for Arc<Site> {
+    fn call(
+        self,
+        request: Request<Incoming>,
+        conn: Arc<Conn>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+        async move {
+            let mut watch = Watch::begin(&conn, &request);
+            let mut response = self.answer(request, &conn, &mut watch).await;
+            watch.note(response.status());
+            if let Body::Stream(_) = response.body() {
+                let body = std::mem::take(response.body_mut());
+                *response.body_mut() = Body::stream(Watched { body, _watch: watch });
+            }
+            response
+        }
+    }
+}
+
+impl Site {
+    async fn answer(&self, request: Request<Incoming>, conn: &Arc<Conn>, watch: &mut Watch) -> Response<Body> {
+        let (mut head, body) = request.into_parts();
+        let trusts = |address| self.trusted.contains(address);
+        let given = head.headers.remove(REQUEST_ID).filter(|_| conn.peer.is_some_and(trusts));
+        let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
+        watch.name(&id);
+        let origin =
+            Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
+        let result = match origin {
+            Ok(origin) => {
+                let asked = Asked { head, origin, id: id.clone(), peer_port: conn.peer_port };
+                let result = self.route(&asked, body).await;
+                head = asked.head;
+                result
+            }
+            Err(error) => Err(bad_host(error)),
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(problem) => problem.respond(
+                &head.method,
+                head.headers.get(header::ACCEPT),
+                id.to_str().unwrap_or_default(),
+                self.dev,
+            ),
+        };
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+
+    async fn route(&self, asked: &Asked, body: Incoming) -> Result<Response<Body>, Problem> {
+        let target = asked.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let path = asked.head.uri.path();
+        if asked.head.method == Method::CONNECT {
+            return Err(Problem::new(Code::MethodNotAllowed).detail("This server is no proxy."));
+        }
+        if let Some(rest) = path.strip_prefix(&*self.api_base)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return self.own(&asked.head.method, rest);
+        }
+        if path.starts_with("/.well-known/") {
+            return match path {
+                "/.well-known/buntime" => answers::read_only(&asked.head.method, || answers::about(&self.api_base)),
+                _ => Err(Problem::new(Code::NotFound)),
+            };
+        }
+        let Some(target) = self.find(target)? else { return self.landing(&asked.head.method) };
+        self.serve(asked, target, body).await
+    }
+
+    /// `{prefix}/api/…`
+    fn own(&self, method: &Method, rest: &str) -> Result<Response<Body>, Problem> {
+        match rest {
+            "/health" | "/health/ready" => {
+                answers::read_only(method, || answers::readiness(&self.pool, self.draining.load(Ordering::Acquire)))
+            }
+            "/health/live" => answers::read_only(method, answers::liveness),
+            _ => Err(Problem::new(Code::NotFound)),
+        }
+    }
+
+    /// Which app a request target means; none = the landing page.
+    fn find<'a>(&self, target: &'a str) -> Result<Option<Target<'a>>, Problem> {
+        let at_root = target.starts_with("/?") || target == "/";
+        let mount = if at_root { None } else { split_path(target) };
+        if let Some(Mount { name, spec, base, rest }) = mount {
+            match self.index.resolve(name, spec.as_deref()) {
+                Ok(app) => return Ok(Some(Target { app, base, rest })),
+                Err(ResolveError::UnknownApp) if self.home.is_some() => {}
+                Err(error) => return Err(unresolved(&error)),
+            }
+        }
+        match &self.home {
+            Some(home) => match self.index.resolve(home.as_str(), None) {
+                Ok(app) => Ok(Some(Target { app, base: "", rest: target })),
+                Err(error) => Err(unresolved(&error)),
+            },
+            None if at_root => Ok(None),
+            None => Err(Problem::new(Code::NotFound)),
+        }
+    }
+
+    fn landing(&self, method: &Method) -> Result<Response<Body>, Problem> {
+        if !self.dev {
+            return Err(Problem::new(Code::NotFound));
+        }
+        let apps = self.index.apps();
+        answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app)))
+    }
+
+    async fn serve(&self, asked: &Asked, target: Target<'_>, body: Incoming) -> Result<Response<Body>, Problem> {
+        let Target { app, base, rest } = target;
+        // `/shop` is a directory to a browser: relative links need the slash.
+        let slashed;
+        let path = if rest.starts_with('/') {
+            rest
+        } else {
+            if is_navigation(&asked.head) {
+                return Ok(answers::permanent_redirect(&format!("{base}/{rest}")));
+            }
+            slashed = format!("/{rest}");
+            &slashed
+        };
+        let response = match &app.kind {
+            Kind::Worker { .. } => {
+                let outgoing = Outgoing {
+                    app: &app,
+                    head: &asked.head,
+                    path,
+                    mount: base,
+                    origin: &asked.origin,
+                    peer_port: asked.peer_port,
+                    request_id: &asked.id,
+                };
+                forward::forward(&self.pool, &outgoing, body)
+                    .await
+                    .map_err(|why| answers::unanswered(&app, why))?
+            }
+            Kind::Static { .. } => {
+                let root = self.root(&app)?;
+                let path = path.split_once('?').map_or(path, |(path, _)| path);
+                files::serve(root, &asked.head.method, path, &asked.head.headers, base).await?
+            }
+            Kind::Broken { error } => return Err(Problem::new(Code::AppUnavailable).detail(error.clone())),
+        };
+        if !app.manifest.inject_base {
+            return Ok(response);
+        }
+        let injection = html::Injection::new(&format!("{base}/"), &app.env, &app.manifest.env_prefix);
+        Ok(html::apply(&Arc::new(injection), &asked.head.method, response))
+    }
+
+    fn root(&self, app: &App) -> Result<Arc<files::StaticRoot>, Problem> {
+        if let Some(root) = self.roots.load().get(&app.key) {
+            return Ok(Arc::clone(root));
+        }
+        let Kind::Static { root, index } = &app.kind else { return Err(Problem::new(Code::Internal)) };
+        let opened = files::StaticRoot::open(root, index).map_err(|error| {
+            Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", root.display()))
+        })?;
+        let opened = Arc::new(opened);
+        self.roots.rcu(|roots| {
+            let mut roots = HashMap::clone(roots);
+            roots.insert(app.key, Arc::clone(&opened));
+            roots
+        });
+        Ok(opened)
+    }
+
+    /// A version is gone: what was kept for it goes too.
+    pub fn forget(&self, key: VersionKey) {
+        if self.roots.load().contains_key(&key) {
+            self.roots.rcu(|roots| {
+                let mut roots = HashMap::clone(roots);
+                roots.remove(&key);
+                roots
+            });
+        }
+    }
+}
+
+fn is_navigation(head: &Parts) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD)
+        && head.headers.get_all(header::ACCEPT).into_iter().any(|accept| {
+            memchr::memmem::find(accept.as_bytes(), b"text/html").is_some()
+        })
+}
+
+fn bad_host(error: OriginError) -> Problem {
+    Problem::new(Code::BadRequest).detail(error.to_string()).hint("Send one Host header: a name and perhaps a port.")
+}
+
+fn unresolved(error: &ResolveError) -> Problem {
+    match error {
+        ResolveError::UnknownApp => Problem::new(Code::UnknownApp),
+        ResolveError::UnknownVersion | ResolveError::UnknownTag => {
+            Problem::new(Code::UnknownVersion).detail(error.to_string())
+        }
+        ResolveError::BadRange { hint } => Problem::new(Code::InvalidVersion).hint(*hint),
+    }
+}
+
+impl Watch {
+    fn begin(conn: &Arc<Conn>, request: &Request<Incoming>) -> Watch {
+        let log = tracing::enabled!(target: "request", tracing::Level::DEBUG).then(|| Record {
+            began: Instant::now(),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            id: HeaderValue::from_static(""),
+            status: StatusCode::OK,
+        });
+        Watch { _in_flight: conn.begin(), log }
+    }
+
+    fn name(&mut self, id: &HeaderValue) {
+        if let Some(log) = &mut self.log {
+            log.id = id.clone();
+        }
+    }
+
+    fn note(&mut self, status: StatusCode) {
+        if let Some(log) = &mut self.log {
+            log.status = status;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(Record { began, method, path, id, status }) = &self.log {
+            tracing::debug!(
+                target: "request",
+                %method,
+                path,
+                status = status.as_u16(),
+                duration_ms = began.elapsed().as_secs_f64() * 1000.0,
+                request_id = id.to_str().unwrap_or_default(),
+                "request"
+            );
+        }
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

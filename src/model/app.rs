@@ -1,0 +1,31 @@
+//! One app version as it was read from its directory: what the index hands out and the pool runs.
+
+use super::{AppName, AppVersion, Manifest, VersionKey};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// One revision of one version of an app. Immutable.
+#[derive(Debug)]
+pub struct App {
+    pub key: VersionKey,
+    pub name: AppName,
+    pub version: AppVersion,
+    /// Absolute.
+    pub dir: PathBuf,
+    pub manifest: Manifest,
+    pub kind: Kind,
+    /// The app's own variables: the manifest's `env`, `.env` over it, and what `envPassthrough` names.
+    pub env: BTreeMap<String, String>,
+    /// Why a spare cannot take this version (`bunfig.toml`, `lowMemory`, …); none = it can.
+    pub needs_fresh: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// A server module, run by a worker. Absolute path.
+    Worker { entrypoint: PathBuf },
+    /// A directory of files, served by the supervisor. Absolute path of the directory, name of its index file.
+    Static { root: PathBuf, index: String },
+    /// Its manifest or entrypoint is wrong: 503 with this text in the log and the development page.
+    Broken { error: String },
+}

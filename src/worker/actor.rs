@@ -1,0 +1,446 @@
+//! The life of one worker: one task that owns its process from fork to reaping.
+//!
+//! Orders come in from the pool, reports go back; the requests themselves pass by on the link. Whatever happens (an order,
+//! a crash, a broken protocol, a blocked event loop), the task ends only when the process has been reaped and its
+//! process group killed, and says so in its last report.
+
+use super::link::{Control, Health, Link, LinkEnd, Timeouts};
+use super::output::{self, Identity, Tail};
+use super::spawn::{Order as Start, Spawned, Spawner};
+use crate::model::WorkerId;
+use crate::wire::WireError;
+use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How long `onTerminate` may take.
+const HOOK_LIMIT: Duration = Duration::from_secs(5);
+/// From SIGTERM to SIGKILL.
+const TERM_LIMIT: Duration = Duration::from_secs(2);
+/// How long a process may outlive its link.
+const LINGER: Duration = Duration::from_secs(1);
+const PING_AFTER: Duration = Duration::from_secs(1);
+const PING_LIMIT: Duration = Duration::from_secs(5);
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
+
+/// An app for a worker to load. Owned, because it crosses to the worker's task.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    pub dir: PathBuf,
+    pub entry: PathBuf,
+    pub name: String,
+    pub version: String,
+    pub mount: String,
+    pub origin: String,
+    pub dev: bool,
+    pub env: BTreeMap<String, String>,
+    pub head_timeout: Duration,
+    pub stream_timeout: Duration,
+    /// Measure proportional memory while it serves.
+    pub watch_memory: bool,
+}
+
+#[derive(Debug)]
+pub enum Order {
+    Assign(Box<Assignment>),
+    IdleHook,
+    /// `onTerminate`, SIGTERM, SIGKILL. `quick` = without a hook, straight to SIGKILL.
+    Terminate {
+        quick: bool,
+    },
+    Kill,
+}
+
+/// The steps of a start so far, for whoever has to find out why one failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Journey {
+    pub spawn: Option<Duration>,
+    pub connect: Option<Duration>,
+    /// From the assignment to READY or FAILED.
+    pub load: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub enum Report {
+    /// The shim is there.
+    Connected(Arc<Link>),
+    Ready(Journey),
+    /// The app could not be loaded; the process still runs.
+    StartFailed { journey: Journey, error: Box<AppError> },
+    /// The link closed by itself: the worker takes no more requests. Its exit follows.
+    Lost,
+    /// The event loop did not answer.
+    Unresponsive,
+    Protocol(WireError),
+    Memory(u64),
+    /// The process could not be started. Nothing further comes.
+    NotStarted(io::Error),
+    /// Reaped. Nothing further comes.
+    Exited { status: Option<ExitStatus>, journey: Journey, stderr: Vec<String> },
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+/// Everything a worker's task starts with.
+pub struct Birth {
+    pub id: WorkerId,
+    pub start: Start,
+    /// The build id that the shim must answer with.
+    pub build: Arc<str>,
+    pub spawner: Spawner,
+    pub orders: mpsc::UnboundedReceiver<Order>,
+}
+
+struct Life<'a> {
+    id: WorkerId,
+    build: Arc<str>,
+    report: &'a (dyn Fn(Report) + Send + Sync),
+    child: Child,
+    link: Arc<Link>,
+    identity: Arc<Identity>,
+    journey: Journey,
+    born: Instant,
+    assigned: Option<Instant>,
+    ready: Option<Ready>,
+    timeouts: Timeouts,
+    memory: Option<Instant>,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Ending {
+    No,
+    /// `onTerminate` runs until then.
+    Hook(Instant),
+    /// SIGTERM was sent; SIGKILL then.
+    Term(Instant),
+    Killed,
+}
+
+/// Lives a worker's life. Returns after the last report.
+pub async fn run(mut birth: Birth, report: impl Fn(Report) + Send + Sync) {
+    let private = birth.start.private.clone();
+    let began = Instant::now();
+    let spawned = match birth.spawner.spawn(birth.start).await {
+        Ok(spawned) => spawned,
+        Err(error) => {
+            remove_private(private);
+            return report(Report::NotStarted(error));
+        }
+    };
+    let Spawned { child, pidfd, link: socket, progress, stdout, stderr } = spawned;
+    let (control_in, mut control) = mpsc::unbounded_channel();
+    let link = Link::new(progress, control_in);
+    let identity = Arc::new(Identity::new(birth.id));
+    let tail = Arc::new(Tail::default());
+    let outputs = [
+        output::follow(stdout, output::Stream::Stdout, Arc::clone(&identity), Arc::clone(&link), None),
+        output::follow(
+            stderr,
+            output::Stream::Stderr,
+            Arc::clone(&identity),
+            Arc::clone(&link),
+            Some(Arc::clone(&tail)),
+        ),
+    ];
+    let mut life = Life {
+        id: birth.id,
+        build: birth.build,
+        report: &report,
+        child,
+        link: Arc::clone(&link),
+        identity,
+        journey: Journey { spawn: Some(began.elapsed()), ..Journey::default() },
+        born: began,
+        assigned: None,
+        ready: None,
+        timeouts: Timeouts {
+            head: Duration::MAX,
+            stream: Duration::ZERO,
+            ping_after: PING_AFTER,
+            ping: PING_LIMIT,
+        },
+        memory: None,
+        ending: Ending::No,
+    };
+    match tokio::net::UnixStream::from_std(socket) {
+        Ok(socket) => {
+            let driver = tokio::spawn(link.drive(socket));
+            life.supervise(pidfd, driver, &mut control, &mut birth.orders).await;
+        }
+        Err(_) => life.kill(),
+    }
+    let status = life.reap();
+    let journey = life.journey;
+    for output in outputs {
+        // Everything the group held open is closed by now; a descendant that left the group must not keep us.
+        let _ = tokio::time::timeout(Duration::from_millis(100), output).await;
+    }
+    remove_private(private);
+    report(Report::Exited { status, journey, stderr: tail.lines() });
+}
+
+impl Life<'_> {
+    /// Until the process has exited.
+    async fn supervise(
+        &mut self,
+        pidfd: OwnedFd,
+        driver: JoinHandle<LinkEnd>,
+        control: &mut mpsc::UnboundedReceiver<Control>,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) {
+        // SAFETY: an OwnedFd is an open descriptor, and it stays in the AsyncFd until that is dropped.
+        let Ok(pidfd) = (unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }) else {
+            return self.kill();
+        };
+        let mut driver = std::pin::pin!(driver);
+        let mut linked = true;
+        let mut commanded = true;
+        let mut look_again: Option<Instant> = None;
+        let link = Arc::clone(&self.link);
+        loop {
+            let deadline = self.next_deadline(look_again);
+            tokio::select! {
+                biased;
+                Some(control) = control.recv() => self.hear(control),
+                _ = pidfd.readable() => break,
+                order = orders.recv(), if commanded => match order {
+                    Some(order) => self.obey(order),
+                    // The pool has gone: nobody would end this worker.
+                    None => { commanded = false; self.kill() }
+                },
+                end = &mut driver, if linked => {
+                    linked = false;
+                    self.link_ended(end.unwrap_or(LinkEnd::Closed));
+                }
+                () = link.becomes_busy(), if look_again.is_none() => {
+                    look_again = Some(Instant::now() + self.look_every());
+                }
+                () = sleep_until(deadline), if deadline.is_some() => {
+                    self.on_time(&mut look_again);
+                }
+            }
+        }
+        if linked {
+            // What the worker wrote before it ended is still to be read; the end of the stream follows it.
+            let _ = tokio::time::timeout(LINGER, driver).await;
+        }
+    }
+
+    fn hear(&mut self, control: Control) {
+        match control {
+            Control::Hello(hello) => self.greet(&hello),
+            Control::Ready(ready) => {
+                self.journey.load = self.assigned.map(|at| at.elapsed());
+                self.ready = Some(ready);
+                (self.report)(Report::Ready(self.journey));
+            }
+            Control::Failed(error) => {
+                self.journey.load = self.assigned.map(|at| at.elapsed());
+                (self.report)(Report::StartFailed { journey: self.journey, error });
+            }
+            Control::HookDone(done) => self.hook_done(&done),
+        }
+    }
+
+    fn greet(&mut self, hello: &Hello) {
+        if *hello.build != *self.build {
+            tracing::error!(worker = %self.id, expected = %self.build, found = %hello.build, "the shim is of another build");
+            return self.kill();
+        }
+        self.journey.connect = Some(self.born.elapsed());
+        (self.report)(Report::Connected(Arc::clone(&self.link)));
+    }
+
+    fn hook_done(&mut self, done: &HookDone) {
+        if let Some(error) = &done.error {
+            let hook = if done.kind == Hook::Idle as u32 { "onIdle" } else { "onTerminate" };
+            tracing::warn!(worker = %self.id, app = %self.identity, hook, error, "a hook failed");
+        }
+        if done.kind == Hook::Terminate as u32 && matches!(self.ending, Ending::Hook(_)) {
+            self.term();
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Assign(assignment) => self.assign(&assignment),
+            Order::IdleHook => {
+                if self.ready.is_some_and(|ready| ready.has(Hook::Idle)) {
+                    self.link.hook(Hook::Idle);
+                }
+            }
+            Order::Terminate { quick } => self.terminate(quick),
+            Order::Kill => self.kill(),
+        }
+    }
+
+    fn assign(&mut self, assignment: &Assignment) {
+        self.assigned = Some(Instant::now());
+        self.identity.set(&assignment.name, &assignment.version);
+        self.timeouts.head = assignment.head_timeout;
+        self.timeouts.stream = assignment.stream_timeout;
+        self.memory = assignment.watch_memory.then(Instant::now);
+        let sent = self.link.assign(&Assign {
+            dir: &assignment.dir.to_string_lossy(),
+            entry: &assignment.entry.to_string_lossy(),
+            name: &assignment.name,
+            version: &assignment.version,
+            worker_id: &self.id.to_string(),
+            mount: &assignment.mount,
+            origin: &assignment.origin,
+            dev: assignment.dev,
+            env: &assignment.env,
+        });
+        if let Err(error) = sent {
+            tracing::error!(worker = %self.id, %error, "the assignment cannot be encoded");
+            self.kill();
+        }
+    }
+
+    fn terminate(&mut self, quick: bool) {
+        if self.ending != Ending::No {
+            return;
+        }
+        match self.ready {
+            Some(ready) if ready.has(Hook::Terminate) => {
+                self.ending = Ending::Hook(Instant::now() + HOOK_LIMIT);
+                self.link.hook(Hook::Terminate);
+            }
+            Some(_) if !quick => self.term(),
+            _ => self.kill(),
+        }
+    }
+
+    fn term(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.ending = Ending::Term(Instant::now() + TERM_LIMIT);
+    }
+
+    fn kill(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGKILL);
+        self.ending = Ending::Killed;
+    }
+
+    /// Signals the whole process group. The process is not reaped yet, so its number is still its own.
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let group = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        // ESRCH = it has just ended, which is what a signal was to bring about.
+        let _ = nix::sys::signal::killpg(group, signal);
+    }
+
+    fn link_ended(&mut self, end: LinkEnd) {
+        match end {
+            LinkEnd::Protocol(error) => {
+                (self.report)(Report::Protocol(error));
+                self.kill();
+            }
+            LinkEnd::Closed | LinkEnd::Io(_) => {
+                (self.report)(Report::Lost);
+                if self.ending == Ending::No {
+                    // Most likely it is exiting; what it says on stderr is worth a moment.
+                    self.ending = Ending::Term(Instant::now() + LINGER);
+                }
+            }
+        }
+    }
+
+    fn on_time(&mut self, look_again: &mut Option<Instant>) {
+        let now = Instant::now();
+        match self.ending {
+            Ending::Hook(limit) if now >= limit => {
+                tracing::warn!(worker = %self.id, app = %self.identity, limit = ?HOOK_LIMIT, "onTerminate took too long");
+                self.term();
+            }
+            Ending::Term(limit) if now >= limit => self.kill(),
+            _ => {}
+        }
+        if look_again.is_some_and(|at| now >= at) {
+            *look_again = self.look(now);
+        }
+    }
+
+    /// Looks after the exchanges in flight; the next time to do so, `None` = when there is one again.
+    fn look(&mut self, now: Instant) -> Option<Instant> {
+        let health = self.link.sweep(now, &self.timeouts);
+        if health == Health::Unresponsive
+            && self.ending == Ending::No
+            && !is_stopped(self.child.id())
+        {
+            (self.report)(Report::Unresponsive);
+            self.kill();
+        }
+        if let Some(measured) = self.memory
+            && (health == Health::AtRest || now.duration_since(measured) >= MEMORY_EVERY)
+        {
+            self.memory = Some(now);
+            if let Some(pss) = proportional_memory(self.child.id()) {
+                (self.report)(Report::Memory(pss));
+            }
+        }
+        (health != Health::AtRest).then(|| now + self.look_every())
+    }
+
+    fn look_every(&self) -> Duration {
+        (self.timeouts.head / 8).clamp(Duration::from_millis(20), Duration::from_millis(250))
+    }
+
+    fn next_deadline(&self, look_again: Option<Instant>) -> Option<Instant> {
+        let ending = match self.ending {
+            Ending::Hook(limit) | Ending::Term(limit) => Some(limit),
+            Ending::No | Ending::Killed => None,
+        };
+        ending.into_iter().chain(look_again).min()
+    }
+
+    /// Ends what is left of the process group, then collects the exit status.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        self.signal(nix::sys::signal::Signal::SIGKILL);
+        self.child.wait().ok()
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stopped by a signal or a debugger: silence is then no fault of the app.
+fn is_stopped(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with(['T', 't'])))
+        .unwrap_or(false)
+}
+
+/// Bytes of proportional set size (proc_pid_smaps(5)).
+fn proportional_memory(pid: u32) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+fn remove_private(dir: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = std::fs::remove_dir_all(&dir)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %dir.display(), %error, "a worker's private directory could not be removed");
+        }
+    });
+}
