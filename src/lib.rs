@@ -15,3 +15,11 @@ pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod telemetry; // logs
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// What keeps it from serving.
+pub fn serve(config: config::Config, bun: config::Bun) -> anyhow::Result<()> {
+    anyhow::bail!("nothing serves {} with {} yet", config.listen, bun.path.display())
+}

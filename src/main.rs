@@ -1,2 +1,8 @@
 //! The binary: hands over to `cli`.
-fn main() {}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    buntime::cli::main()
+}

@@ -1,0 +1,433 @@
+//! The rules: turns the text of each setting into its value.
+
+use super::file::{Value, nearest};
+use super::layers::{Found, Layers};
+use super::settings::{self, MISSING, SECRETS, SETTINGS, Setting};
+use super::{
+    CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
+    LogLevel, Row, Source, Stderr, bun,
+};
+use crate::model::quantity::{QuantityError, parse_duration, parse_size};
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Collects the values, the rows for `buntime config`, and the warnings.
+struct Builder<'a> {
+    layers: Layers<'a>,
+    working_dir: &'a Path,
+    rows: Vec<Row>,
+    warnings: Vec<String>,
+}
+
+pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
+    for name in SECRETS {
+        inputs.environment.remove(name);
+    }
+    let environment = &inputs.environment;
+    refuse_missing(environment)?;
+    let (layers, named_file) = Layers::read(inputs.flags, environment, inputs.working_dir)?;
+    let mut b = Builder { layers, working_dir: inputs.working_dir, rows: Vec::new(), warnings: Vec::new() };
+
+    let env = b.value(&settings::ENV, "", env_from, || Env::Development, Env::to_string)?;
+    let listen = b.listen(env)?;
+    let worker_dirs = b.worker_dirs()?;
+    b.config_row(named_file);
+    let home = b.home()?;
+    let state_dir = b.state_dir(environment)?;
+    let pool_size = match env {
+        Env::Development => 10,
+        Env::Staging => 50,
+        Env::Production => 500,
+        Env::Test => 5,
+    };
+    let pool_size = b.count(&settings::POOL_SIZE, 1, 10_000, pool_size, env.as_str())?;
+    let spares = match env {
+        Env::Development => 1,
+        Env::Production => 4,
+        Env::Staging | Env::Test => 2,
+    };
+    let spares = b.count(&settings::SPARES, 0, 1000, spares, env.as_str())?;
+    let threads = b.count(&settings::THREADS, 1, 256, 1, "")?;
+    let max_body_size = b.value(&settings::MAX_BODY_SIZE, "", size_from, || 100 << 20, |_| "100mb".into())?;
+    let descriptors = usize::try_from(inputs.descriptor_limit).unwrap_or(usize::MAX);
+    let connections = (descriptors / 10 * 9).clamp(1, 10_000);
+    let limited = if connections < 10_000 { "nine tenths of the descriptor limit" } else { "" };
+    let max_connections = b.count(&settings::MAX_CONNECTIONS, 1, descriptors, connections, limited)?;
+    let head_timeout = b.timeout(&settings::HEAD_TIMEOUT, 10)?;
+    let keepalive_timeout = b.timeout(&settings::KEEPALIVE_TIMEOUT, 75)?;
+    let shutdown_timeout = b.duration(&settings::SHUTDOWN_TIMEOUT, 30)?;
+    let api_prefix = b.api_prefix()?;
+    let trusted_proxies = b.trusted_proxies()?;
+    let log = b.log(env, inputs.stderr)?;
+    let bun = b.bun(environment)?;
+    b.secrets(&inputs.secrets);
+    b.mistyped(environment);
+
+    let Builder { rows, warnings, .. } = b;
+    let config = Config {
+        env,
+        listen,
+        worker_dirs,
+        home,
+        state_dir,
+        bun,
+        pool_size,
+        spares,
+        threads,
+        max_body_size,
+        max_connections,
+        head_timeout,
+        keepalive_timeout,
+        shutdown_timeout,
+        api_prefix,
+        trusted_proxies,
+        log,
+        environment: inputs.environment,
+    };
+    Ok(Loaded { config, rows, warnings })
+}
+
+impl Builder<'_> {
+    /// One value: parsed where it is set, else the default, `why` being the reason for that default.
+    fn value<T, E: Display>(
+        &mut self,
+        setting: &'static Setting,
+        why: &str,
+        parse: impl FnOnce(&Found) -> Result<T, E>,
+        default: impl FnOnce() -> T,
+        show: impl FnOnce(&T) -> String,
+    ) -> Result<T, ConfigError> {
+        let Some(found) = self.layers.find(setting)? else {
+            let value = default();
+            self.rows.push(Row::new(setting, show(&value), Source::Default(why.to_owned())));
+            return Ok(value);
+        };
+        found.text()?;
+        let value = parse(&found).map_err(|e| found.invalid(e))?;
+        self.rows.push(Row::new(setting, found.shown(), found.source));
+        Ok(value)
+    }
+
+    fn count(
+        &mut self,
+        setting: &'static Setting,
+        least: usize,
+        most: usize,
+        default: usize,
+        why: &str,
+    ) -> Result<usize, ConfigError> {
+        let parse = |found: &Found| match found.shown().parse::<usize>() {
+            Ok(n) if (least..=most).contains(&n) => Ok(n),
+            Ok(_) => Err(format!("it is not between {least} and {most}")),
+            Err(_) => Err("it is not a whole number".to_owned()),
+        };
+        self.value(setting, why, parse, || default, usize::to_string)
+    }
+
+    fn duration(&mut self, setting: &'static Setting, seconds: u64) -> Result<Duration, ConfigError> {
+        let show = |value: &Duration| format!("{}s", value.as_secs());
+        self.value(setting, "", duration_from, || Duration::from_secs(seconds), show)
+    }
+
+    fn timeout(&mut self, setting: &'static Setting, seconds: u64) -> Result<Duration, ConfigError> {
+        let value = self.duration(setting, seconds)?;
+        match self.layers.find(setting)? {
+            Some(found) if value.is_zero() => Err(found.invalid("it is 0")),
+            _ => Ok(value),
+        }
+    }
+
+    /// A path, relative ones from the working directory.
+    fn path(&self, found: &Found) -> Result<PathBuf, ConfigError> {
+        Ok(self.working_dir.join(found.text()?))
+    }
+
+    fn listen(&mut self, env: Env) -> Result<Listen, ConfigError> {
+        let port = self.count(&settings::PORT, 0, usize::from(u16::MAX), 8000, "")?;
+        let port = u16::try_from(port).unwrap_or(u16::MAX);
+        let local = matches!(env, Env::Development | Env::Test);
+        let host = move || {
+            let host = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+            Listen::Tcp { host: host.into(), port }
+        };
+        let show = |listen: &Listen| match listen {
+            Listen::Tcp { host, .. } => host.to_string(),
+            Listen::Unix(_) => listen.to_string(),
+        };
+        let listen = self.value(&settings::HOST, env.as_str(), |f| host_from(f, port), host, show)?;
+        let port_set = self.layers.find(&settings::PORT)?;
+        if let (Listen::Unix(_), Some(found)) = (&listen, port_set) {
+            self.warnings.push(format!("{} is of no use: the listener is a Unix socket", found.source));
+        }
+        Ok(listen)
+    }
+
+    fn worker_dirs(&mut self) -> Result<Vec<PathBuf>, ConfigError> {
+        let found = self.layers.find(&settings::WORKER_DIRS)?.ok_or(ConfigError::NoWorkerDirs)?;
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        let mut existing = 0;
+        for item in found.items(':') {
+            if item.is_empty() {
+                return Err(found.invalid("a directory in it is empty"));
+            }
+            let dir = std::path::absolute(self.working_dir.join(item)).map_err(|e| found.invalid(e))?;
+            if dirs.contains(&dir) {
+                continue;
+            }
+            match std::fs::metadata(&dir) {
+                Ok(meta) if !meta.is_dir() => {
+                    return Err(found.invalid(format_args!("{} is not a directory", dir.display())));
+                }
+                Ok(_) => existing += 1,
+                Err(e) => {
+                    self.warnings.push(format!("{}: cannot use {}: {e}", found.source, dir.display()));
+                }
+            }
+            dirs.push(dir);
+        }
+        let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        if existing == 0 {
+            return Err(ConfigError::WorkerDirsMissing {
+                place: found.source.to_string(),
+                dirs: shown.join(", "),
+            });
+        }
+        self.rows.push(Row::new(&settings::WORKER_DIRS, shown.join(":"), found.source));
+        Ok(dirs)
+    }
+
+    fn config_row(&mut self, named: Option<Found>) {
+        let value = self.layers.file().map_or("none".to_owned(), |path| path.display().to_string());
+        let source = named.map_or(Source::Default(String::new()), |found| found.source);
+        self.rows.push(Row::new(&settings::CONFIG, value, source));
+    }
+
+    fn home(&mut self) -> Result<Option<String>, ConfigError> {
+        let show = |home: &Option<String>| home.clone().unwrap_or_else(|| "none".into());
+        self.value(&settings::HOME, "", |found| name_from(&found.shown()).map(Some), || None, show)
+    }
+
+    fn state_dir(&mut self, environment: &Environment) -> Result<PathBuf, ConfigError> {
+        let (dir, source) = match self.layers.find(&settings::STATE_DIR)? {
+            Some(found) => (self.path(&found)?, found.source),
+            // systemd gives a colon-separated list when the unit names several; the first is ours.
+            None => {
+                match environment.get("STATE_DIRECTORY").and_then(|v| v.to_str()).filter(|v| !v.is_empty()) {
+                    Some(dirs) => {
+                        let first = dirs.split(':').next().unwrap_or(dirs);
+                        (self.working_dir.join(first), Source::Variable("STATE_DIRECTORY"))
+                    }
+                    None => (self.working_dir.join(".buntime"), Source::Default(String::new())),
+                }
+            }
+        };
+        self.rows.push(Row::new(&settings::STATE_DIR, dir.display(), source));
+        Ok(dir)
+    }
+
+    fn api_prefix(&mut self) -> Result<String, ConfigError> {
+        let Some(found) = self.layers.find(&settings::API_PREFIX)? else {
+            self.rows.push(Row::new(&settings::API_PREFIX, "", Source::Default(String::new())));
+            return Ok(String::new());
+        };
+        let prefix = found.shown();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
+        let segment = |s: &str| !s.is_empty() && s != "." && s != ".." && s.chars().all(plain);
+        let valid = prefix.is_empty()
+            || prefix.len() <= 200
+                && prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(segment));
+        if !valid || matches!(found.value, Value::List(_)) {
+            return Err(found.invalid("it is not such a path"));
+        }
+        self.rows.push(Row::new(&settings::API_PREFIX, &prefix, found.source));
+        Ok(prefix)
+    }
+
+    fn trusted_proxies(&mut self) -> Result<CidrList, ConfigError> {
+        let Some(found) = self.layers.find(&settings::TRUSTED_PROXIES)? else {
+            self.rows.push(Row::new(&settings::TRUSTED_PROXIES, "none", Source::Default(String::new())));
+            return Ok(CidrList::default());
+        };
+        let shown = found.shown();
+        let items = if shown.trim().is_empty() { Vec::new() } else { found.items(',') };
+        let networks: Result<CidrList, CidrError> =
+            items.into_iter().map(|item| item.trim().parse()).collect();
+        let networks = networks.map_err(|e| found.invalid(e))?;
+        self.rows.push(Row::new(
+            &settings::TRUSTED_PROXIES,
+            if networks.is_empty() { "none".to_owned() } else { networks.to_string() },
+            found.source,
+        ));
+        Ok(networks)
+    }
+
+    fn log(&mut self, env: Env, stderr: Stderr) -> Result<Log, ConfigError> {
+        let level = if env == Env::Production { LogLevel::Info } else { LogLevel::Debug };
+        let level =
+            self.value(&settings::LOG_LEVEL, env.as_str(), level_from, || level, |l| l.as_str().into())?;
+        let (format, why) = match (stderr, env) {
+            (Stderr::Journal, _) => (LogFormat::Journald, "stderr is the journal"),
+            (_, Env::Production) => (LogFormat::Json, "production"),
+            (Stderr::Other, _) => (LogFormat::Json, "stderr is no terminal"),
+            (Stderr::Terminal, _) => (LogFormat::Pretty, "stderr is a terminal"),
+        };
+        let format = self.value(&settings::LOG_FORMAT, why, format_from, || format, |f| f.as_str().into())?;
+        Ok(Log { level, format })
+    }
+
+    fn bun(&mut self, environment: &Environment) -> Result<PathBuf, ConfigError> {
+        let (path, source) = match self.layers.find(&settings::BUN)? {
+            Some(found) => {
+                let path = self.path(&found)?;
+                if !bun::is_executable(&path) {
+                    return Err(found.invalid("there is no executable file"));
+                }
+                (path, found.source)
+            }
+            None => bun::find(environment.get("PATH"), self.working_dir)
+                .ok_or_else(|| ConfigError::BunNotFound { from: self.working_dir.to_owned() })?,
+        };
+        self.rows.push(Row::new(&settings::BUN, path.display(), source));
+        Ok(path)
+    }
+
+    fn secrets(&mut self, set: &[&'static str]) {
+        for variable in set {
+            self.rows.push(Row::secret(variable));
+            self.warnings.push(format!(
+                "{variable} is set, but this version of Buntime has no management API that it could open; \
+                 it was taken out of the environment and is not used"
+            ));
+        }
+    }
+
+    /// A variable that looks like one of ours and is not is most likely mistyped.
+    fn mistyped(&mut self, environment: &Environment) {
+        let known = || SETTINGS.iter().map(|setting| setting.variable);
+        for (name, _) in environment.iter() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with("RUNTIME_")) else { continue };
+            // systemd sets this one (systemd.exec(5)).
+            if name == "RUNTIME_DIRECTORY" || known().any(|variable| variable == name) {
+                continue;
+            }
+            let hint =
+                nearest(name, known()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            self.warnings.push(format!("{name} is not a variable that Buntime knows{hint}"));
+        }
+    }
+}
+
+impl LogLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+        }
+    }
+}
+
+impl LogFormat {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Json => "json",
+            LogFormat::Pretty => "pretty",
+            LogFormat::Journald => "journald",
+        }
+    }
+}
+
+fn refuse_missing(environment: &Environment) -> Result<(), ConfigError> {
+    match MISSING.iter().find(|missing| environment.get(missing.variable).is_some()) {
+        Some(missing) => Err(ConfigError::NotInThisVersion { place: missing.variable.into() }),
+        None => Ok(()),
+    }
+}
+
+fn env_from(found: &Found) -> Result<Env, &'static str> {
+    match found.shown().as_str() {
+        "development" => Ok(Env::Development),
+        "production" => Ok(Env::Production),
+        "staging" => Ok(Env::Staging),
+        "test" => Ok(Env::Test),
+        _ => Err("there is no such environment"),
+    }
+}
+
+fn level_from(found: &Found) -> Result<LogLevel, &'static str> {
+    match found.shown().as_str() {
+        "debug" => Ok(LogLevel::Debug),
+        "info" => Ok(LogLevel::Info),
+        "warn" => Ok(LogLevel::Warn),
+        "error" => Ok(LogLevel::Error),
+        _ => Err("there is no such level"),
+    }
+}
+
+fn format_from(found: &Found) -> Result<LogFormat, &'static str> {
+    match found.shown().as_str() {
+        "json" => Ok(LogFormat::Json),
+        "pretty" => Ok(LogFormat::Pretty),
+        "journald" => Ok(LogFormat::Journald),
+        _ => Err("there is no such format"),
+    }
+}
+
+fn host_from(found: &Found, port: u16) -> Result<Listen, String> {
+    let text = found.shown();
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') {
+            return Err("the path of the socket is not absolute".into());
+        }
+        // sun_path of unix(7) holds 108 bytes, the closing NUL among them.
+        if path.len() > 107 {
+            return Err("the path of the socket is longer than 107 bytes".into());
+        }
+        return Ok(Listen::Unix(path.into()));
+    }
+    if text == "localhost" {
+        return Ok(Listen::Tcp { host: Ipv4Addr::LOCALHOST.into(), port });
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
+    let host: IpAddr = bare.parse().map_err(|_| "it is no IP address".to_owned())?;
+    Ok(Listen::Tcp { host, port })
+}
+
+/// A number in the file is seconds, as in a manifest; text from a flag or a variable cannot show the difference, so
+/// there digits alone are seconds too, while quoted digits in the file are a mistake.
+fn duration_from(found: &Found) -> Result<Duration, String> {
+    needs_unit(found)?;
+    parse_duration(&found.shown()).map_err(|e: QuantityError| e.to_string())
+}
+
+fn size_from(found: &Found) -> Result<u64, String> {
+    needs_unit(found)?;
+    match parse_size(&found.shown()) {
+        Ok(0) => Err("it is 0".into()),
+        Ok(bytes) => Ok(bytes),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+fn needs_unit(found: &Found) -> Result<(), String> {
+    match (&found.value, &found.source) {
+        (Value::Text(text), Source::File(_)) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            Err("a text needs a unit; write the number without quotes".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The grammar of app names: npm's.
+fn name_from(text: &str) -> Result<String, &'static str> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
+    let part = |s: &str| !s.is_empty() && !s.starts_with(['.', '_']) && s.chars().all(plain);
+    let valid = match text.strip_prefix('@') {
+        Some(rest) => rest.split_once('/').is_some_and(|(scope, name)| part(scope) && part(name)),
+        None => part(text),
+    };
+    if valid && text.len() <= 214 { Ok(text.to_owned()) } else { Err("it is not such a name") }
+}

@@ -1,0 +1,44 @@
+//! What can be wrong with a configuration, in words for the operator.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `place` names the flag, the variable or the file's key and line.
+    #[error("{place}: `{value}` is not valid: {reason}\n  allowed: {allowed}")]
+    Invalid { place: String, value: String, reason: String, allowed: &'static str },
+    #[error("{place} is not in this version of Buntime\n\nhint: remove it")]
+    NotInThisVersion { place: String },
+    #[error(
+        "no worker directory is set\n\n\
+         hint: name the directory that holds your apps: --worker-dirs DIR, RUNTIME_WORKER_DIRS, or workerDirs in \
+         buntime.yaml"
+    )]
+    NoWorkerDirs,
+    #[error("{place}: none of the worker directories exists: {dirs}")]
+    WorkerDirsMissing { place: String, dirs: String },
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    FileRead { path: PathBuf, source: std::io::Error },
+    #[error("the configuration file {} is larger than {limit} bytes", path.display())]
+    FileTooLarge { path: PathBuf, limit: u64 },
+    #[error("the configuration file {} is not valid: {reason}", path.display())]
+    FileSyntax { path: PathBuf, reason: String },
+    #[error("{place}: unknown key{}", suggestion.map(|key| format!("\n\nhint: did you mean `{key}`?")).unwrap_or_default())]
+    UnknownKey { place: String, suggestion: Option<&'static str> },
+    #[error(
+        "bun was not found: not on PATH, and no node_modules/.bin/bun in {} or above\n\n\
+         hint: install it with `npm install -g bun`, or name it with --bun FILE or RUNTIME_BUN", from.display()
+    )]
+    BunNotFound { from: PathBuf },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    #[error("cannot use the state directory {}: {source}\n\nhint: name another with --state-dir DIR", dir.display())]
+    Io { dir: PathBuf, source: std::io::Error },
+    #[error(
+        "the state directory {} belongs to user {uid}, not to the user who runs Buntime\n\n\
+         hint: name another with --state-dir DIR", dir.display()
+    )]
+    Owner { dir: PathBuf, uid: u32 },
+}

@@ -1,0 +1,96 @@
+//! A limit on the lines that one worker may log: a token bucket. The time is the caller's.
+
+use std::time::Duration;
+
+/// Admits `burst` lines at once and `rate` lines a second in the long run.
+#[derive(Clone, Debug)]
+pub struct LineLimit {
+    rate: u32,
+    burst: u32,
+    /// Thousand-millionths of a line, so that nothing is lost in rounding.
+    tokens: u64,
+    last: Duration,
+    dropped: u64,
+}
+
+/// What is to be done with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Log it; `dropped` lines before it were not logged, which is to be said first if it is not 0.
+    Log {
+        dropped: u64,
+    },
+    Drop,
+}
+
+const LINE: u64 = 1_000_000_000;
+
+impl LineLimit {
+    /// A full bucket. `rate` is in lines a second.
+    pub fn new(rate: u32, burst: u32) -> LineLimit {
+        LineLimit { rate, burst, tokens: u64::from(burst) * LINE, last: Duration::ZERO, dropped: 0 }
+    }
+
+    /// Judges one line at `now`, the time since any fixed point. A `now` before the last one counts as the last one.
+    pub fn admit(&mut self, now: Duration) -> Verdict {
+        let passed = now.saturating_sub(self.last);
+        self.last = self.last.max(now);
+        // A line a second is a token unit a nanosecond.
+        let nanos = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
+        let earned = nanos.saturating_mul(u64::from(self.rate));
+        self.tokens = self.tokens.saturating_add(earned).min(u64::from(self.burst) * LINE);
+        if self.tokens < LINE {
+            self.dropped += 1;
+            return Verdict::Drop;
+        }
+        self.tokens -= LINE;
+        Verdict::Log { dropped: std::mem::take(&mut self.dropped) }
+    }
+
+    /// How many lines were dropped and not yet reported: to be said when a worker's output ends.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: Verdict = Verdict::Log { dropped: 0 };
+
+    #[test]
+    fn a_burst_passes_and_what_is_beyond_it_is_dropped_and_reported_once() {
+        let mut limit = LineLimit::new(10, 3);
+        let at = Duration::from_secs(5);
+        assert_eq!([(); 5].map(|()| limit.admit(at)), [LOG, LOG, LOG, Verdict::Drop, Verdict::Drop]);
+        let later = at + Duration::from_millis(200);
+        assert_eq!(limit.admit(later), Verdict::Log { dropped: 2 });
+        assert_eq!(limit.admit(later), LOG);
+        assert_eq!(limit.admit(later), Verdict::Drop);
+        assert_eq!((limit.take_dropped(), limit.take_dropped()), (1, 0));
+    }
+
+    #[test]
+    fn in_the_long_run_exactly_the_rate_passes() {
+        let mut limit = LineLimit::new(7, 1);
+        let passed =
+            (1..=10_000).filter(|ms| limit.admit(Duration::from_millis(*ms)) != Verdict::Drop).count();
+        assert_eq!(passed, 70);
+    }
+
+    #[test]
+    fn a_long_rest_earns_no_more_than_a_burst() {
+        let mut limit = LineLimit::new(u32::MAX, 2);
+        let at = Duration::from_secs(1 << 40);
+        assert_eq!([(); 3].map(|()| limit.admit(at)), [LOG, LOG, Verdict::Drop]);
+    }
+
+    #[test]
+    fn time_that_goes_backward_earns_nothing() {
+        let mut limit = LineLimit::new(1, 1);
+        assert_eq!(limit.admit(Duration::from_secs(10)), LOG);
+        assert_eq!(limit.admit(Duration::from_secs(3)), Verdict::Drop);
+        assert_eq!(limit.admit(Duration::from_millis(10_500)), Verdict::Drop);
+    }
+}
