@@ -1,5 +1,16 @@
 //! The public side: listener, limits, pipeline, errors, static files, base injection.
 
+mod answers;
 pub mod body;
 pub mod connection;
+pub mod files;
+mod forward;
+pub mod html;
+pub mod landing;
 pub mod listener;
+pub mod negotiate;
+mod origin;
+pub mod page;
+pub mod pipeline;
+pub mod problem;
+mod request_id;

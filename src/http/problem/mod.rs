@@ -1,0 +1,104 @@
+//! Errors as clients see them: RFC 9457 `application/problem+json`, or a page where the client prefers HTML.
+
+mod code;
+mod render;
+
+pub use code::Code;
+
+use http::header::{HeaderName, HeaderValue};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// An answer that tells what went wrong. What of it is shown depends on the environment: see [`Problem::respond`].
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    detail: Option<Cow<'static, str>>,
+    hint: Option<Cow<'static, str>>,
+    public: bool,
+    retry_after: Option<Duration>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    report: Option<Box<Report>>,
+}
+
+/// What a developer needs to find the cause. Shown in development only.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub error: Option<AppError>,
+    /// The journey of the start-up, as far as it came.
+    pub steps: Vec<Step>,
+    /// The last lines that the worker wrote to stderr, oldest first.
+    pub stderr: Vec<String>,
+}
+
+/// What an app threw, as its worker reports it (the `error` of `worker-shim/PROTOCOL.md`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AppError {
+    pub name: String,
+    pub message: String,
+    /// Source-mapped.
+    pub stack: String,
+    /// Bun's own rendering, with an excerpt of the source.
+    pub inspect: String,
+}
+
+/// One step of a start-up and how long it took; none = it was not finished.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub name: Cow<'static, str>,
+    pub took: Option<Duration>,
+}
+
+impl Problem {
+    pub fn new(code: Code) -> Problem {
+        Problem {
+            code,
+            detail: None,
+            hint: None,
+            public: false,
+            retry_after: None,
+            headers: Vec::new(),
+            report: None,
+        }
+    }
+
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is wrong with this request in particular.
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Problem {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// What to do about it.
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Shows detail and hint in production too although the fault is the server's: they tell nothing of the inside.
+    pub fn public(mut self) -> Problem {
+        self.public = true;
+        self
+    }
+
+    /// When to come again: `Retry-After`, in whole seconds, rounded up, at least one.
+    pub fn retry_after(mut self, after: Duration) -> Problem {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// A header that belongs to the status: `Allow`, `Content-Range`, `WWW-Authenticate`.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// What the development page shows beside detail and hint.
+    pub fn report(mut self, report: Report) -> Problem {
+        self.report = Some(Box::new(report));
+        self
+    }
+}
