@@ -1,5 +1,14 @@
 //! What can be served: app directories, their versions and manifests, kept in an index in memory.
-// The types below are the contract with `pool` and `http`.
+//!
+//! `Watcher` owns the directories: it scans and watches them, fills the `Index` and tells the pool of each `Change`.
+//! `Index` answers requests from memory. `split_path` says what a request path asks for.
+
+mod index;
+mod mount;
+mod slots;
+
+pub use index::{Index, ResolveError};
+pub use mount::{Mount, split_path};
 
 use crate::model::{AppName, AppVersion, Manifest, VersionKey};
 use std::collections::BTreeMap;
@@ -32,16 +41,36 @@ pub enum Kind {
     Broken { error: String },
 }
 
-/// What the index tells the pool. Sent in order, from whatever thread noticed.
+impl Kind {
+    pub fn is_worker(&self) -> bool {
+        matches!(self, Kind::Worker { .. })
+    }
+
+    pub fn is_static(&self) -> bool {
+        matches!(self, Kind::Static { .. })
+    }
+
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Kind::Broken { .. })
+    }
+}
+
+/// What the index tells the pool, of apps of every `Kind`. Sent in order, from the watcher's thread (from the one that
+/// calls `Watcher::start` for what is found at start).
+///
+/// `Added` and `Replaced` come before the new revision can be resolved, `Removed` after the old one no longer can.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A version can be asked for.
     Added(Arc<App>),
-    /// A version appeared that a proven one stands in for: start a worker of it and report `Index::prove`.
+    /// Comes right after the `Added` or `Replaced` that named the app: a proven version stands in for it, so nobody
+    /// will ask for it. Start a worker of it and report `Index::prove` or `Index::disprove`.
     Prove(Arc<App>),
     /// No longer resolves; drain its workers.
     Removed(Arc<App>),
-    /// `new` takes the place of `old` (same name and version). While `old` has live workers and `new` is not
-    /// proven, requests still resolve to `old`; the pool retires `old` when `new` is Ready.
+    /// `new` takes the place of `old` (same name and version). While `old` was proven and `new` is not, requests still
+    /// resolve to `old`: start a worker of `new` and report `Index::prove`, then retire `old`; or, if `old` has no
+    /// live worker (now or later), report `Index::forget_old(old.key)`. A `new` that is static needs no proof and
+    /// takes over at once; a `new` that is broken never can, and waits for `forget_old`.
     Replaced { old: Arc<App>, new: Arc<App> },
 }

@@ -1,19 +1,160 @@
 //! App names: npm's grammar.
-// STUB: to be filled in
+
+use std::borrow::Borrow;
 use std::sync::Arc;
+
+/// Longest name, its scope included, in bytes.
+pub const MAX_NAME: usize = 214;
+
+/// Names that npm refuses although they fit its grammar.
+const FORBIDDEN: [&str; 2] = ["node_modules", "favicon.ico"];
 
 /// An app's name: `shop` or `@team/shop`. Lower case, digits, `-._~`, at most 214 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AppName(pub(crate) Arc<str>);
+pub struct AppName(Arc<str>);
+
+/// Why a text is no app name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("an app name must not be empty")]
+    Empty,
+    #[error("an app name has at most {MAX_NAME} characters, this one has {0}")]
+    TooLong(usize),
+    #[error("an app name must not start with `{0}`")]
+    Start(char),
+    #[error("`{0}` cannot stand in an app name: lower case letters, digits and `-._~` can")]
+    Character(char),
+    #[error("a scoped app name has two parts, as in `@team/shop`")]
+    Scope,
+    #[error("`{0}` is no app name: npm reserves it")]
+    Forbidden(&'static str),
+}
 
 impl AppName {
+    pub fn parse(text: &str) -> Result<AppName, NameError> {
+        check(text)?;
+        Ok(AppName(text.into()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The first segment of the path this app is mounted at: `shop`, or `@team` of `@team/shop`.
+    pub fn first_segment(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(scope, _)| scope)
     }
 }
 
 impl std::fmt::Display for AppName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for AppName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<AppName, NameError> {
+        AppName::parse(text)
+    }
+}
+
+/// Lets a map keyed by name be asked with a borrowed piece of a path.
+impl Borrow<str> for AppName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `text` is an app name, without keeping it.
+pub fn check(text: &str) -> Result<(), NameError> {
+    if text.len() > MAX_NAME {
+        return Err(NameError::TooLong(text.chars().count()));
+    }
+    let Some(scoped) = text.strip_prefix('@') else { return check_part(text) };
+    let (scope, name) = scoped.split_once('/').ok_or(NameError::Scope)?;
+    if scope.is_empty() || name.is_empty() {
+        return Err(NameError::Scope);
+    }
+    check_part(scope)?;
+    check_part(name)
+}
+
+/// A name without scope, or a scope without its `@`.
+fn check_part(part: &str) -> Result<(), NameError> {
+    let first = part.chars().next().ok_or(NameError::Empty)?;
+    if let Some(odd) = part.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.' | '_' | '~')) {
+        return Err(NameError::Character(odd));
+    }
+    if matches!(first, '.' | '_') {
+        return Err(NameError::Start(first));
+    }
+    match FORBIDDEN.iter().find(|&&name| name == part) {
+        Some(name) => Err(NameError::Forbidden(name)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_that_npm_takes_are_taken() {
+        for name in ["shop", "a", "1.2.0", "-", "~x", "a.b_c-d~e", "@team/shop", "@1/2"] {
+            assert_eq!(AppName::parse(name).map(|n| n.to_string()).as_deref(), Ok(name));
+        }
+        assert!(AppName::parse(&"a".repeat(MAX_NAME)).is_ok());
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_its_reason() {
+        let long = "a".repeat(MAX_NAME + 1);
+        for (name, why) in [
+            ("", NameError::Empty),
+            (&*long, NameError::TooLong(215)),
+            (".hidden", NameError::Start('.')),
+            ("_x", NameError::Start('_')),
+            ("@team/.x", NameError::Start('.')),
+            ("Shop", NameError::Character('S')),
+            ("a b", NameError::Character(' ')),
+            ("a/b", NameError::Character('/')),
+            ("a%62", NameError::Character('%')),
+            ("caf\u{e9}", NameError::Character('\u{e9}')),
+            ("a\0", NameError::Character('\0')),
+            ("@team", NameError::Scope),
+            ("@/shop", NameError::Scope),
+            ("@team/", NameError::Scope),
+            ("@a/b/c", NameError::Character('/')),
+            ("node_modules", NameError::Forbidden("node_modules")),
+        ] {
+            assert_eq!(AppName::parse(name), Err(why), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_segment_of_a_scoped_name_is_its_scope() {
+        assert_eq!(AppName::parse("@team/shop").unwrap().first_segment(), "@team");
+        assert_eq!(AppName::parse("shop").unwrap().first_segment(), "shop");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_taken_is_safe_in_a_path(text in "\\PC{0,40}|[a-z@/._~-]{0,20}") {
+            if let Ok(name) = AppName::parse(&text) {
+                prop_assert_eq!(name.as_str(), &text);
+                prop_assert!(text.len() <= MAX_NAME);
+                prop_assert!(text.split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
+                prop_assert!(text.bytes().all(|b| b.is_ascii_graphic() && !b"%?#\\\"<>".contains(&b)));
+            }
+        }
+
+        #[test]
+        fn every_name_of_the_grammar_is_taken(name in "(@[a-z0-9~-][a-z0-9._~-]{0,20}/)?[a-z0-9~-][a-z0-9._~-]{0,20}") {
+            prop_assume!(!name.ends_with("node_modules") && !name.ends_with("favicon.ico"));
+            prop_assert!(AppName::parse(&name).is_ok());
+        }
     }
 }

@@ -1,0 +1,198 @@
+//! What the index knows of each version: its revisions, and which of them is proven. Pure.
+//!
+//! A *revision* is one reading of a version's directory (an `App` with its key). It is *proven* once a worker of it
+//! was Ready; a static directory needs no proof. Two rules keep unproven code from taking over:
+//!
+//! - A version that appears beside a proven one is a *candidate*: names and ranges pass over it until it is proven
+//!   (asking for exactly it reaches it). Versions found at start are no candidates: nothing is proven then.
+//! - A new revision of a proven version waits in `next` until it is proven or `forget_old` says that the old one
+//!   has no worker left.
+//!
+//! A broken version (its manifest is wrong) is passed over for as long as there is anything else.
+
+use super::{App, Change};
+use crate::model::{AppName, AppVersion, VersionKey};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Slots {
+    names: HashMap<AppName, BTreeMap<AppVersion, Slot>>,
+    /// Where each living revision stands.
+    places: HashMap<VersionKey, (AppName, AppVersion)>,
+    /// Whether anything was read before: what is found at start is no candidate.
+    started: bool,
+}
+
+/// One version of one app.
+pub(super) struct Slot {
+    current: Revision,
+    /// Newer than `current`, which stands in for it.
+    next: Option<Arc<App>>,
+    candidate: bool,
+}
+
+struct Revision {
+    app: Arc<App>,
+    proven: bool,
+    /// `forget_old` came: no worker is left.
+    gone: bool,
+}
+
+/// What a reading of the directories changes.
+pub(super) struct Plan {
+    /// Told before the change can be seen by a request, in this order.
+    pub before: Vec<Change>,
+    /// Told after.
+    pub after: Vec<Change>,
+    /// Apps that something changed for.
+    pub names: HashSet<AppName>,
+}
+
+impl Slots {
+    pub fn of(&self, name: &AppName) -> Option<&BTreeMap<AppVersion, Slot>> {
+        self.names.get(name)
+    }
+
+    /// Makes `found` all that there is: at most one app for each name and version.
+    pub fn replace_all(&mut self, found: Vec<Arc<App>>) -> Plan {
+        let mut plan = Plan { before: Vec::new(), after: Vec::new(), names: HashSet::new() };
+        let kept: HashSet<_> = found.iter().map(|app| (app.name.clone(), app.version.identity())).collect();
+        self.names.retain(|name, versions| {
+            versions.retain(|version, slot| {
+                let keep = kept.contains(&(name.clone(), version.clone()));
+                if !keep {
+                    plan.names.insert(name.clone());
+                    for app in slot.revisions() {
+                        self.places.remove(&app.key);
+                        plan.after.push(Change::Removed(app.clone()));
+                    }
+                }
+                keep
+            });
+            !versions.is_empty()
+        });
+        for app in found {
+            self.place(app, &mut plan);
+        }
+        self.started = true;
+        plan
+    }
+
+    /// A worker of it is Ready. Returns the app whose resolution may have changed; so do the next two.
+    pub fn prove(&mut self, key: VersionKey) -> Option<AppName> {
+        let (name, slot) = self.slot_mut(key)?;
+        let old = if slot.newest().key == key { slot.advance() } else { None };
+        slot.candidate = false;
+        slot.current.proven = true;
+        slot.current.gone = false;
+        self.forget(old);
+        Some(name)
+    }
+
+    /// It failed to start. Where another version is proven, names and ranges pass over this one from now on; where
+    /// none is, requests go on trying it, for there is nothing better.
+    pub fn disprove(&mut self, key: VersionKey) -> Option<AppName> {
+        let (name, version) = self.places.get(&key)?.clone();
+        let versions = self.names.get_mut(&name)?;
+        let stood_in = versions.iter().any(|(other, slot)| *other != version && slot.current.proven);
+        let slot = versions.get_mut(&version)?;
+        slot.candidate |= stood_in && slot.current.app.key == key && !slot.current.proven;
+        Some(name)
+    }
+
+    /// It has no worker left: its successor, if there is one, is used at once.
+    pub fn forget_old(&mut self, key: VersionKey) -> Option<AppName> {
+        let (name, slot) = self.slot_mut(key)?;
+        if slot.current.app.key == key {
+            slot.current.gone = true;
+            let old = slot.advance();
+            self.forget(old);
+        }
+        Some(name)
+    }
+
+    fn slot_mut(&mut self, key: VersionKey) -> Option<(AppName, &mut Slot)> {
+        let (name, version) = self.places.get(&key)?;
+        let slot = self.names.get_mut(name)?.get_mut(version)?;
+        Some((name.clone(), slot))
+    }
+
+    fn forget(&mut self, old: Option<Arc<App>>) {
+        if let Some(old) = old {
+            self.places.remove(&old.key);
+        }
+    }
+
+    fn place(&mut self, app: Arc<App>, plan: &mut Plan) {
+        let (name, version) = (app.name.clone(), app.version.identity());
+        let versions = self.names.entry(name.clone()).or_default();
+        let stood_in =
+            self.started && app.kind.is_worker() && versions.values().any(|slot| slot.current.proven);
+        let mut gone = None;
+        match versions.get_mut(&version) {
+            Some(slot) if slot.newest().key == app.key => return,
+            Some(slot) => {
+                if let Some(next) = slot.next.take() {
+                    self.places.remove(&next.key);
+                    plan.before.push(Change::Removed(next));
+                }
+                plan.before.push(Change::Replaced { old: slot.current.app.clone(), new: app.clone() });
+                slot.candidate = slot.passed_over() && stood_in;
+                if slot.candidate {
+                    plan.before.push(Change::Prove(app.clone()));
+                }
+                slot.next = Some(app.clone());
+                // Only a proven revision with workers can stand in, and only for one that needs workers to be proven.
+                let current = &slot.current;
+                if !current.proven || current.gone || !current.app.kind.is_worker() || app.kind.is_static() {
+                    gone = slot.advance();
+                }
+            }
+            None => {
+                plan.before.push(Change::Added(app.clone()));
+                if stood_in {
+                    plan.before.push(Change::Prove(app.clone()));
+                }
+                let slot = Slot { current: Revision::new(app.clone()), next: None, candidate: stood_in };
+                versions.insert(version.clone(), slot);
+            }
+        }
+        self.forget(gone);
+        plan.names.insert(name.clone());
+        self.places.insert(app.key, (name, version));
+    }
+}
+
+impl Slot {
+    /// What requests for exactly this version get.
+    pub fn serving(&self) -> &Arc<App> {
+        &self.current.app
+    }
+
+    /// Whether names and ranges take it only when nothing else fits.
+    pub fn passed_over(&self) -> bool {
+        self.candidate || self.current.app.kind.is_broken()
+    }
+
+    fn newest(&self) -> &Arc<App> {
+        self.next.as_ref().unwrap_or(&self.current.app)
+    }
+
+    fn revisions(&self) -> impl Iterator<Item = &Arc<App>> {
+        std::iter::once(&self.current.app).chain(&self.next)
+    }
+
+    /// Puts `next` in the place of `current`, which is returned.
+    fn advance(&mut self) -> Option<Arc<App>> {
+        let next = self.next.take()?;
+        Some(std::mem::replace(&mut self.current, Revision::new(next)).app)
+    }
+}
+
+impl Revision {
+    fn new(app: Arc<App>) -> Revision {
+        let proven = app.kind.is_static();
+        Revision { app, proven, gone: false }
+    }
+}
