@@ -12,14 +12,8 @@ pub mod config; // flags + environment + file → one validated Config
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
+pub mod server; // the house put together
+mod shim; // the worker shim inside this binary
 pub mod telemetry; // logs
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life
-
-/// Serves until the process is told to end.
-///
-/// # Errors
-/// What keeps it from serving.
-pub fn serve(config: config::Config, bun: config::Bun) -> anyhow::Result<()> {
-    anyhow::bail!("nothing serves {} with {} yet", config.listen, bun.path.display())
-}

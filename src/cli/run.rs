@@ -33,7 +33,7 @@ pub fn run(flags: ConfigFlags, process: Process) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let result = crate::serve(config, bun);
+    let result = crate::server::serve(config, bun);
     // What is still queued must be out before the error that ends it all, and before the process.
     logs.flush();
     match result {

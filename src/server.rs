@@ -1,0 +1,309 @@
+//! The house put together: from a configuration to a serving supervisor, and down again.
+
+use crate::apps::{Change, Index};
+use crate::config::{Bun, Config, Listen};
+use crate::http::connection::Book;
+use crate::http::listener::Listener;
+use crate::http::pipeline::Site;
+use crate::model::{AppName, Kind, VersionKey};
+use crate::pool::core::types::Limits;
+use crate::pool::{Observer, Pool, Settings, StartFailure};
+use crate::shim;
+use anyhow::{Context, Result};
+use http::HeaderValue;
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Spares that may be starting at once: more would take the processors from requests.
+const SPARE_STARTS: usize = 2;
+const BACKLOG: u32 = 4096;
+/// After a second signal.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// Serves until SIGTERM or SIGINT, then finishes what was begun.
+///
+/// # Errors
+/// What keeps it from serving: an address that is taken, a directory that cannot be made.
+pub fn serve(config: Config, bun: Bun) -> Result<()> {
+    let runtime = match config.threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    };
+    runtime.context("the runtime could not be started")?.block_on(run(config, bun))
+}
+
+async fn run(config: Config, bun: Bun) -> Result<()> {
+    let mut signals = Signals::register()?;
+    let (listener, origin) = listen(&config.listen).await?;
+    let dirs = Dirs::prepare(&config.state_dir)?;
+    let shim = shim::install(&dirs.run)?;
+    let index = Index::new();
+    let observer = Proofs { index: Arc::clone(&index) };
+    let pool = Pool::start(settings(&config, &bun, &dirs, shim, &origin), Box::new(observer))?;
+    let site = Arc::new(Site {
+        index: Arc::clone(&index),
+        pool: Arc::clone(&pool),
+        trusted: config.trusted_proxies.clone(),
+        dev: config.env.is_development(),
+        api_base: config.api_base(),
+        home: config.home.as_deref().map(AppName::parse).transpose()?,
+        local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
+        draining: AtomicBool::new(false),
+        roots: Default::default(),
+    });
+    let _watcher = watch(&config, &index, &pool, &site)?;
+    let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
+    tokio::spawn(Arc::clone(&book).sweep());
+    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site)));
+    tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
+
+    signals.next().await;
+    tracing::info!(within = ?config.shutdown_timeout, "shutting down");
+    site.draining.store(true, Ordering::Release);
+    accepting.abort();
+    book.drain();
+    let finish = async {
+        // Requests that are there may still need a worker: connections first, then the pool.
+        let _ = tokio::time::timeout(config.shutdown_timeout, book.emptied()).await;
+        pool.shut_down(config.shutdown_timeout).await;
+    };
+    tokio::select! {
+        () = finish => {}
+        () = signals.next() => {
+            tracing::warn!("ending at once");
+            pool.kill_all();
+            let _ = tokio::time::timeout(KILL_LIMIT, pool.shut_down(Duration::ZERO)).await;
+        }
+    }
+    dirs.clean();
+    if let Listen::Unix(path) = &config.listen {
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// What the pool finds out about versions, passed on to the index.
+struct Proofs {
+    index: Arc<Index>,
+}
+
+impl Observer for Proofs {
+    fn proven(&self, version: VersionKey) {
+        self.index.prove(version);
+    }
+
+    fn unproven(&self, version: VersionKey, why: &StartFailure) {
+        tracing::error!(failure = %why, "a new version does not start; the one before it stays");
+        self.index.disprove(version);
+    }
+
+    fn forgotten(&self, version: VersionKey) {
+        self.index.forget_old(version);
+    }
+}
+
+/// What the index finds on disk, passed on to the pool.
+fn watch(
+    config: &Config,
+    index: &Arc<Index>,
+    pool: &Arc<Pool>,
+    site: &Arc<Site>,
+) -> Result<crate::apps::Watcher> {
+    let runtime = tokio::runtime::Handle::current();
+    let pool = Arc::clone(pool);
+    let site: Weak<Site> = Arc::downgrade(site);
+    let tell = move |change: Change| {
+        // The pool starts workers, which needs the runtime; this is the watcher's thread.
+        let _inside = runtime.enter();
+        match change {
+            Change::Added(app) => pool.add(&app),
+            Change::Prove(app) => pool.prove(app.key),
+            Change::Removed(app) => {
+                pool.remove(app.key, None);
+                site.upgrade().inspect(|site| site.forget(app.key));
+            }
+            Change::Replaced { old, new } => {
+                pool.add(&new);
+                match new.kind {
+                    Kind::Worker { .. } => pool.remove(old.key, Some(new.key)),
+                    Kind::Static { .. } => pool.remove(old.key, None),
+                    // What is broken takes over from nobody.
+                    Kind::Broken { .. } => {}
+                }
+                site.upgrade().inspect(|site| site.forget(old.key));
+            }
+        }
+    };
+    let rules = crate::apps::Rules {
+        worker_dirs: config.worker_dirs.clone(),
+        reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
+        max_body_size: config.max_body_size,
+        environment: config.environment.clone(),
+        watch_files: config.env.is_development(),
+    };
+    Ok(crate::apps::Watcher::start(rules, Arc::clone(index), Box::new(tell))?)
+}
+
+fn settings(
+    config: &Config,
+    bun: &Bun,
+    dirs: &Dirs,
+    (shim, build): (PathBuf, Arc<str>),
+    origin: &Address,
+) -> Settings {
+    let mut env = BTreeMap::from([("NODE_ENV".to_owned(), config.env.as_str().to_owned())]);
+    for name in ["PATH", "LANG", "TZ"] {
+        if let Some(value) = config.environment.get(name).and_then(|value| value.to_str()) {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    Settings {
+        limits: Limits {
+            pool_size: config.pool_size,
+            spares: config.spares,
+            spare_starts: SPARE_STARTS,
+            seed: RandomState::new().build_hasher().finish(),
+        },
+        bun: bun.path.clone(),
+        shim,
+        build,
+        env,
+        empty_dir: dirs.run.join("empty"),
+        private_dir: dirs.run.join("workers"),
+        data_dir: dirs.state.join("data"),
+        api_url: origin.url.as_ref().map(|url| format!("{url}{}", config.api_base())),
+        origin: origin.url.clone().unwrap_or_default(),
+        dev: config.env.is_development(),
+    }
+}
+
+/// Where this process keeps its files.
+struct Dirs {
+    state: PathBuf,
+    /// For this process only; removed at the end.
+    run: PathBuf,
+}
+
+impl Dirs {
+    fn prepare(state: &Path) -> Result<Dirs> {
+        let runs = state.join("run");
+        remove_dead(&runs);
+        let run = runs.join(std::process::id().to_string());
+        for dir in ["empty", "workers"] {
+            make(&run.join(dir))?;
+        }
+        make(&state.join("data"))?;
+        Ok(Dirs { state: state.to_owned(), run })
+    }
+
+    fn clean(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.run) {
+            tracing::warn!(dir = %self.run.display(), %error, "the run directory could not be removed");
+        }
+    }
+}
+
+fn make(dir: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("the directory {} cannot be made", dir.display()))
+}
+
+/// Removes what supervisors that were killed left behind.
+fn remove_dead(runs: &Path) {
+    let Ok(entries) = std::fs::read_dir(runs) else { return };
+    for entry in entries.flatten() {
+        let dead = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+            .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if dead {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Where it is reached.
+struct Address {
+    shown: String,
+    /// `http://127.0.0.1:8000`, where the listener is a TCP port.
+    url: Option<String>,
+    authority: String,
+}
+
+async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
+    match listen {
+        Listen::Tcp { host, port } => {
+            let address = SocketAddr::new(*host, *port);
+            let socket = match host {
+                IpAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+                IpAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+            }?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address).with_context(|| format!("cannot listen on {address}"))?;
+            let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))?;
+            let bound = listener.local_addr()?;
+            // Workers reach a listener on all addresses by the loopback one.
+            let reached = match bound.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new([127, 0, 0, 1].into(), bound.port()),
+                IpAddr::V6(ip) if ip.is_unspecified() => {
+                    SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), bound.port())
+                }
+                _ => bound,
+            };
+            let address = Address {
+                shown: format!("http://{bound}"),
+                url: Some(format!("http://{reached}")),
+                authority: bound.to_string(),
+            };
+            Ok((Listener::Tcp(listener), address))
+        }
+        Listen::Unix(path) => {
+            remove_stale(path)?;
+            let listener = tokio::net::UnixListener::bind(path)
+                .with_context(|| format!("cannot listen on {}", path.display()))?;
+            let shown = format!("unix:{}", path.display());
+            Ok((Listener::Unix(listener), Address { shown, url: None, authority: "localhost".into() }))
+        }
+    }
+}
+
+/// A socket that nobody listens on any more may be replaced; anything else at that path stays.
+fn remove_stale(path: &Path) -> Result<()> {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !meta.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok() {
+        anyhow::bail!("cannot listen on {}: it is in use", path.display());
+    }
+    std::fs::remove_file(path).with_context(|| format!("the old socket {} cannot be removed", path.display()))
+}
+
+/// What asks the process to end.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn register() -> Result<Signals> {
+        Ok(Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
