@@ -6,54 +6,14 @@
 mod index;
 mod mount;
 mod slots;
+mod stub;
+pub use stub::{Rules, Watcher};
 
 pub use index::{Index, ResolveError};
 pub use mount::{Mount, split_path};
 
-use crate::model::{AppName, AppVersion, Manifest, VersionKey};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+pub use crate::model::{App, Kind};
 use std::sync::Arc;
-
-/// One revision of one version of an app, as it was read from its directory. Immutable.
-#[derive(Debug)]
-pub struct App {
-    pub key: VersionKey,
-    pub name: AppName,
-    pub version: AppVersion,
-    /// Absolute.
-    pub dir: PathBuf,
-    pub manifest: Manifest,
-    pub kind: Kind,
-    /// The app's own variables: the manifest's `env`, `.env` over it, and what `envPassthrough` names.
-    pub env: BTreeMap<String, String>,
-    /// Why a spare cannot take this version (`bunfig.toml`, `lowMemory`, …); none = it can.
-    pub needs_fresh: Option<&'static str>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// A server module, run by a worker. Absolute path.
-    Worker { entrypoint: PathBuf },
-    /// A directory of files, served by the supervisor. Absolute path of the directory, name of its index file.
-    Static { root: PathBuf, index: String },
-    /// Its manifest or entrypoint is wrong: 503 with this text in the log and the development page.
-    Broken { error: String },
-}
-
-impl Kind {
-    pub fn is_worker(&self) -> bool {
-        matches!(self, Kind::Worker { .. })
-    }
-
-    pub fn is_static(&self) -> bool {
-        matches!(self, Kind::Static { .. })
-    }
-
-    pub fn is_broken(&self) -> bool {
-        matches!(self, Kind::Broken { .. })
-    }
-}
 
 /// What the index tells the pool, of apps of every `Kind`. Sent in order, from the watcher's thread (from the one that
 /// calls `Watcher::start` for what is found at start).

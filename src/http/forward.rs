@@ -2,8 +2,7 @@
 //! worker does not live to give one.
 
 use super::body::{Body, BodyError};
-use super::connection::InFlight;
-use super::origin::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Origin};
+use super::origin::Origin;
 use crate::model::App;
 use crate::pool::{Lease, Pool, Refused};
 use crate::wire::message::{self, ResponseHead};
@@ -28,7 +27,6 @@ const INLINE: usize = 64 * 1024;
 /// How often the connection gets a turn to deliver a body that has already arrived.
 const TURNS: usize = 2;
 
-const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const BASE: HeaderName = HeaderName::from_static("x-base");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -168,13 +166,13 @@ fn encode(out: &mut BytesMut, stream: u32, fin: bool, inline: usize, outgoing: &
     let cookies = joined_cookies(&head.headers);
     let passed = head.headers.iter().filter(|(name, _)| !dropped.has(name, cookies.is_some()));
     let own = [
-        (header::HOST.as_str(), origin.host.as_bytes()),
-        (REQUEST_ID.as_str(), outgoing.request_id.as_bytes()),
-        (FORWARDED_FOR.as_str(), client.as_str().as_bytes()),
-        (FORWARDED_PROTO.as_str(), scheme.as_bytes()),
-        (FORWARDED_HOST.as_str(), origin.host.as_bytes()),
-        (PREFIX.as_str(), outgoing.mount.as_bytes()),
-        (BASE.as_str(), outgoing.mount.as_bytes()),
+        ("host", origin.host.as_bytes()),
+        ("x-request-id", outgoing.request_id.as_bytes()),
+        ("x-forwarded-for", client.as_str().as_bytes()),
+        ("x-forwarded-proto", scheme.as_bytes()),
+        ("x-forwarded-host", origin.host.as_bytes()),
+        ("x-forwarded-prefix", outgoing.mount.as_bytes()),
+        ("x-base", outgoing.mount.as_bytes()),
     ];
     let headers = own
         .into_iter()

@@ -2,7 +2,7 @@
 
 use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
-use super::forward::{self, Outgoing, REQUEST_ID, Unanswered};
+use super::forward::{self, Outgoing, REQUEST_ID};
 use super::listener::Service;
 use super::origin::{Origin, OriginError};
 use super::problem::{Code, Problem};

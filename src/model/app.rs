@@ -29,3 +29,17 @@ pub enum Kind {
     /// Its manifest or entrypoint is wrong: 503 with this text in the log and the development page.
     Broken { error: String },
 }
+
+impl Kind {
+    pub fn is_worker(&self) -> bool {
+        matches!(self, Kind::Worker { .. })
+    }
+
+    pub fn is_static(&self) -> bool {
+        matches!(self, Kind::Static { .. })
+    }
+
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Kind::Broken { .. })
+    }
+}

@@ -9,11 +9,11 @@ mod failure;
 mod lease;
 
 use self::core::types::{Action, Event, Limits, Now, Policy, Reason, Refusal, Ticket};
-use self::core::{Core, hash::IdMap};
+use self::core::{Core, hash::Map as IdMap};
 pub use self::failure::StartFailure;
 pub use self::lease::Lease;
 use crate::model::{App, Kind, VersionKey, WorkerId};
-use crate::worker::actor::{self, Assignment, Birth, Journey, Order, Report};
+use crate::worker::actor::{self, Assignment, Birth, Order, Report};
 use crate::worker::link::Link;
 use crate::worker::spawn::{self, Spawner};
 use std::collections::BTreeMap;

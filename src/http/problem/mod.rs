@@ -5,6 +5,7 @@ mod render;
 
 pub use code::Code;
 
+use crate::wire::message::AppError;
 use http::header::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,17 +30,6 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// The last lines that the worker wrote to stderr, oldest first.
     pub stderr: Vec<String>,
-}
-
-/// What an app threw, as its worker reports it (the `error` of `worker-shim/PROTOCOL.md`).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AppError {
-    pub name: String,
-    pub message: String,
-    /// Source-mapped.
-    pub stack: String,
-    /// Bun's own rendering, with an excerpt of the source.
-    pub inspect: String,
 }
 
 /// One step of a start-up and how long it took; none = it was not finished.

@@ -26,20 +26,25 @@ pub struct Limits {
 /// What a version's manifest says that the pool acts on.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// A fresh worker for each request (`ttl: 0`).
+    /// A fresh worker for each request (`ttl: 0`). Only the pool's size bounds them: `concurrency`, `min`, `max`,
+    /// `ttl` and `max_requests` have no meaning then.
     pub ephemeral: bool,
+    /// A worker without a request for this long is ended, unless `min` keeps it.
     pub ttl: Duration,
     pub idle_timeout: Duration,
     pub start_timeout: Duration,
     pub drain_timeout: Duration,
-    /// Zero = no limit.
+    /// Zero = no limit. Each worker's own limit is up to a tenth off it.
     pub max_requests: u64,
     /// Bytes of proportional memory.
     pub max_memory: Option<u64>,
+    /// Requests without a response head on one worker.
     pub concurrency: u32,
     pub min: u32,
     pub max: u32,
+    /// Requests that wait although no worker is starting for them.
     pub queue_size: usize,
+    /// How long they wait; a request that a starting worker will serve waits for that start instead.
     pub queue_timeout: Duration,
     /// No spare may be used.
     pub fresh: bool,
@@ -58,22 +63,25 @@ pub enum State {
 /// Why a worker changed its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A request needed it, or `instances.min`, or a version to prove.
+    /// A request needed it, or `instances.min`, or a version to prove, or a worker that is to be replaced, or the
+    /// stock of spares.
     Request,
     Minimum,
     Prove,
+    Replacement,
+    Spare,
     /// The app was loaded.
     Loaded,
     /// No request for `idleTimeout`.
     Idle,
-    /// No request for `ttl`.
+    /// No request for `ttl`, and no other worker of its version is left.
     Ttl,
     /// Its one request was answered (`ttl: 0`).
     Ephemeral,
     Evicted,
     MaxRequests,
     Memory,
-    /// More instances than are needed.
+    /// No request for `ttl`, while other workers of its version serve on.
     ScaleDown,
     /// A newer revision took over, or the version was removed or disabled.
     Deploy,
@@ -113,15 +121,18 @@ pub enum Event {
     Prove {
         version: VersionKey,
     },
-    /// It resolves no more: drain its workers. Waiting requests that no worker took yet are refused with `Gone`
-    /// unless `to` names the version that takes over: then they move there, and the old workers retire only
-    /// when a worker of `to` is Ready (or failed: then the old ones stay).
+    /// It resolves no more. Without `to`: its workers drain, and requests that wait are refused with `Gone`.
+    /// With `to`: that version is started if the old one has workers, and until one of it is Ready the old workers
+    /// serve on (but no new ones of the old version are started; with none left its requests go to `to`). Then
+    /// waiting requests move over and the old workers drain. If `to` fails to start, the old version stays as if
+    /// nothing had been said.
     RemoveVersion {
         version: VersionKey,
         to: Option<VersionKey>,
     },
     /// A request wants a worker. Answered, now or later, by exactly one `Dispatch` or `Refuse` with its ticket,
-    /// unless `Abandon` comes first.
+    /// unless `Abandon` comes first. A replaced version passes its requests on until it is forgotten; after that
+    /// they are `Gone`, and whoever sent them resolves again.
     Request {
         version: VersionKey,
         ticket: Ticket,
@@ -157,6 +168,10 @@ pub enum Event {
     Exited {
         worker: WorkerId,
     },
+    /// The link has closed: the process is ending or as good as ended. Its exit follows.
+    Lost {
+        worker: WorkerId,
+    },
     /// Proportional memory was measured.
     Memory {
         worker: WorkerId,
@@ -168,11 +183,11 @@ pub enum Event {
     Protocol {
         worker: WorkerId,
     },
-    /// Serve no more; drain everything within this time.
+    /// Serve no more; drain everything within this time. Said again, it can only shorten the time.
     Shutdown {
         within: Duration,
     },
-    /// `next_deadline` has come.
+    /// `next_deadline` has come. The first one, due at once, starts the spares.
     Tick,
 }
 
@@ -211,7 +226,8 @@ pub enum Action {
         worker: WorkerId,
         reason: Reason,
     },
-    /// One for each change of state, spares' changes included.
+    /// One for each change of state, spares' changes included. To be given an app is none: a spare is `Creating`
+    /// until that app is loaded.
     Transition {
         worker: WorkerId,
         version: Option<VersionKey>,

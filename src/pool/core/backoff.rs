@@ -1,0 +1,114 @@
+//! When something that keeps dying may be started again.
+
+use super::types::Now;
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(30);
+/// Crashes this far apart have nothing to do with each other.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Begins at the third crash within a minute, or at the second before any success; then each further crash doubles
+/// the wait. A success ends it; the minute goes on counting, or a worker that answers one request between two
+/// crashes would be started without end.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    /// The last crash and the one before it.
+    crashes: [Option<Now>; 2],
+    succeeded: bool,
+    /// Waits since the last success.
+    waits: u32,
+    until: Option<Now>,
+}
+
+impl Backoff {
+    pub fn crash(&mut self, now: Now) {
+        let [last, before] = self.crashes;
+        let third = before.is_some_and(|at| now.saturating_sub(at) <= WINDOW);
+        let second = last.is_some() && !self.succeeded;
+        if third || second || self.waits > 0 {
+            let wait = FIRST.saturating_mul(1 << self.waits.min(16)).min(LONGEST);
+            self.waits += 1;
+            self.until = Some(now.saturating_add(wait));
+        }
+        self.crashes = [Some(now), last];
+    }
+
+    pub fn success(&mut self) {
+        self.succeeded = true;
+        self.waits = 0;
+        self.until = None;
+    }
+
+    /// The end of the wait, if `now` lies in one.
+    pub fn until(&self, now: Now) -> Option<Now> {
+        self.until.filter(|until| *until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Now {
+        Duration::from_secs(n)
+    }
+
+    fn wait(backoff: &Backoff, now: Now) -> Option<u64> {
+        backoff.until(now).map(|until| (until - now).as_millis() as u64)
+    }
+
+    #[test]
+    fn begins_at_the_second_crash_before_any_success_and_doubles_to_thirty_seconds() {
+        let mut backoff = Backoff::default();
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            backoff.crash(secs(1));
+            waits.push(wait(&backoff, secs(1)));
+        }
+        let expected = [0, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000].map(Some);
+        assert_eq!(waits[0], None);
+        assert_eq!(waits[1..], expected[1..]);
+    }
+
+    #[test]
+    fn begins_at_the_third_crash_within_a_minute_after_a_success() {
+        // (times of the crashes in seconds, does the last one begin a wait)
+        for (crashes, begins) in [
+            (&[10][..], false),
+            (&[10, 20], false),
+            (&[10, 20, 70], true),
+            (&[10, 20, 71], false),
+            (&[10, 60, 110, 115], true),
+        ] {
+            let mut backoff = Backoff::default();
+            backoff.success();
+            for at in crashes {
+                backoff.crash(secs(*at));
+            }
+            let last = secs(*crashes.last().unwrap());
+            assert_eq!(wait(&backoff, last), begins.then_some(100), "{crashes:?}");
+        }
+    }
+
+    #[test]
+    fn a_success_ends_the_wait_and_starts_the_sequence_over() {
+        let mut backoff = Backoff::default();
+        for _ in 0..5 {
+            backoff.crash(secs(1));
+        }
+        backoff.success();
+        assert_eq!(wait(&backoff, secs(1)), None);
+        backoff.crash(secs(2));
+        assert_eq!(wait(&backoff, secs(2)), Some(100));
+    }
+
+    #[test]
+    fn a_wait_is_over_at_its_end() {
+        let mut backoff = Backoff::default();
+        backoff.crash(secs(1));
+        backoff.crash(secs(1));
+        assert_eq!(wait(&backoff, Duration::from_millis(1_099)), Some(1));
+        assert_eq!(wait(&backoff, Duration::from_millis(1_100)), None);
+    }
+}

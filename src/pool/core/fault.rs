@@ -1,0 +1,21 @@
+//! Wrong decisions, for tests that show that the simulation notices them.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A draining worker gets requests again when it has room.
+    ChoosesDraining,
+    EvictsBusy,
+    /// A start under way is not seen.
+    StartsTwice,
+    /// Those who wait for a start that fails are dropped without an answer.
+    ForgetsWaiters,
+    /// An exchange whose head was reported never ends.
+    LeaksInFlight,
+    NeverExpires,
+    IgnoresConcurrency,
+    ReusesEphemeral,
+    Overfills,
+    HoardsSpares,
+    /// The old workers go before a new one is Ready.
+    LeavesGap,
+}

@@ -1,0 +1,124 @@
+//! The hot path: a request finds a worker, its head comes, it ends.
+//!
+//! A request on a worker with room costs two look-ups and no allocation, and marks nothing for `settle`.
+
+use super::types::{Action, Reason, Refusal, State, Ticket};
+use super::worker::Course;
+use super::{Core, Turn, broken};
+use crate::model::{VersionKey, WorkerId};
+
+impl Core {
+    pub(super) fn request(&mut self, key: VersionKey, ticket: Ticket, turn: &mut Turn<'_>) {
+        if self.shutdown.is_some() {
+            return turn.actions.push(Action::Refuse { ticket, why: Refusal::ShuttingDown });
+        }
+        match self.versions.get(&key).and_then(|version| version.open.last()) {
+            Some(worker) => self.dispatch(*worker, ticket, turn),
+            None => self.enqueue(key, ticket, turn),
+        }
+    }
+
+    /// Gives a request to the worker that stands last in its version's list of those with room.
+    fn dispatch(&mut self, id: WorkerId, ticket: Ticket, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.state != State::Active {
+            turn.actions.push(Action::Transition {
+                worker: id,
+                version: worker.version,
+                from: Some(worker.state),
+                to: State::Active,
+                reason: Reason::Request,
+            });
+            worker.state = State::Active;
+        }
+        worker.in_flight += 1;
+        worker.awaiting += 1;
+        worker.served += 1;
+        worker.last_used = turn.now;
+        turn.actions.push(Action::Dispatch { ticket, worker: id });
+        if !worker.has_room() && !broken!(self, IgnoresConcurrency) {
+            worker.open = false;
+            if let Some(version) = worker.version.and_then(|key| self.versions.get_mut(&key)) {
+                version.open.pop();
+            }
+        }
+        if worker.served >= worker.limit {
+            self.reached_limit(id, turn);
+        }
+    }
+
+    /// Gives waiting requests to workers with room, in the order in which they came.
+    pub(super) fn feed(&mut self, key: VersionKey, turn: &mut Turn<'_>) {
+        while let Some(version) = self.versions.get_mut(&key)
+            && let Some(worker) = version.open.last().copied()
+            && let Some(waiter) = version.waiting.pop_front()
+        {
+            self.tickets.remove(&waiter.ticket);
+            self.dispatch(worker, waiter.ticket, turn);
+        }
+    }
+
+    pub(super) fn head(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.awaiting = worker.awaiting.saturating_sub(1);
+        self.reopen(id);
+    }
+
+    /// An exchange is over, its body included.
+    pub(super) fn done(&mut self, id: WorkerId, head: bool, ok: bool, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(key) = worker.version else { return };
+        if !(broken!(self, LeaksInFlight) && head) {
+            worker.in_flight = worker.in_flight.saturating_sub(1);
+        }
+        if !head {
+            worker.awaiting = worker.awaiting.saturating_sub(1);
+        }
+        worker.last_used = turn.now;
+        let at_rest = worker.in_flight == 0;
+        let (course, ephemeral) = (worker.course, worker.ephemeral);
+        if ok && let Some(version) = self.versions.get_mut(&key) {
+            version.backoff.success();
+        }
+        match course {
+            Course::Drain { reason, .. } if at_rest => self.terminate(id, reason, turn),
+            Course::Drain { .. } | Course::Terminate { .. } | Course::Kill { .. } => {}
+            Course::Serve | Course::Replace { .. } if ephemeral && !broken!(self, ReusesEphemeral) => {
+                if at_rest {
+                    self.terminate(id, Reason::Ephemeral, turn);
+                }
+            }
+            Course::Serve | Course::Replace { .. } => {
+                self.reopen(id);
+                if at_rest {
+                    self.came_to_rest(id, key, turn);
+                }
+            }
+        }
+    }
+
+    /// A slot is free: the worker is among those with room again.
+    fn reopen(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let may = worker.stays() || broken!(self, ChoosesDraining);
+        let room = worker.has_room() || (broken!(self, ReusesEphemeral) && worker.in_flight == 0);
+        if worker.open || !may || !room {
+            return;
+        }
+        let Some(key) = worker.version else { return };
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        worker.open = true;
+        version.open.push(id);
+        if !version.waiting.is_empty() {
+            self.mark(key);
+        }
+    }
+
+    fn came_to_rest(&mut self, id: WorkerId, key: VersionKey, turn: &mut Turn<'_>) {
+        self.arm_worker(id, turn.now);
+        self.room.changed |= self.room.is_wanted();
+        if self.shutdown.is_some() {
+            self.mark(key);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! From the wish for a worker to one that is Ready, or failed.
+
+use super::types::{Action, Now, Reason, Refusal, State};
+use super::worker::{Course, Worker};
+use super::{Core, Turn, broken};
+use crate::model::{VersionKey, WorkerId};
+
+impl Core {
+    /// Starts a worker of a version: a spare if it may have one, else a fresh process.
+    pub(super) fn start(&mut self, key: VersionKey, reason: Reason, turn: &mut Turn<'_>) {
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        version.coming += 1;
+        version.workers += 1;
+        self.room.pooled += 1;
+        let policy = version.policy.clone();
+        let limit = self.request_limit(policy.max_requests);
+        let spare = if policy.fresh { None } else { self.take_spare() };
+        let id = match spare {
+            Some(id) => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.join(key, &policy, limit, turn.now);
+                    worker.from_spare = true;
+                    if worker.connected {
+                        turn.actions.push(Action::Assign { worker: id, version: key });
+                    }
+                }
+                id
+            }
+            None => {
+                let mut worker = Worker::new(turn.now);
+                worker.join(key, &policy, limit, turn.now);
+                self.spawn(worker, reason, turn)
+            }
+        };
+        self.arm_worker(id, turn.now);
+    }
+
+    /// `max_requests`, up to a tenth more or less so that instances do not go together.
+    fn request_limit(&mut self, max_requests: u64) -> u64 {
+        if max_requests == 0 {
+            return u64::MAX;
+        }
+        let tenth = max_requests / 10;
+        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+        self.jitter = self.jitter.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut random = self.jitter;
+        random = (random ^ (random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        random = (random ^ (random >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        random ^= random >> 31;
+        max_requests - tenth + random % (2 * tenth + 1)
+    }
+
+    pub(super) fn connected(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.connected || !worker.stays() {
+            return;
+        }
+        worker.connected = true;
+        match worker.version {
+            Some(version) => turn.actions.push(Action::Assign { worker: id, version }),
+            None => self.spare_connected(id),
+        }
+    }
+
+    pub(super) fn ready(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(key) = worker.version else { return };
+        if !worker.is_creating() || !worker.connected || !worker.stays() {
+            return;
+        }
+        worker.last_used = turn.now;
+        worker.open = true;
+        let from_spare = worker.from_spare;
+        self.transition(id, State::Ready, Reason::Loaded, turn);
+        if from_spare {
+            self.spares.backoff.success();
+        }
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        version.coming -= 1;
+        version.serving += 1;
+        // In front: the others were used more recently, and it takes what they have no room for.
+        version.open.insert(0, id);
+        version.proving = false;
+        if !version.proven {
+            version.proven = true;
+            turn.actions.push(Action::Proven { version: key });
+        }
+        if version.outgoing > 0 {
+            self.drain_replaced(key, turn);
+        }
+        self.take_over(key, turn);
+        self.arm_worker(id, turn.now);
+        self.mark(key);
+    }
+
+    pub(super) fn start_failed(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(key) = worker.version else { return };
+        if worker.is_creating() && worker.stays() {
+            self.terminate(id, Reason::StartFailed, turn);
+            self.lost_start(key, Refusal::StartFailed, turn);
+        }
+    }
+
+    /// A worker that was starting will not be Ready, and no longer counts as coming: who waited for it hears so.
+    pub(super) fn lost_start(&mut self, key: VersionKey, why: Refusal, turn: &mut Turn<'_>) {
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        version.backoff.crash(turn.now);
+        version.proving = false;
+        if !version.proven {
+            turn.actions.push(Action::Unproven { version: key });
+        }
+        let refused = if broken!(self, ForgetsWaiters) {
+            version.waiting.clear();
+            0
+        } else if version.policy.ephemeral {
+            1
+        } else if version.is_live() {
+            0
+        } else {
+            version.waiting.len()
+        };
+        self.refuse_first(key, refused, why, turn);
+        self.keep_predecessors(key);
+        self.mark(key);
+    }
+
+    /// A worker stopped speaking, or speaks nonsense.
+    pub(super) fn broke(&mut self, id: WorkerId, reason: Reason, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if matches!(worker.course, Course::Kill { .. }) {
+            return;
+        }
+        let staying = worker.stays();
+        let (version, creating) = (worker.version, worker.is_creating());
+        self.kill(id, reason, turn);
+        if staying {
+            self.lost(id, version, creating, Refusal::StartFailed, turn);
+        }
+    }
+
+    /// Its link has closed. One that is still starting is left to its exit, which tells more.
+    pub(super) fn lost_link(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (version, creating, staying) = (worker.version, worker.is_creating(), worker.stays());
+        if creating || worker.is_ending() {
+            return;
+        }
+        self.give_up(id, Reason::Crash);
+        if staying {
+            self.lost(id, version, creating, Refusal::StartFailed, turn);
+        }
+    }
+
+    /// A worker that was to stay is gone or will be in a moment, and not because we wished it.
+    pub(super) fn lost(
+        &mut self,
+        id: WorkerId,
+        version: Option<VersionKey>,
+        creating: bool,
+        why: Refusal,
+        turn: &mut Turn<'_>,
+    ) {
+        match version {
+            None => self.spare_lost(id, turn.now),
+            Some(key) if creating => self.lost_start(key, why, turn),
+            Some(key) => {
+                if let Some(version) = self.versions.get_mut(&key) {
+                    version.backoff.crash(turn.now);
+                }
+                self.mark(key);
+            }
+        }
+    }
+
+    /// Looks at a worker again when its next deadline comes.
+    pub(super) fn arm_worker(&mut self, id: WorkerId, now: Now) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let policy = worker.version.and_then(|key| self.versions.get(&key)).map(|version| &version.policy);
+        if let Some(at) = worker.deadline(policy, now) {
+            self.timers.arm(&mut worker.armed, super::timers::Subject::Worker(id), at);
+        }
+    }
+}
