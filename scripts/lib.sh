@@ -97,20 +97,27 @@ npm_ci() {
   [ "$dir/node_modules/.package-lock.json" -nt "$dir/package-lock.json" ] && return 0
   have npm || die "npm is missing; install Node.js"
   say "npm ci in $dir"
-  (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund)
+  (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund) || return 1
   touch "$dir/node_modules/.package-lock.json"
 }
 
 npm_ci_examples() {
   local lock
   for lock in examples/*/package-lock.json; do
-    [ -f "$lock" ] && npm_ci "$(dirname "$lock")"
+    [ ! -f "$lock" ] || npm_ci "$(dirname "$lock")" || return 1
   done
 }
 
 # --- Steps that are counted --------------------------------------------------------------------------------------------
 
 passed=0 failed=0 skipped=0 failures=() skips=()
+
+# prepare COMMAND…: something that the checks need; counts only when it fails, and does not stop them.
+prepare() {
+  "$@" && return 0
+  failed=$((failed + 1))
+  failures+=("$*")
+}
 
 # step NAME COMMAND…: runs a check that counts as one.
 step() {
