@@ -1,0 +1,64 @@
+//! The documents say what the code does.
+
+use buntime::config::settings::{MISSING, SECRETS, SETTINGS};
+use std::fs::read_to_string;
+use std::path::Path;
+
+fn document(name: &str) -> String {
+    read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_configuration_reference_has_every_setting_with_its_three_names() {
+    let text = document("docs/configuration.md");
+    for setting in SETTINGS {
+        let mut names = format!("| `--{}`, `{}`", setting.flag, setting.variable);
+        if let Some(key) = setting.key {
+            names += &format!(", `{key}`");
+        }
+        assert!(text.contains(&names), "no row begins with {names}");
+    }
+    for name in MISSING.iter().map(|missing| missing.variable).chain(SECRETS) {
+        assert!(text.contains(&format!("`{name}`")), "{name} is not mentioned");
+    }
+}
+
+/// Rows of the specification end with `file` and `test` in backticks, or with the word "open".
+#[test]
+fn every_test_that_the_specification_names_is_there() {
+    let text = document("docs/SPECIFICATION.md");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise"));
+    let mut named = 0;
+    for row in rows {
+        let cell = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().trim();
+        if cell == "open" {
+            continue;
+        }
+        let quoted: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(quoted.len() >= 2, "neither a file with a test nor \"open\": {row}");
+        let source = document(quoted[0]);
+        for test in &quoted[1..] {
+            let (rust, script) = (format!("fn {test}("), format!("\"{test}\""));
+            assert!(source.contains(&rust) || source.contains(&script), "{} has no test {test}", quoted[0]);
+            named += 1;
+        }
+    }
+    assert!(named > 0);
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for name in [
+        "README.md",
+        "examples/README.md",
+        "docs/architecture.md",
+        "docs/configuration.md",
+        "docs/manifest.md",
+    ] {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        for link in document(name).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = dir.parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(link.starts_with("https://") || target.exists(), "{name} links to {link}");
+        }
+    }
+}
