@@ -75,6 +75,9 @@ impl Core {
     /// Starts what fits and evicts for what does not.
     pub(super) fn make_room(&mut self, turn: &mut Turn<'_>) {
         self.room.changed = false;
+        if self.shutdown.is_some() {
+            return;
+        }
         while self.room.pooled < self.limits.pool_size || broken!(self, Overfills) {
             let Some(key) = self.room.foreground.pop_front().or_else(|| self.room.background.pop_front())
             else {
@@ -84,7 +87,7 @@ impl Core {
             version.queued = None;
             if let Some(reason) = version.wants(turn.now) {
                 self.start(key, reason, turn);
-                if broken!(self, StartsTwice) {
+                if broken!(self, StartsTwice) && self.room.pooled < self.limits.pool_size {
                     self.start(key, reason, turn);
                 }
                 self.ask_for_room(key, turn.now);

@@ -116,7 +116,9 @@ impl Core {
         } else if version.policy.ephemeral {
             1
         } else if version.is_live() {
-            0
+            // Another start is under way. Those whose time in the queue is over were kept for this one and do not
+            // wait for yet another.
+            version.waiting.iter().take_while(|waiter| waiter.deadline <= turn.now).count()
         } else {
             version.waiting.len()
         };

@@ -102,3 +102,24 @@ impl Core {
         }
     }
 }
+
+/// What only the simulation asks.
+#[cfg(test)]
+impl Core {
+    pub(super) fn reason_to_go(&self, id: WorkerId) -> Option<super::Reason> {
+        use super::worker::Course;
+        match self.workers.get(&id)?.course {
+            Course::Serve | Course::Replace { .. } => None,
+            Course::Drain { reason, .. } | Course::Terminate { reason, .. } | Course::Kill { reason } => {
+                Some(reason)
+            }
+        }
+    }
+
+    pub(super) fn heir_of(&self, key: VersionKey) -> Option<VersionKey> {
+        match self.versions.get(&key)?.fate {
+            super::version::Fate::Replaced(heir) => Some(heir),
+            _ => None,
+        }
+    }
+}

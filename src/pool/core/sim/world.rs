@@ -1,0 +1,314 @@
+//! The pool's surroundings, played: processes that connect, load, serve, crash and hang, clients that come and go,
+//! and time. It keeps its own books from the actions alone, for `check.rs` to hold against the core's.
+
+use super::history::{History, Op, policy};
+use crate::model::{VersionKey, WorkerId};
+use crate::pool::core::fault::Fault;
+use crate::pool::core::{Action, Core, Event, Limits, Now, Policy, Snapshot, State, Ticket};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is wrong, in words.
+pub type Verdict = Result<(), String>;
+
+#[derive(Debug)]
+pub struct Process {
+    pub version: Option<VersionKey>,
+    pub state: State,
+    pub connected: bool,
+    pub assigned: bool,
+    pub terminated: bool,
+    pub killed: bool,
+    /// What is in flight; true = the head was there.
+    pub exchanges: Vec<bool>,
+    pub served: u64,
+}
+
+pub struct Known {
+    pub policy: Policy,
+    /// `RemoveVersion` named it.
+    pub removed: bool,
+    /// Its requests may be given to others.
+    pub redirected: bool,
+    pub proven: bool,
+}
+
+pub struct World {
+    pub core: Core,
+    pub limits: Limits,
+    pub now: Now,
+    pub processes: BTreeMap<WorkerId, Process>,
+    pub versions: BTreeMap<VersionKey, Known>,
+    pub waiting: BTreeMap<Ticket, (VersionKey, Now)>,
+    /// The core's books as they were before the step.
+    pub before: Snapshot,
+    /// Until when an accepted request must have been answered, counted from its arrival.
+    pub patience: Duration,
+    pub shutdown: Option<Now>,
+    pub drained: bool,
+    /// Everything said and answered, if somebody wants to read it.
+    pub log: Option<Vec<String>>,
+    actions: Vec<Action>,
+    ids: u64,
+}
+
+impl World {
+    pub fn new(history: &History, fault: Option<Fault>) -> World {
+        let mut core = Core::new(history.limits);
+        core.fault = fault;
+        World {
+            before: core.snapshot(Now::ZERO),
+            core,
+            limits: history.limits,
+            now: Now::ZERO,
+            processes: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            patience: Duration::ZERO,
+            shutdown: None,
+            drained: false,
+            log: None,
+            actions: Vec::new(),
+            ids: 0,
+        }
+    }
+
+    pub fn apply(&mut self, op: Op) -> Verdict {
+        match op {
+            Op::Request { version, count } => {
+                let Some(version) = self.version(version) else { return Ok(()) };
+                for _ in 0..count {
+                    self.ids += 1;
+                    let ticket = Ticket(self.ids);
+                    self.waiting.insert(ticket, (version, self.now));
+                    self.tell(Event::Request { version, ticket })?;
+                }
+                Ok(())
+            }
+            Op::Head { pick } => {
+                let busy = |process: &Process| process.exchanges.contains(&false);
+                let Some(worker) = self.process(pick, busy) else { return Ok(()) };
+                let process = self.processes.get_mut(&worker).unwrap();
+                *process.exchanges.iter_mut().find(|head| !**head).unwrap() = true;
+                self.tell(Event::Head { worker })
+            }
+            Op::Done { pick, ok } => {
+                let Some(worker) = self.process(pick, |process| !process.exchanges.is_empty()) else {
+                    return Ok(());
+                };
+                let process = self.processes.get_mut(&worker).unwrap();
+                let at = pick as usize % process.exchanges.len();
+                let head = process.exchanges.swap_remove(at);
+                self.tell(Event::Done { worker, head, ok })
+            }
+            Op::Abandon { pick } => {
+                let Some(ticket) = nth(pick, self.waiting.keys()) else { return Ok(()) };
+                self.waiting.remove(&ticket);
+                self.tell(Event::Abandon { ticket })
+            }
+            Op::Connect { pick } => {
+                let Some(worker) = self.process(pick, |process| !process.connected) else { return Ok(()) };
+                self.processes.get_mut(&worker).unwrap().connected = true;
+                self.tell(Event::Connected { worker })
+            }
+            Op::Load { pick } => self.about(pick, loading, |worker| Event::Ready { worker }),
+            Op::FailToLoad { pick } => self.about(pick, loading, |worker| Event::StartFailed { worker }),
+            Op::Exit { pick } => self.about(
+                pick,
+                |process| process.terminated || process.killed,
+                |worker| Event::Exited { worker },
+            ),
+            Op::Crash { pick } => self.about(pick, |_| true, |worker| Event::Exited { worker }),
+            Op::Memory { pick, pss } => self.about(pick, |_| true, |worker| Event::Memory { worker, pss }),
+            Op::Hang { pick } => self.about(
+                pick,
+                |process| !process.exchanges.is_empty(),
+                |worker| Event::Unresponsive { worker },
+            ),
+            Op::Garbage { pick } => self.about(pick, |_| true, |worker| Event::Protocol { worker }),
+            Op::Stray { pick } => {
+                let worker = WorkerId(1_000_000 + pick % 10);
+                let version = VersionKey(1_000_000);
+                self.tell(match pick % 8 {
+                    0 => Event::Head { worker },
+                    1 => Event::Done { worker, head: false, ok: true },
+                    2 => Event::Exited { worker },
+                    3 => Event::Ready { worker },
+                    4 => Event::Abandon { ticket: Ticket(1_000_000) },
+                    5 => Event::Prove { version },
+                    6 => Event::RemoveVersion { version, to: None },
+                    _ => Event::Tick,
+                })
+            }
+            Op::Wait { millis } => self.wait_until(self.now + Duration::from_millis(millis)),
+            Op::WaitForDeadline => {
+                let Some(at) = self.core.next_deadline() else { return Ok(()) };
+                self.wait_until(at.max(self.now))
+            }
+            Op::Add { seed } => self.add(seed).map(|_| ()),
+            Op::Prove { pick } => {
+                let Some(version) = self.version(pick) else { return Ok(()) };
+                self.tell(Event::Prove { version })
+            }
+            Op::Remove { pick } => self.remove(pick, None),
+            Op::Replace { pick, by_new, seed } => {
+                let heir = if by_new { Some(self.add(seed)?) } else { self.version(seed) };
+                self.remove(pick, heir)
+            }
+            Op::Shutdown { secs } => {
+                let within = Duration::from_secs(secs);
+                let at = self.now + within;
+                self.shutdown = Some(self.shutdown.map_or(at, |earlier| earlier.min(at)));
+                self.tell(Event::Shutdown { within })
+            }
+        }
+    }
+
+    fn add(&mut self, seed: u64) -> Result<VersionKey, String> {
+        self.ids += 1;
+        let version = VersionKey(self.ids);
+        let policy = policy(seed);
+        let known = Known { policy: policy.clone(), removed: false, redirected: false, proven: false };
+        self.patience = self.patience.max(policy.queue_timeout);
+        self.versions.insert(version, known);
+        self.tell(Event::AddVersion { version, policy })?;
+        Ok(version)
+    }
+
+    fn remove(&mut self, pick: u64, to: Option<VersionKey>) -> Verdict {
+        let Some(version) = self.version(pick) else { return Ok(()) };
+        let known = self.versions.get_mut(&version).unwrap();
+        known.removed = true;
+        known.redirected |= to.is_some();
+        self.tell(Event::RemoveVersion { version, to })
+    }
+
+    fn about(
+        &mut self,
+        pick: u64,
+        which: fn(&Process) -> bool,
+        event: impl Fn(WorkerId) -> Event,
+    ) -> Verdict {
+        match self.process(pick, which) {
+            Some(worker) => self.tell(event(worker)),
+            None => Ok(()),
+        }
+    }
+
+    fn version(&self, pick: u64) -> Option<VersionKey> {
+        nth(pick, self.versions.keys())
+    }
+
+    fn process(&self, pick: u64, which: impl Fn(&Process) -> bool) -> Option<WorkerId> {
+        let count = self.processes.values().filter(|process| which(process)).count();
+        if count == 0 {
+            return None;
+        }
+        let mut matching = self.processes.iter().filter(|(_, process)| which(process));
+        matching.nth(pick as usize % count).map(|(id, _)| *id)
+    }
+
+    /// Lets time pass, with each tick at its time.
+    pub fn wait_until(&mut self, until: Now) -> Verdict {
+        while let Some(at) = self.core.next_deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.tell(Event::Tick)?;
+            if self.core.next_deadline().is_some_and(|next| next <= self.now) {
+                return Err("a tick leaves its own deadline in place".into());
+            }
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    pub fn tell(&mut self, event: Event) -> Verdict {
+        if let Some(log) = &mut self.log {
+            log.push(format!("{:>9.3}s {event:?}", self.now.as_secs_f64()));
+        }
+        let requested = match &event {
+            Event::Request { ticket, .. } => Some(*ticket),
+            _ => None,
+        };
+        if let Event::Exited { worker } = &event
+            && let Some(process) = self.processes.get_mut(worker)
+        {
+            process.exchanges.clear();
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.step(event, self.now, &mut actions);
+        if let Some(log) = &mut self.log {
+            log.extend(actions.iter().map(|action| format!("           → {action:?}")));
+        }
+        for action in actions.drain(..) {
+            self.carry_out(action, requested)?;
+        }
+        self.actions = actions;
+        let after = self.core.snapshot(self.now);
+        self.check(&after)?;
+        self.before = after;
+        Ok(())
+    }
+
+    /// Finishes everything as well-behaved processes would, without waiting longer than there is reason to.
+    pub fn calm_down(&mut self) -> Verdict {
+        for _ in 0..400 {
+            let mut quiet = true;
+            for id in self.processes.keys().copied().collect::<Vec<_>>() {
+                quiet &= !self.calm(id)?;
+            }
+            if quiet && self.waiting.is_empty() && self.is_settled() {
+                return Ok(());
+            }
+            if quiet {
+                let Some(at) = self.core.next_deadline() else { break };
+                self.wait_until(at.max(self.now))?;
+            }
+        }
+        Err(format!("it does not come to rest: {:?}", self.before))
+    }
+
+    /// One step of a process towards rest, if there is one.
+    fn calm(&mut self, worker: WorkerId) -> Result<bool, String> {
+        let Some(process) = self.processes.get_mut(&worker) else { return Ok(false) };
+        let event = if let Some(head) = process.exchanges.pop() {
+            Event::Done { worker, head, ok: true }
+        } else if process.terminated || process.killed {
+            Event::Exited { worker }
+        } else if !process.connected {
+            process.connected = true;
+            Event::Connected { worker }
+        } else if loading(process) {
+            Event::Ready { worker }
+        } else {
+            return Ok(false);
+        };
+        self.tell(event)?;
+        Ok(true)
+    }
+
+    fn is_settled(&self) -> bool {
+        if self.shutdown.is_some() {
+            return self.drained;
+        }
+        let full = self.before.pooled == self.limits.pool_size;
+        let minima = self.before.versions.iter().all(|version| {
+            self.versions.get(&version.version).is_none_or(|known| {
+                known.removed || known.policy.ephemeral || {
+                    version.serving >= known.policy.min.min(known.policy.max)
+                }
+            })
+        });
+        self.before.spares_ready == self.limits.spares && (minima || full)
+    }
+}
+
+/// Whether the app is being loaded into it.
+fn loading(process: &Process) -> bool {
+    process.assigned && process.state == State::Creating && !process.terminated && !process.killed
+}
+
+fn nth<'a, T: Copy + 'a>(pick: u64, all: impl ExactSizeIterator<Item = &'a T>) -> Option<T> {
+    let count = all.len().max(1);
+    let mut all = all;
+    all.nth(pick as usize % count).copied()
+}
