@@ -1,0 +1,41 @@
+/** ASSIGN: which app this worker is to run. */
+import { Violation } from "./frames.ts";
+import { decode } from "./msgpack.ts";
+
+export interface Assignment {
+  dir: string;
+  entry: string;
+  name: string;
+  version: string;
+  workerId: string;
+  mount: string;
+  origin: string;
+  dev: boolean;
+  env: Map<string, string>;
+}
+
+export function readAssignment(payload: Uint8Array): Assignment {
+  const fields = decode(payload);
+  if (!(fields instanceof Map)) throw new Violation("ASSIGN is no map");
+  const text = (key: string): string => {
+    const value = fields.get(key);
+    if (typeof value !== "string") throw new Violation(`ASSIGN has no string ${key}`);
+    return value;
+  };
+  const dev = fields.get("dev");
+  if (typeof dev !== "boolean") throw new Violation("ASSIGN has no boolean dev");
+  const env = fields.get("env");
+  if (!(env instanceof Map)) throw new Violation("ASSIGN has no map env");
+  for (const value of env.values()) if (typeof value !== "string") throw new Violation("ASSIGN has an env value that is no string");
+  return {
+    dir: text("dir"),
+    entry: text("entry"),
+    name: text("name"),
+    version: text("version"),
+    workerId: text("workerId"),
+    mount: text("mount"),
+    origin: text("origin"),
+    dev,
+    env: env as Map<string, string>,
+  };
+}

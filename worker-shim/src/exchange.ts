@@ -1,0 +1,60 @@
+/** One request and its response: what the shim knows of it beside the app's objects. */
+import type { BodyIn } from "./body-in.ts";
+import type { BodyOut } from "./body-out.ts";
+import { CancelReason } from "./frames.ts";
+
+export class Exchange {
+  /** The request body, while it still comes. */
+  bodyIn: BodyIn | null = null;
+  /** The response body, while it still goes. */
+  bodyOut: BodyOut | null = null;
+  /** The end of the response was sent, or a CANCEL has come: nothing more is sent on this stream. */
+  ended = false;
+  #controller: AbortController | null = null;
+  #abortReason: DOMException | null = null;
+
+  constructor(
+    readonly stream: number,
+    /** HEAD: the response has no body, whatever the app says. */
+    readonly isHead: boolean,
+    /** Headers that the app has not asked for yet; see `request-head.ts`. */
+    readonly headText: string,
+    readonly headersAt: number,
+    readonly headerCount: number,
+    readonly peerAddress: string,
+    readonly peerPort: number,
+  ) {}
+
+  /** `Request.signal`, made when the app first asks: few do, and a controller is a third of a request's cost. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== null) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** The supervisor does not want this exchange any longer. */
+  abort(reason: number): void {
+    this.ended = true;
+    const error = abortError(reason);
+    this.#abortReason = error;
+    this.bodyIn?.fail(error);
+    this.bodyOut?.cancel(error);
+    this.#controller?.abort(error);
+  }
+}
+
+/** The reason of a CANCEL as the app sees it. */
+function abortError(reason: number): DOMException {
+  switch (reason) {
+    case CancelReason.Timeout:
+      return new DOMException("The request took longer than the app's timeout", "TimeoutError");
+    case CancelReason.BodyFailed:
+      return new DOMException("The request body ended before it was complete", "AbortError");
+    case CancelReason.ShuttingDown:
+      return new DOMException("The server is shutting down", "AbortError");
+    default:
+      return new DOMException("The client has closed the connection", "AbortError");
+  }
+}

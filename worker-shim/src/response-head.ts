@@ -1,0 +1,145 @@
+/** Writes response heads, and answers that fit into one frame, straight into the link's buffer. */
+import { FLAG_FIN, FrameType, HEADER_BYTES, MAX_HEAD_BYTES, MAX_HEADER_PAIRS } from "./frames.ts";
+import type { Link } from "./link.ts";
+
+/** Bytes of a head beside its headers: array, flags, status, lengths. */
+const FIXED_BYTES = 32;
+/** Bytes of a header beside its name and value. */
+const PAIR_BYTES = 10;
+/** What Bun says of a body that is a string. */
+const TEXT = "text/plain;charset=utf-8";
+
+/** Bodies that fit into the head's frame: nothing, text (at most {@link MAX_INLINE_TEXT}) or bytes. */
+export type InlineBody = string | Uint8Array | null;
+/** Longest string, in UTF-16 units, that is encoded in place. */
+export const MAX_INLINE_TEXT = 64 * 1024;
+
+/**
+ * Appends a RESPONSE frame. `length` is the value of the content-length header,
+ * or -1 for none: what the app says of it is not trusted, what it says about the
+ * connection is not its business.
+ */
+export function writeResponse(
+  link: Link,
+  stream: number,
+  response: Response,
+  isText: boolean,
+  length: number,
+  fin: boolean,
+  body: InlineBody,
+): void {
+  const headers = response.headers.toJSON() as Record<string, string | string[]>;
+  const statusText = response.statusText;
+  let size = FIXED_BYTES + 3 * statusText.length;
+  let pairs = 0;
+  for (const name in headers) {
+    if (isHopByHop(name)) continue;
+    const value = headers[name]!;
+    if (typeof value === "string") {
+      size += PAIR_BYTES + name.length + value.length;
+      pairs++;
+    } else {
+      for (const one of value) size += PAIR_BYTES + name.length + one.length;
+      pairs += value.length;
+    }
+  }
+  const addType = isText && headers["content-type"] === undefined;
+  if (addType) {
+    size += PAIR_BYTES + 12 + TEXT.length;
+    pairs++;
+  }
+  if (length >= 0) {
+    size += PAIR_BYTES + 14 + 16;
+    pairs++;
+  }
+  if (size > MAX_HEAD_BYTES || pairs > MAX_HEADER_PAIRS) {
+    throw new RangeError(`The response has ${pairs} headers of about ${size} bytes; at most ${MAX_HEADER_PAIRS} of ${MAX_HEAD_BYTES} bytes can be sent`);
+  }
+
+  link.reserve(HEADER_BYTES + size + (body === null ? 0 : typeof body === "string" ? 3 * body.length : body.length));
+  const start = link.fill;
+  const out = (bytes = link.out);
+  at = start + HEADER_BYTES;
+  out[at++] = 0x94;
+  out[at++] = fin ? FLAG_FIN : 0;
+  const status = response.status;
+  out[at++] = 0xcd;
+  out[at++] = status >>> 8;
+  out[at++] = status;
+  if (statusText === "") out[at++] = 0xc0;
+  else writeStatusText(statusText);
+  out[at++] = 0xdc;
+  out[at++] = (2 * pairs) >>> 8;
+  out[at++] = 2 * pairs;
+  if (addType) writePair("content-type", TEXT);
+  for (const name in headers) {
+    if (isHopByHop(name)) continue;
+    const value = headers[name]!;
+    if (typeof value === "string") writePair(name, value);
+    else for (const one of value) writePair(name, one);
+  }
+  if (length >= 0) writePair("content-length", String(length));
+  if (typeof body === "string") at += out.utf8Write(body, at);
+  else if (body !== null) {
+    out.set(body, at);
+    at += body.length;
+  }
+  link.header(FrameType.Response, stream, at - start - HEADER_BYTES);
+  link.fill = at;
+  link.written();
+}
+
+let bytes: Buffer;
+let at = 0;
+
+function writePair(name: string, value: string): void {
+  const length = name.length;
+  if (length < 32) bytes[at++] = 0xa0 | length;
+  else writeLength(0xd9, 0xda, 0xdb, length);
+  writeLatin1(name);
+  writeLength(0xc4, 0xc5, 0xc6, value.length);
+  writeLatin1(value);
+}
+
+function writeLength(tag8: number, tag16: number, tag32: number, length: number): void {
+  if (length < 0x100) {
+    bytes[at++] = tag8;
+  } else if (length < 0x10000) {
+    bytes[at++] = tag16;
+    bytes[at++] = length >>> 8;
+  } else {
+    bytes[at++] = tag32;
+    bytes[at++] = length >>> 24;
+    bytes[at++] = length >>> 16;
+    bytes[at++] = length >>> 8;
+  }
+  bytes[at++] = length;
+}
+
+function writeLatin1(text: string): void {
+  bytes.latin1Write(text, at);
+  at += text.length;
+}
+
+/** The only field that need not be Latin-1 bytes, and a rare one. */
+function writeStatusText(text: string): void {
+  const encoded = Buffer.from(text);
+  writeLength(0xd9, 0xda, 0xdb, encoded.length);
+  bytes.set(encoded, at);
+  at += encoded.length;
+}
+
+/** Headers about the connection, and the length, which the shim and the supervisor know better. */
+function isHopByHop(name: string): boolean {
+  switch (name) {
+    case "connection":
+    case "content-length":
+    case "keep-alive":
+    case "proxy-connection":
+    case "transfer-encoding":
+    case "upgrade":
+      return true;
+    default:
+      return false;
+  }
+}
