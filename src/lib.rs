@@ -13,5 +13,7 @@ pub mod http; // the public side: listener, limits, pipeline, errors, static fil
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod telemetry; // logs
+#[cfg(test)]
+mod testing; // what several modules' tests need
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life
