@@ -15,5 +15,7 @@ pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
 mod shim; // the worker shim inside this binary
 pub mod telemetry; // logs
+#[cfg(test)]
+mod testing; // what several modules' tests need
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life

@@ -3,7 +3,9 @@
 //! `Watcher` owns the directories: it scans and watches them, fills the `Index` and tells the pool of each `Change`.
 //! `Index` answers requests from memory. `split_path` says what a request path asks for.
 
+mod dotenv;
 mod index;
+pub mod manifest;
 mod mount;
 mod slots;
 mod stub;

@@ -229,9 +229,7 @@ mod tests {
         {
             assert!(parse_duration_text(text).is_err(), "{text:?}");
         }
-        for text in
-            ["-1", "1e300", ".nan", ".inf", "-.inf", "true", "[1]", "{}", "~", "!x 1", "18446744073709551616"]
-        {
+        for text in ["-1", "1e300", ".nan", ".inf", "-.inf", "true", "[1]", "{}", "~", "!x 1"] {
             assert!(duration(&yaml(text)).is_err(), "{text:?}");
         }
     }

@@ -105,7 +105,7 @@ impl VersionSpec {
                 Err(_) => hint(GRAMMAR),
             };
         }
-        if matches!(text, "*" | "x" | "X") {
+        if matches!(text.split('.').next(), Some("*" | "x" | "X")) {
             return hint("leave the version out to mean the newest one");
         }
         if op == Op::Exact && is_tag(text) {
