@@ -222,8 +222,16 @@ impl Site {
             }
             Kind::Static { .. } => {
                 let root = self.root(&app)?;
-                let path = path.split_once('?').map_or(path, |(path, _)| path);
-                files::serve(root, &asked.head.method, path, &asked.head.headers, base).await?
+                let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+                let request = files::FileRequest {
+                    method: &asked.head.method,
+                    path,
+                    query,
+                    headers: &asked.head.headers,
+                    mount: base,
+                    rewritten: app.manifest.inject_base,
+                };
+                files::serve(&root, request).await?
             }
             Kind::Broken { error } => return Err(Problem::new(Code::AppUnavailable).detail(error.clone())),
         };
@@ -286,7 +294,7 @@ fn unresolved(error: &ResolveError) -> Problem {
 
 impl Watch {
     fn begin(conn: &Arc<Conn>, request: &Request<Incoming>) -> Watch {
-        let log = tracing::enabled!(target: "request", tracing::Level::DEBUG).then(|| Record {
+        let log = tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG).then(|| Record {
             began: Instant::now(),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -313,7 +321,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(Record { began, method, path, id, status }) = &self.log {
             tracing::debug!(
-                target: "request",
+                target: "buntime::request",
                 %method,
                 path,
                 status = status.as_u16(),

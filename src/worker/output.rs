@@ -149,7 +149,7 @@ fn log(line: &str, stream: Stream, identity: &Identity, _link: &Link, tail: Opti
     let (app, version) = identity.app();
     let worker = identity.worker.0;
     match stream {
-        Stream::Stdout => tracing::info!(target: "app", app, version, worker, stream = "stdout", "{line}"),
-        Stream::Stderr => tracing::warn!(target: "app", app, version, worker, stream = "stderr", "{line}"),
+        Stream::Stdout => tracing::info!(target: "buntime::app", app, version, worker, stream = "stdout", "{line}"),
+        Stream::Stderr => tracing::warn!(target: "buntime::app", app, version, worker, stream = "stderr", "{line}"),
     }
 }
