@@ -1,0 +1,281 @@
+//! Starts a supervisor on apps of the test's own, speaks HTTP to it, and reads its log.
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+/// How long a test waits for what must come. Generous: it only bounds a failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory of apps, written by the test.
+pub struct Apps(TempDir);
+
+/// A running supervisor. Killed when dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub pid: u32,
+    child: Child,
+    log: Arc<Log>,
+    _dirs: (Apps, TempDir),
+}
+
+/// What is to be started, and how.
+pub struct Launch {
+    apps: Apps,
+    env: Vec<(String, String)>,
+}
+
+struct Log {
+    lines: Mutex<Vec<Value>>,
+    count: watch::Sender<usize>,
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: http::response::Parts,
+    pub body: Bytes,
+}
+
+/// One connection to a supervisor.
+pub struct Client(hyper::client::conn::http1::SendRequest<Full<Bytes>>);
+
+impl Apps {
+    pub fn new() -> Apps {
+        Apps(TempDir::new().unwrap())
+    }
+
+    /// Writes a file: `file("hello/index.ts", "export default …")`.
+    pub fn file(self, path: &str, text: impl AsRef<[u8]>) -> Apps {
+        let path = self.0.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Copies one of the apps in `tests/apps`.
+    pub fn with(self, name: &str) -> Apps {
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name), &self.0.path().join(name));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn launch(self) -> Launch {
+        Launch { apps: self, env: Vec::new() }
+    }
+
+    /// Starts a supervisor with the settings of a test environment.
+    pub async fn serve(self) -> Server {
+        self.launch().start().await
+    }
+}
+
+impl Launch {
+    /// Sets a variable of the supervisor.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Launch {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    pub async fn start(self) -> Server {
+        let state = TempDir::new().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_buntime"))
+            .args(["run", "--worker-dirs"])
+            .arg(self.apps.path())
+            .arg("--state-dir")
+            .arg(state.path().join("state"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("RUNTIME_BUN", bun())
+            .env("NODE_ENV", "test")
+            .env("PORT", "0")
+            .env("RUNTIME_LOG_FORMAT", "json")
+            .env("RUNTIME_LOG_LEVEL", "debug")
+            .envs(self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Log { lines: Mutex::default(), count: watch::Sender::new(0) });
+        let stderr = child.stderr.take().unwrap();
+        tokio::spawn(Arc::clone(&log).read(stderr));
+        let serving = log.wait(|line| line["message"] == "serving").await;
+        let address = serving["listen"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+        let pid = child.id().unwrap();
+        Server { address, pid, child, log, _dirs: (self.apps, state) }
+    }
+}
+
+impl Server {
+    pub async fn connect(&self) -> Client {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        Client(sender)
+    }
+
+    /// GET on a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(Request::post(path).body(Full::new(body.into())).unwrap()).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        self.connect().await.send(request).await.unwrap()
+    }
+
+    /// The first line of the log, past or future, that `is` says yes to.
+    pub async fn logged(&self, is: impl Fn(&Value) -> bool) -> Value {
+        self.log.wait(is).await
+    }
+
+    /// All lines so far that `is` says yes to.
+    pub fn log(&self, is: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.log.lines.lock().unwrap().iter().filter(|line| is(line)).cloned().collect()
+    }
+
+    /// The directory of apps, to change it while it is served.
+    pub fn apps(&self) -> &Apps {
+        &self._dirs.0
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self._dirs.1.path().join("state")
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid as i32), signal).unwrap();
+    }
+
+    /// Waits for the process to end.
+    pub async fn exit(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the supervisor did not end").unwrap()
+    }
+
+    /// Resident memory of the supervisor in bytes (proc_pid_statm(5)).
+    pub fn memory(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid)).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+}
+
+impl Client {
+    pub async fn send(&mut self, mut request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+        request.headers_mut().entry("host").or_insert("test".parse().unwrap());
+        let response = self.begin(request).await?;
+        let (head, body) = response.into_parts();
+        Ok(Answer { head, body: body.collect().await?.to_bytes() })
+    }
+
+    /// Sends a request and returns when the head of the answer is there.
+    pub async fn begin(&mut self, mut request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        request.headers_mut().entry("host").or_insert("test".parse().unwrap());
+        self.0.ready().await?;
+        self.0.send_request(request).await
+    }
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        self.head.status.as_u16()
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.head.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Log {
+    async fn read(self: Arc<Self>, stderr: impl tokio::io::AsyncRead + Unpin) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            self.lines.lock().unwrap().push(value);
+            self.count.send_modify(|count| *count += 1);
+        }
+    }
+
+    async fn wait(&self, is: impl Fn(&Value) -> bool) -> Value {
+        let mut count = self.count.subscribe();
+        let mut seen = 0;
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                {
+                    let lines = self.lines.lock().unwrap();
+                    if let Some(line) = lines[seen..].iter().find(|line| is(line)) {
+                        return line.clone();
+                    }
+                    seen = lines.len();
+                }
+                count.changed().await.unwrap();
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no such line in the log: {:#?}", self.lines.lock().unwrap()))
+    }
+}
+
+/// A GET request with `Accept`.
+pub fn get_accepting(path: &str, accept: &str) -> Request<Full<Bytes>> {
+    Request::builder().method(Method::GET).uri(path).header("accept", accept).body(Full::default()).unwrap()
+}
+
+/// The `bun` that tests run.
+pub fn bun() -> PathBuf {
+    if let Some(bun) = std::env::var_os("BUNTIME_TEST_BUN") {
+        return bun.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join("bun")).find(|bun| bun.exists()).expect("no bun on PATH")
+}
+
+/// Waits until `is` holds, looking again after a moment: for what only the system knows (processes, files).
+pub async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !is() {
+        assert!(tokio::time::Instant::now() < end, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
