@@ -70,10 +70,11 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     site.draining.store(true, Ordering::Release);
     accepting.abort();
     book.drain();
+    let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
         // Requests that are there may still need a worker: connections first, then the pool.
-        let _ = tokio::time::timeout(config.shutdown_timeout, book.emptied()).await;
-        pool.shut_down(config.shutdown_timeout).await;
+        let _ = tokio::time::timeout_at(deadline, book.emptied()).await;
+        pool.shut_down(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     };
     tokio::select! {
         () = finish => {}

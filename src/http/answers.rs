@@ -70,7 +70,6 @@ pub fn permanent_redirect(location: &str) -> Response<Body> {
 /// Why a request got no answer of its app.
 pub fn unanswered(app: &App, why: Unanswered) -> Problem {
     match why {
-        Unanswered::TooLarge(limit) => too_large(limit),
         Unanswered::Refused(refused) => refusal(refused),
         Unanswered::Failed(failure) => failed(app, failure),
     }

@@ -39,8 +39,6 @@ const INTERNAL: &str = "x-buntime-";
 pub enum Unanswered {
     Refused(Refused),
     Failed(Failure),
-    /// The announced body is over the limit, in bytes.
-    TooLarge(u64),
 }
 
 /// A request on its way to an app.
@@ -57,7 +55,7 @@ pub struct Outgoing<'a> {
 }
 
 /// A request body between the client and a worker.
-struct Inbound {
+pub struct Inbound {
     body: Incoming,
     /// What was sent before the app had certainly seen the request.
     replay: VecDeque<Bytes>,
@@ -73,29 +71,20 @@ struct Streaming {
     _lease: Lease,
 }
 
-/// Sends a request to a worker of its app and returns the answer's head with its body.
+/// Sends a request to a worker of its app and returns the answer's head with its body. `inbound` is left as it was
+/// where no worker could be had, so that another version can be asked.
 ///
 /// # Errors
 /// No worker could be had, or the one that was had did not answer.
 pub async fn forward(
     pool: &Arc<Pool>,
     outgoing: &Outgoing<'_>,
-    body: Incoming,
+    inbound: &mut Option<Inbound>,
 ) -> Result<Response<Body>, Unanswered> {
-    let limit = outgoing.app.manifest.max_body_size;
-    if body.size_hint().lower() > limit {
-        return Err(Unanswered::TooLarge(limit));
-    }
-    let mut inbound = if body.is_end_stream() {
-        None
-    } else {
-        let inbound = Inbound { body, replay: VecDeque::new(), left: limit, ended: false };
-        inbound.arrived().await.map_err(|why| Unanswered::Failed(Failure::RequestBody(why)))?
-    };
     let mut second_try = false;
     loop {
         let mut lease = pool.checkout(outgoing.app).await.map_err(Unanswered::Refused)?;
-        let (mut exchange, upload) = match begin(&lease, outgoing, &mut inbound) {
+        let (mut exchange, upload) = match begin(&lease, outgoing, inbound) {
             Ok(begun) => begun,
             // The worker died between being chosen and being spoken to: nothing was sent.
             Err(_) if !second_try => {
@@ -121,7 +110,7 @@ pub async fn forward(
         // The task that carries the body ends with its exchange.
         if let Some(upload) = upload {
             match upload.await {
-                Ok(whole) => inbound = Some(whole),
+                Ok(whole) => *inbound = Some(whole),
                 Err(_) => return Err(Unanswered::Failed(Failure::RequestBody(RequestBody::Broken))),
             }
         }
@@ -139,7 +128,7 @@ fn begin(
         Some(inbound) if whole => inbound.replay.iter().map(Bytes::len).sum(),
         _ => 0,
     };
-    let exchange = lease.link().open(Instant::now(), inline as u32, whole, |out, stream| {
+    let exchange = lease.link().open(Instant::now(), outgoing.request_id, inline as u32, whole, |out, stream| {
         encode(out, stream, whole, inline, outgoing);
         if let Some(inbound) = inbound.as_ref().filter(|_| whole) {
             inbound.replay.iter().for_each(|piece| out.extend_from_slice(piece));
@@ -348,7 +337,20 @@ fn check_length(headers: &mut HeaderMap) {
 }
 
 impl Inbound {
-    /// Takes what has already arrived. `None` = the body turned out to be empty.
+    /// A request's body of at most `limit` bytes, with what of it has already arrived. `None` = it is empty.
+    ///
+    /// # Errors
+    /// It is, or announces that it is, larger than `limit`; or it broke off.
+    pub async fn receive(body: Incoming, limit: u64) -> Result<Option<Inbound>, RequestBody> {
+        if body.is_end_stream() {
+            return Ok(None);
+        }
+        if body.size_hint().lower() > limit {
+            return Err(RequestBody::TooLarge);
+        }
+        Inbound { body, replay: VecDeque::new(), left: limit, ended: false }.arrived().await
+    }
+
     async fn arrived(mut self) -> Result<Option<Self>, RequestBody> {
         let mut bytes = 0;
         for _ in 0..TURNS {

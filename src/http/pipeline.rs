@@ -2,7 +2,7 @@
 
 use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
-use super::forward::{self, Outgoing, REQUEST_ID};
+use super::forward::{self, Inbound, Outgoing, REQUEST_ID, Unanswered};
 use super::listener::Service;
 use super::origin::{Origin, OriginError};
 use super::problem::{Code, Problem};
@@ -10,7 +10,8 @@ use super::{answers, files, html, landing, request_id};
 use crate::apps::{Index, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName, Kind, VersionKey};
-use crate::pool::Pool;
+use crate::pool::core::types::Refusal;
+use crate::pool::{Pool, Refused};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -206,20 +207,7 @@ impl Site {
             &slashed
         };
         let response = match &app.kind {
-            Kind::Worker { .. } => {
-                let outgoing = Outgoing {
-                    app: &app,
-                    head: &asked.head,
-                    path,
-                    mount: base,
-                    origin: &asked.origin,
-                    peer_port: asked.peer_port,
-                    request_id: &asked.id,
-                };
-                forward::forward(&self.pool, &outgoing, body)
-                    .await
-                    .map_err(|why| answers::unanswered(&app, why))?
-            }
+            Kind::Worker { .. } => self.ask(asked, &app, base, path, body).await?,
             Kind::Static { .. } => {
                 let root = self.root(&app)?;
                 let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
@@ -240,6 +228,50 @@ impl Site {
         }
         let injection = html::Injection::new(&format!("{base}/"), &app.env, &app.manifest.env_prefix);
         Ok(html::apply(&Arc::new(injection), &asked.head.method, response))
+    }
+
+    /// Has a worker answer.
+    async fn ask(
+        &self,
+        asked: &Asked,
+        app: &Arc<App>,
+        mount: &str,
+        path: &str,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
+        let limit = app.manifest.max_body_size;
+        let inbound = Inbound::receive(body, limit).await;
+        let mut inbound = inbound.map_err(|why| answers::unanswered(app, Unanswered::Failed(why.into())))?;
+        let mut app = Arc::clone(app);
+        loop {
+            let outgoing = Outgoing {
+                app: &app,
+                head: &asked.head,
+                path,
+                mount,
+                origin: &asked.origin,
+                peer_port: asked.peer_port,
+                request_id: &asked.id,
+            };
+            match forward::forward(&self.pool, &outgoing, &mut inbound).await {
+                Ok(response) => return Ok(response),
+                // The version went between being found and being asked: another stands in its place, or none.
+                Err(Unanswered::Refused(Refused { why: Refusal::Gone, .. })) => {
+                    let known = app.key;
+                    app = self.again(mount)?;
+                    if app.key == known || !app.kind.is_worker() {
+                        return Err(Problem::new(Code::UnknownVersion));
+                    }
+                }
+                Err(why) => return Err(answers::unanswered(&app, why)),
+            }
+        }
+    }
+
+    /// What a mount path means now.
+    fn again(&self, mount: &str) -> Result<Arc<App>, Problem> {
+        let target = if mount.is_empty() { "/" } else { mount };
+        Ok(self.find(target)?.ok_or_else(|| Problem::new(Code::UnknownApp))?.app)
     }
 
     fn root(&self, app: &App) -> Result<Arc<files::StaticRoot>, Problem> {

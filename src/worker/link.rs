@@ -10,6 +10,7 @@ use crate::wire::frame::{self, Decoder, Frame, Kind};
 use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone, Ready, ResponseHead};
 use crate::wire::{MAX_CHUNK, WINDOW, WireError};
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -28,6 +29,8 @@ const MAX_STREAM: u32 = 1 << 31;
 /// How much the driver reads before it lets other tasks run.
 const READS_A_TURN: usize = 16;
 const READ_BUFFER: usize = 64 * 1024;
+/// With less room than this left, a new buffer is taken.
+const READ_AT_LEAST: usize = 16 * 1024;
 
 /// What a worker says of itself, for the one who looks after it.
 #[derive(Debug)]
@@ -132,6 +135,7 @@ struct Shared {
 }
 
 struct Stream {
+    request_id: HeaderValue,
     head: Option<ResponseHead>,
     has_head: bool,
     body: VecDeque<Bytes>,
@@ -169,6 +173,12 @@ impl Hasher for IdHasher {
     }
 }
 
+impl From<RequestBody> for Failure {
+    fn from(why: RequestBody) -> Failure {
+        Failure::RequestBody(why)
+    }
+}
+
 impl Link {
     pub fn new(progress: Progress, control: mpsc::UnboundedSender<Control>) -> Arc<Link> {
         Arc::new(Link {
@@ -196,6 +206,7 @@ impl Link {
     pub fn open(
         self: &Arc<Self>,
         now: Instant,
+        request_id: &HeaderValue,
         inline: u32,
         fin: bool,
         encode: impl FnOnce(&mut BytesMut, u32),
@@ -210,6 +221,7 @@ impl Link {
         shared.streams.insert(
             id,
             Stream {
+                request_id: request_id.clone(),
                 head: None,
                 has_head: false,
                 body: VecDeque::new(),
@@ -246,6 +258,13 @@ impl Link {
     /// Exchanges that are open.
     pub fn in_flight(&self) -> usize {
         self.lock().streams.len()
+    }
+
+    /// The id of the request that the worker is busy with, if there is just one.
+    pub fn only_request(&self) -> Option<HeaderValue> {
+        let shared = self.lock();
+        let mut streams = shared.streams.values();
+        streams.next().filter(|_| shared.streams.len() == 1).map(|stream| stream.request_id.clone())
     }
 
     /// Resolves when an exchange begins on a link that was at rest.
@@ -312,7 +331,10 @@ impl Link {
         wake: &mut Vec<Waker>,
     ) -> Result<(), LinkEnd> {
         for _ in 0..READS_A_TURN {
-            input.reserve(READ_BUFFER.max(Decoder.missing(input)));
+            let wanted = Decoder.missing(input).max(READ_AT_LEAST);
+            if input.capacity() - input.len() < wanted {
+                input.reserve(wanted.max(READ_BUFFER));
+            }
             match poll_read(socket, cx, input) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(LinkEnd::Io(error)),
