@@ -8,8 +8,6 @@ mod index;
 pub mod manifest;
 mod mount;
 mod slots;
-mod stub;
-pub use stub::{Rules, Watcher};
 
 pub use index::{Index, ResolveError};
 pub use mount::{Mount, split_path};
