@@ -119,10 +119,12 @@ impl Core {
 
     /// Looks at a version again when its next deadline comes.
     pub(super) fn arm_version(&mut self, key: VersionKey, now: Now) {
-        if let Some(version) = self.versions.get_mut(&key)
-            && let Some(at) = version.deadline(now)
-            && !broken!(self, NeverExpires)
-        {
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        let mut deadline = version.deadline(now);
+        if broken!(self, NeverExpires) {
+            deadline = version.backoff.until(now);
+        }
+        if let Some(at) = deadline {
             self.timers.arm(&mut version.armed, Subject::Version(key), at);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::types::{Action, Reason, Refusal, State};
 use super::worker::Course;
-use super::{Core, Turn};
+use super::{Core, Turn, broken};
 use crate::model::{VersionKey, WorkerId};
 use std::time::Duration;
 
@@ -82,6 +82,7 @@ impl Core {
                 .and_then(|key| self.versions.get(&key))
                 .map_or(Duration::ZERO, |version| version.policy.drain_timeout),
         };
+        let within = if broken!(self, DrainsForEver) { Duration::MAX } else { within };
         self.withdraw(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.course = Course::Drain { reason, by: turn.now.saturating_add(within) };

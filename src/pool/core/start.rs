@@ -89,7 +89,7 @@ impl Core {
             self.drain_replaced(key, turn);
         }
         self.take_over(key, turn);
-        self.arm_worker(id, turn.now);
+        self.came_to_rest(id, turn);
         self.mark(key);
     }
 
