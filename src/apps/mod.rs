@@ -7,6 +7,8 @@ mod agenda;
 mod disk;
 mod dotenv;
 mod entrypoint;
+#[cfg(test)]
+mod fixture;
 mod index;
 mod load;
 pub mod manifest;

@@ -410,3 +410,6 @@ fn is_scope(name: &OsStr) -> bool {
 fn is_ignored(name: &OsStr) -> bool {
     name == "node_modules" || name.as_encoded_bytes().starts_with(b".")
 }
+
+#[cfg(test)]
+mod tests;
