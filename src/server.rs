@@ -1,8 +1,9 @@
 //! The house put together: from a configuration to a serving supervisor, and down again.
 
-use crate::apps::{Change, Index};
-use crate::config::{Bun, Config, Listen};
+use crate::apps::{self, Change, Index};
+use crate::config::{Bun, Config, Environment, Listen};
 use crate::http::connection::Book;
+use crate::http::kept::Kept;
 use crate::http::listener::Listener;
 use crate::http::pipeline::Site;
 use crate::model::{AppName, Kind, VersionKey};
@@ -12,6 +13,7 @@ use crate::shim;
 use anyhow::{Context, Result};
 use http::HeaderValue;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -57,7 +59,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         home: config.home.as_deref().map(AppName::parse).transpose()?,
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
         draining: AtomicBool::new(false),
-        roots: Default::default(),
+        kept: Kept::default(),
     });
     let _watcher = watch(&config, &index, &pool, &site)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
@@ -113,12 +115,7 @@ impl Observer for Proofs {
 }
 
 /// What the index finds on disk, passed on to the pool.
-fn watch(
-    config: &Config,
-    index: &Arc<Index>,
-    pool: &Arc<Pool>,
-    site: &Arc<Site>,
-) -> Result<crate::apps::Watcher> {
+fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>) -> Result<apps::Watcher> {
     let runtime = tokio::runtime::Handle::current();
     let pool = Arc::clone(pool);
     let site: Weak<Site> = Arc::downgrade(site);
@@ -130,7 +127,7 @@ fn watch(
             Change::Prove(app) => pool.prove(app.key),
             Change::Removed(app) => {
                 pool.remove(app.key, None);
-                site.upgrade().inspect(|site| site.forget(app.key));
+                site.upgrade().inspect(|site| site.kept.forget(app.key));
             }
             Change::Replaced { old, new } => {
                 pool.add(&new);
@@ -140,18 +137,28 @@ fn watch(
                     // What is broken takes over from nobody.
                     Kind::Broken { .. } => {}
                 }
-                site.upgrade().inspect(|site| site.forget(old.key));
+                site.upgrade().inspect(|site| site.kept.forget(old.key));
             }
         }
     };
-    let rules = crate::apps::Rules {
+    let options = apps::Options {
         worker_dirs: config.worker_dirs.clone(),
-        reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
-        max_body_size: config.max_body_size,
-        environment: config.environment.clone(),
-        watch_files: config.env.is_development(),
+        reserved: vec![config.reserved_segment().to_owned()],
+        ceilings: apps::manifest::Ceilings {
+            max_body_size: config.max_body_size,
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+        },
+        development: config.env.is_development(),
+        environment: passable(&config.environment),
     };
-    Ok(crate::apps::Watcher::start(rules, Arc::clone(index), Box::new(tell))?)
+    Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)
+}
+
+/// The supervisor's variables that an app may ask for: those that are text.
+fn passable(environment: &Environment) -> BTreeMap<String, String> {
+    let text =
+        |(name, value): (&OsStr, &OsStr)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
+    environment.iter().filter_map(text).collect()
 }
 
 fn settings(

@@ -7,7 +7,9 @@ use super::{
     CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
     LogLevel, Row, Source, Stderr, bun,
 };
-use crate::model::quantity::{QuantityError, parse_duration_text as parse_duration, parse_size_text as parse_size};
+use crate::model::quantity::{
+    QuantityError, parse_duration_text as parse_duration, parse_size_text as parse_size,
+};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

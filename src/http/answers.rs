@@ -4,8 +4,8 @@ use super::body::Body;
 use super::forward::Unanswered;
 use super::problem::{Code, Problem, Report, Step};
 use crate::model::App;
-use crate::pool::{Pool, Refused, StartFailure};
 use crate::pool::core::types::Refusal;
+use crate::pool::{Pool, Refused, StartFailure};
 use crate::worker::link::{Failure, RequestBody};
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -26,8 +26,10 @@ pub fn read_only(method: &Method, make: impl FnOnce() -> Response<Body>) -> Resu
             }
             Ok(response)
         }
-        _ => Err(Problem::new(Code::MethodNotAllowed)
-            .header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))),
+        _ => {
+            Err(Problem::new(Code::MethodNotAllowed)
+                .header(header::ALLOW, HeaderValue::from_static("GET, HEAD")))
+        }
     }
 }
 

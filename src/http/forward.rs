@@ -128,12 +128,13 @@ fn begin(
         Some(inbound) if whole => inbound.replay.iter().map(Bytes::len).sum(),
         _ => 0,
     };
-    let exchange = lease.link().open(Instant::now(), outgoing.request_id, inline as u32, whole, |out, stream| {
-        encode(out, stream, whole, inline, outgoing);
-        if let Some(inbound) = inbound.as_ref().filter(|_| whole) {
-            inbound.replay.iter().for_each(|piece| out.extend_from_slice(piece));
-        }
-    })?;
+    let exchange =
+        lease.link().open(Instant::now(), outgoing.request_id, inline as u32, whole, |out, stream| {
+            encode(out, stream, whole, inline, outgoing);
+            if let Some(inbound) = inbound.as_ref().filter(|_| whole) {
+                inbound.replay.iter().for_each(|piece| out.extend_from_slice(piece));
+            }
+        })?;
     let upload = if whole {
         None
     } else {
@@ -270,9 +271,10 @@ fn answer(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     strip_response(response.headers_mut());
-    if let Some(reason) = head.reason.filter(|reason| {
-        head.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason)
-    }) && let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason)
+    if let Some(reason) = head
+        .reason
+        .filter(|reason| head.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason))
+        && let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason)
     {
         response.extensions_mut().insert(reason);
     }

@@ -85,7 +85,7 @@ mod tests {
     fn app(name: &str, version: &str, kind: Kind) -> App {
         App {
             key: VersionKey(1),
-            name: AppName(name.into()),
+            name: AppName::parse(name).unwrap(),
             version: version.parse().map_or(AppVersion::Latest, AppVersion::Semver),
             dir: "/srv/app".into(),
             manifest: Manifest::default(),

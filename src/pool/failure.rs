@@ -27,7 +27,9 @@ impl StartFailure {
     pub(super) fn exited(journey: Journey, status: Option<ExitStatus>, stderr: Vec<String>) -> Self {
         let summary = match status.map(|status| (status.code(), status.signal())) {
             Some((Some(code), _)) => format!("the process exited with code {code} before the app was ready"),
-            Some((None, Some(signal))) => format!("the process was ended by signal {signal} before the app was ready"),
+            Some((None, Some(signal))) => {
+                format!("the process was ended by signal {signal} before the app was ready")
+            }
             _ => "the process ended before the app was ready".into(),
         };
         StartFailure { summary, journey, error: None, stderr }

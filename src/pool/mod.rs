@@ -286,7 +286,8 @@ impl Pool {
             }
             Action::Kill { worker, .. } => order(inner, worker, Order::Kill),
             Action::Transition { worker, version, from, to, reason } => {
-                let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
+                let app =
+                    version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
                 lease::log_transition(worker, app, from, to, reason);
             }
             Action::Proven { version } => {
@@ -342,7 +343,9 @@ impl Pool {
         if !slot.has_data_dir {
             match std::fs::create_dir_all(&data_dir) {
                 Ok(()) => slot.has_data_dir = true,
-                Err(error) => tracing::warn!(app = %app.name, dir = %data_dir.display(), %error, "no data directory"),
+                Err(error) => {
+                    tracing::warn!(app = %app.name, dir = %data_dir.display(), %error, "no data directory")
+                }
             }
         }
         let private = self.settings.private_dir.join(worker.to_string());
@@ -405,7 +408,8 @@ impl Pool {
                 if let Some(handle) = inner.workers.get(&worker)
                     && !handle.ready
                 {
-                    inner.stillborn |= handle.link.is_none() && handle.version.is_none() && !inner.core.is_shutting_down();
+                    inner.stillborn |=
+                        handle.link.is_none() && handle.version.is_none() && !inner.core.is_shutting_down();
                     note_failure(inner, worker, StartFailure::exited(journey, status, stderr));
                 }
                 inner.workers.remove(&worker);
