@@ -117,6 +117,44 @@ fn an_empty_coded_document_is_empty() {
     }
 }
 
+/// The end of a stream may be found only when the last piece is out: nothing is taken or given then.
+#[test]
+fn documents_that_fill_their_pieces_exactly_end_well() {
+    for length in (1..=3).flat_map(|pieces| [-1, 0, 1].map(|off| pieces * (32 << 10) + off)) {
+        let document = vec![b'x'; length as usize];
+        for (coding, bytes) in [
+            ("gzip", gzip(&document)),
+            ("gzip", [gzip(&document), gzip(&document)].concat()),
+            ("deflate", zlib(&document)),
+            ("deflate", [deflate(&document), vec![0; 9]].concat()),
+            ("zstd", zstd::encode_all(document.as_slice(), 3).unwrap()),
+        ] {
+            for body in [
+                stream(vec![Bytes::from(bytes.clone())]),
+                stream(bytes.chunks(1).map(Bytes::copy_from_slice).collect()),
+            ] {
+                let response = exchange(&[]).apply(response(&[("content-encoding", coding)], body));
+                let got = collect(response.into_body()).unwrap_or_else(|e| panic!("{coding} {length}: {e}"));
+                assert_eq!((got.len() - BASE.len()) % document.len(), 0, "{coding} {length}");
+                assert!(got.len() > BASE.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_decoder_that_waits_may_be_asked_again_and_again() {
+    for (coding, (_, bytes)) in [(decode::Coding::Gzip, &CODED[0]), (decode::Coding::Zstd, &CODED[8])] {
+        let mut decoder = Decoder::new(coding).unwrap();
+        decoder.feed(Bytes::from_static(&bytes[..bytes.len() / 2]));
+        while decoder.next().unwrap().is_some() {}
+        assert!((0..100).all(|_| decoder.next().unwrap().is_none()), "{coding:?}");
+        decoder.feed(Bytes::from_static(&bytes[bytes.len() / 2..]));
+        while decoder.next().unwrap().is_some() {}
+        decoder.finish().unwrap();
+    }
+}
+
 proptest! {
     #[test]
     fn decoders_stand_whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0usize..10) {
