@@ -4,14 +4,16 @@
  */
 import { App } from "./app.ts";
 import { type Assignment, readAssignment } from "./assign.ts";
-import { replaceEnvironment } from "./environment.ts";
+import { installEnvironment, replaceEnvironment } from "./environment.ts";
 import { describeError } from "./errors.ts";
 import { FrameReader, FrameType, Violation } from "./frames.ts";
 import { Link } from "./link.ts";
 import { decode } from "./msgpack.ts";
 import { ProgressPage } from "./progress-page.ts";
+import { installRequest } from "./request.ts";
 import { installResponse } from "./response.ts";
 import { Dispatcher } from "./serve.ts";
+import { WorkerServer } from "./server.ts";
 
 /** Replaced by the supervisor when it writes this file, so that both ends are of one build. */
 const BUILD = "__BUNTIME_BUILD__";
@@ -28,7 +30,9 @@ const { page, mapped } = ProgressPage.map();
 const reader = new FrameReader(onFrame);
 const push = (chunk: Buffer) => reader.push(chunk);
 
+installRequest();
 installResponse();
+installEnvironment();
 void Bun.connect({
   fd: LINK_FD,
   socket: {
@@ -84,9 +88,10 @@ async function load(assignment: Assignment): Promise<void> {
     replaceEnvironment(assignment.env);
     process.chdir(assignment.dir);
     const before = performance.now();
-    const module = (await import(Bun.pathToFileURL(assignment.entry).href)) as { default?: unknown };
+    const module = (await import(Bun.pathToFileURL(assignment.entry).href)) as object;
     app = new App(module);
     dispatcher = new Dispatcher(link, page, app);
+    app.server = new WorkerServer(app, dispatcher, assignment);
     link.control(FrameType.Ready, 0, [performance.now() - before, app.hooks, app.maxRequestBodySize]);
   } catch (error) {
     link.control(FrameType.Failed, 0, describeError(error));
@@ -102,7 +107,7 @@ function readHook(payload: Uint8Array): number {
 async function runHook(kind: number): Promise<void> {
   let error: string | null = null;
   try {
-    await app?.hook(kind);
+    await app?.runHook(kind);
   } catch (thrown) {
     error = describeError(thrown)[3].slice(0, 16 * 1024);
   }
