@@ -52,7 +52,7 @@ pub struct App {
     pub dir: PathBuf,
     pub manifest: Manifest,
     pub kind: Kind,
-    /// The app's own variables: the manifest's `env`, `.env` over it, and what `envPassthrough` names.
+    /// The app's own variables: the manifest's `env`, `.env` over it, and over both what `envPassthrough` names.
     pub env: BTreeMap<String, String>,
     /// Why a spare cannot take this version (`bunfig.toml`, `lowMemory`, …); none = it can.
     pub needs_fresh: Option<&'static str>,
