@@ -153,6 +153,9 @@ impl Scanner {
         }
         self.roots = roots;
         self.started = true;
+        if *scope == Scope::All {
+            self.quiet.forget_unseen(now);
+        }
         let (apps, warnings) = self.assemble();
         pass.apps = changed.then_some(apps);
         pass.warnings = warnings.difference(&self.warned).cloned().collect();
