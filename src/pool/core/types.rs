@@ -105,73 +105,37 @@ pub enum Refusal {
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    AddVersion {
-        version: VersionKey,
-        policy: Policy,
-    },
+    AddVersion { version: VersionKey, policy: Policy },
     /// Start a worker of it although nobody asked yet.
-    Prove {
-        version: VersionKey,
-    },
+    Prove { version: VersionKey },
     /// It resolves no more: drain its workers. Waiting requests that no worker took yet are refused with `Gone`
     /// unless `to` names the version that takes over: then they move there, and the old workers retire only
     /// when a worker of `to` is Ready (or failed: then the old ones stay).
-    RemoveVersion {
-        version: VersionKey,
-        to: Option<VersionKey>,
-    },
+    RemoveVersion { version: VersionKey, to: Option<VersionKey> },
     /// A request wants a worker. Answered, now or later, by exactly one `Dispatch` or `Refuse` with its ticket,
     /// unless `Abandon` comes first.
-    Request {
-        version: VersionKey,
-        ticket: Ticket,
-    },
+    Request { version: VersionKey, ticket: Ticket },
     /// The waiting client has gone.
-    Abandon {
-        ticket: Ticket,
-    },
+    Abandon { ticket: Ticket },
     /// The response head of a dispatched request is there: its concurrency slot is free, the exchange goes on.
-    Head {
-        worker: WorkerId,
-    },
+    Head { worker: WorkerId },
     /// A dispatched exchange is over, its body included. `head` = a `Head` was reported for it before.
     /// `ok` = the app gave an answer (also an error answer of its own).
-    Done {
-        worker: WorkerId,
-        head: bool,
-        ok: bool,
-    },
+    Done { worker: WorkerId, head: bool, ok: bool },
     /// The shim said hello (a spare is ready for an app, a fresh worker for its assignment).
-    Connected {
-        worker: WorkerId,
-    },
+    Connected { worker: WorkerId },
     /// The app is loaded.
-    Ready {
-        worker: WorkerId,
-    },
+    Ready { worker: WorkerId },
     /// The app could not be loaded. The process is still to be ended.
-    StartFailed {
-        worker: WorkerId,
-    },
+    StartFailed { worker: WorkerId },
     /// The process could not be started or has been reaped. Final.
-    Exited {
-        worker: WorkerId,
-    },
+    Exited { worker: WorkerId },
     /// Proportional memory was measured.
-    Memory {
-        worker: WorkerId,
-        pss: u64,
-    },
-    Unresponsive {
-        worker: WorkerId,
-    },
-    Protocol {
-        worker: WorkerId,
-    },
+    Memory { worker: WorkerId, pss: u64 },
+    Unresponsive { worker: WorkerId },
+    Protocol { worker: WorkerId },
     /// Serve no more; drain everything within this time.
-    Shutdown {
-        within: Duration,
-    },
+    Shutdown { within: Duration },
     /// `next_deadline` has come.
     Tick,
 }
@@ -179,58 +143,26 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Start a process. `version` = a fresh worker for this version, none = a spare.
-    Spawn {
-        worker: WorkerId,
-        version: Option<VersionKey>,
-    },
+    Spawn { worker: WorkerId, version: Option<VersionKey> },
     /// Send the app to a connected worker.
-    Assign {
-        worker: WorkerId,
-        version: VersionKey,
-    },
-    Dispatch {
-        ticket: Ticket,
-        worker: WorkerId,
-    },
-    Refuse {
-        ticket: Ticket,
-        why: Refusal,
-    },
+    Assign { worker: WorkerId, version: VersionKey },
+    Dispatch { ticket: Ticket, worker: WorkerId },
+    Refuse { ticket: Ticket, why: Refusal },
     /// Run `onIdle`.
-    IdleHook {
-        worker: WorkerId,
-    },
+    IdleHook { worker: WorkerId },
     /// Nothing is in flight (or the drain time is over): `onTerminate`, SIGTERM, SIGKILL.
     /// Ephemeral and never-ready workers may be killed at once by the executor.
-    Terminate {
-        worker: WorkerId,
-        reason: Reason,
-    },
+    Terminate { worker: WorkerId, reason: Reason },
     /// SIGKILL now.
-    Kill {
-        worker: WorkerId,
-        reason: Reason,
-    },
+    Kill { worker: WorkerId, reason: Reason },
     /// One for each change of state, spares' changes included.
-    Transition {
-        worker: WorkerId,
-        version: Option<VersionKey>,
-        from: Option<State>,
-        to: State,
-        reason: Reason,
-    },
+    Transition { worker: WorkerId, version: Option<VersionKey>, from: Option<State>, to: State, reason: Reason },
     /// The first worker of this version became Ready.
-    Proven {
-        version: VersionKey,
-    },
+    Proven { version: VersionKey },
     /// A worker of this not yet proven version failed to start.
-    Unproven {
-        version: VersionKey,
-    },
+    Unproven { version: VersionKey },
     /// A version that was removed has no worker left and is forgotten.
-    Forgotten {
-        version: VersionKey,
-    },
+    Forgotten { version: VersionKey },
     /// Everything has ended after `Shutdown`.
     Drained,
 }
