@@ -6,11 +6,13 @@ use super::*;
 fn a_warm_request_is_one_dispatch_and_nothing_else() {
     let mut pool = Pool::with(1, &[(A, policy())]);
     let worker = pool.rested(A);
+    pool.until(secs(5));
     assert_eq!(
         pool.request(A).0,
         [Action::Dispatch { ticket: Ticket(2), worker }],
         "it was Active already, and stays so between requests"
     );
+    assert_eq!(pool.worker(worker).last_used, secs(5));
     assert!(pool.head(worker).is_silent());
     assert!(pool.tell(Event::Done { worker, head: true, ok: true }).is_silent());
 }
