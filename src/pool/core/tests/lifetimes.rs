@@ -258,6 +258,18 @@ fn shutdown_finishes_what_was_accepted_and_then_ends_everything() {
 }
 
 #[test]
+fn shutdown_lets_a_worker_over_its_number_serve_those_who_wait() {
+    let mut pool = Pool::with(1, &[(A, Policy { concurrency: 1, max_requests: 1, ..policy() })]);
+    let worker = pool.busy(A);
+    pool.request(A);
+    pool.request(A);
+    pool.tell(Event::Shutdown { within: secs(30) });
+    assert_eq!(pool.done(worker).dispatched(), [worker]);
+    assert_eq!(pool.done(worker).dispatched(), [worker]);
+    assert_eq!(pool.done(worker).terminated(), [(worker, Reason::Shutdown)]);
+}
+
+#[test]
 fn shutdown_ends_what_has_not_ended_in_time() {
     let mut pool = Pool::with(1, &[(A, Policy { concurrency: 1, queue_timeout: secs(100), ..policy() })]);
     let worker = pool.busy(A);
