@@ -227,6 +227,12 @@ export class TestWorker {
     this.send(T.END, stream, Buffer.alloc(0));
   }
 
+  /** Resolves when all that was sent is in the kernel's hands. */
+  async written(): Promise<void> {
+    while (this.#out.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Reads nothing off the link until {@link resume}. */
   pause(): void {
     this.socket.pause();
