@@ -28,7 +28,9 @@ process.on("exit", () => {
   killAll();
   fs.rmSync(dir, { recursive: true, force: true });
 });
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => void stopAll().then(() => process.exit(130)));
+}
 setTimeout(() => fail(`not done after ${LIMIT / 60_000} minutes`), LIMIT).unref();
 
 let options: Options;

@@ -2,12 +2,14 @@
 import fs from "node:fs";
 import type { Subprocess } from "bun";
 import { Failure } from "./failure.ts";
+import { tree } from "./proc.ts";
 
 /** How long a process may take to end after SIGTERM, in ms. */
 const GRACE = 5_000;
 const LOG_LINES = 20;
 
 const running = new Set<Owned>();
+const commands = new Set<Subprocess>();
 
 export interface SpawnOptions {
   command: string[];
@@ -43,17 +45,24 @@ export class Owned {
     return fs.readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-LOG_LINES).join("\n");
   }
 
-  /** SIGTERM, then SIGKILL. */
+  /** SIGTERM, and SIGKILL if that does not help. */
   async stop(): Promise<void> {
     this.#process.kill("SIGTERM");
-    const timer = setTimeout(() => this.#process.kill("SIGKILL"), GRACE);
+    const timer = setTimeout(() => this.kill(), GRACE);
     await this.#process.exited;
     clearTimeout(timer);
     running.delete(this);
   }
 
+  /** With all below it, which nobody else would end: nginx's worker outlives a master that was killed. */
   kill(): void {
-    this.#process.kill("SIGKILL");
+    for (const pid of this.ended ? [] : tree([this.pid])) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It ended meanwhile.
+      }
+    }
   }
 }
 
@@ -67,7 +76,9 @@ export async function output(command: string[], limit: number): Promise<string> 
     timeout: limit,
     killSignal: "SIGKILL",
   });
+  commands.add(child);
   const [printed, complaints, status] = await Promise.all([text(child.stdout), text(child.stderr), child.exited]);
+  commands.delete(child);
   if (status !== 0) {
     const how = child.signalCode === null ? `exit code ${status}` : `${child.signalCode}, after at most ${limit} ms`;
     throw new Failure(`${command.join(" ")}: ${how}\n${complaints || printed}`);
@@ -87,6 +98,7 @@ export async function stopAll(): Promise<void> {
 /** For the end of this process, which waits for nothing. */
 export function killAll(): void {
   for (const owned of running) owned.kill();
+  for (const command of commands) command.kill("SIGKILL");
 }
 
 function text(stream: ReadableStream<Uint8Array>): Promise<string> {

@@ -10,9 +10,9 @@ const PANEL_WIDTH = (WIDTH - GAP * (PANELS_A_LINE + 1)) / PANELS_A_LINE;
 const TITLE_HEIGHT = 26;
 const BAR_HEIGHT = 14;
 const BAR_PITCH = 22;
-const NAME_WIDTH = 132;
+const NAME_WIDTH = 148;
 /** Right of the longest bar, for its value. */
-const VALUE_WIDTH = 104;
+const VALUE_WIDTH = 112;
 const SPAN = PANEL_WIDTH - NAME_WIDTH - VALUE_WIDTH;
 
 const STYLE = `
