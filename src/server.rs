@@ -1,17 +1,19 @@
 //! The house put together: from a configuration to a serving supervisor, and down again.
 
-use crate::apps::{Change, Index};
-use crate::config::{Bun, Config, Listen};
+use crate::apps::{self, Change, Index};
+use crate::config::{Bun, Config, Env, Environment, Listen};
 use crate::http::connection::Book;
+use crate::http::kept::Kept;
 use crate::http::listener::Listener;
 use crate::http::pipeline::Site;
-use crate::model::{AppName, Kind, VersionKey};
+use crate::model::{Kind, VersionKey};
 use crate::pool::core::types::Limits;
 use crate::pool::{Observer, Pool, Settings, StartFailure};
 use crate::shim;
 use anyhow::{Context, Result};
 use http::HeaderValue;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -54,10 +56,10 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         trusted: config.trusted_proxies.clone(),
         dev: config.env.is_development(),
         api_base: config.api_base(),
-        home: config.home.as_deref().map(AppName::parse).transpose()?,
+        home: config.home.clone(),
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
         draining: AtomicBool::new(false),
-        roots: Default::default(),
+        kept: Kept::default(),
     });
     let _watcher = watch(&config, &index, &pool, &site)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
@@ -70,10 +72,11 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     site.draining.store(true, Ordering::Release);
     accepting.abort();
     book.drain();
+    let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
         // Requests that are there may still need a worker: connections first, then the pool.
-        let _ = tokio::time::timeout(config.shutdown_timeout, book.emptied()).await;
-        pool.shut_down(config.shutdown_timeout).await;
+        let _ = tokio::time::timeout_at(deadline, book.emptied()).await;
+        pool.shut_down(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     };
     tokio::select! {
         () = finish => {}
@@ -112,24 +115,20 @@ impl Observer for Proofs {
 }
 
 /// What the index finds on disk, passed on to the pool.
-fn watch(
-    config: &Config,
-    index: &Arc<Index>,
-    pool: &Arc<Pool>,
-    site: &Arc<Site>,
-) -> Result<crate::apps::Watcher> {
+fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>) -> Result<apps::Watcher> {
     let runtime = tokio::runtime::Handle::current();
     let pool = Arc::clone(pool);
     let site: Weak<Site> = Arc::downgrade(site);
     let tell = move |change: Change| {
         // The pool starts workers, which needs the runtime; this is the watcher's thread.
         let _inside = runtime.enter();
+        log(&change);
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
             Change::Removed(app) => {
                 pool.remove(app.key, None);
-                site.upgrade().inspect(|site| site.forget(app.key));
+                site.upgrade().inspect(|site| site.kept.forget(app.key));
             }
             Change::Replaced { old, new } => {
                 pool.add(&new);
@@ -139,18 +138,39 @@ fn watch(
                     // What is broken takes over from nobody.
                     Kind::Broken { .. } => {}
                 }
-                site.upgrade().inspect(|site| site.forget(old.key));
+                site.upgrade().inspect(|site| site.kept.forget(old.key));
             }
         }
     };
-    let rules = crate::apps::Rules {
+    let options = apps::Options {
         worker_dirs: config.worker_dirs.clone(),
-        reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
-        max_body_size: config.max_body_size,
-        environment: config.environment.clone(),
-        watch_files: config.env.is_development(),
+        reserved: vec![config.reserved_segment().to_owned()],
+        ceilings: apps::manifest::Ceilings {
+            max_body_size: config.max_body_size,
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+        },
+        development: config.env.is_development(),
+        production: config.env == Env::Production,
+        environment: passable(&config.environment),
     };
-    Ok(crate::apps::Watcher::start(rules, Arc::clone(index), Box::new(tell))?)
+    Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)
+}
+
+fn log(change: &Change) {
+    let (what, app) = match change {
+        Change::Added(app) => return tracing::debug!(app = %app.name, version = %app.version, "added"),
+        Change::Prove(app) => ("to be proven", app),
+        Change::Removed(app) => ("removed", app),
+        Change::Replaced { new, .. } => ("replaced", new),
+    };
+    tracing::info!(app = %app.name, version = %app.version, "{what}");
+}
+
+/// The supervisor's variables that an app may ask for: those that are text.
+fn passable(environment: &Environment) -> BTreeMap<String, String> {
+    let text =
+        |(name, value): (&OsStr, &OsStr)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
+    environment.iter().filter_map(text).collect()
 }
 
 fn settings(

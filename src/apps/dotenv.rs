@@ -204,7 +204,7 @@ impl<'v, F: Fn(&str) -> Option<&'v String>> Expansion<'_, F> {
                 }
                 close + 1
             } else {
-                let name = if value.starts_with('$') { name_at(&value[1..]) } else { "" };
+                let name = value.strip_prefix('$').map_or("", name_at);
                 match name {
                     "" => self.out.push_str(&value[..1]),
                     name => self.put(name),

@@ -1,6 +1,7 @@
 //! The index in memory: which app a name and a version spec mean. Answers for each request without disk, without
 //! formatting and, but for ranges, without a lock.
 
+use super::disk::Disk;
 use super::slots::{Slot, Slots};
 use super::{App, Change};
 use crate::model::{AppName, AppVersion, VersionKey, VersionSpec};
@@ -10,7 +11,6 @@ use semver::{Version, VersionReq};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ranges whose parsed forms are kept.
@@ -21,7 +21,7 @@ pub struct Index {
     snapshot: ArcSwap<Snapshot>,
     state: Mutex<State>,
     ranges: Mutex<LruCache<Box<str>, Arc<VersionReq>>>,
-    disk_reads: AtomicU64,
+    disk: Disk,
 }
 
 /// Why a request means no app.
@@ -76,7 +76,7 @@ impl Index {
             snapshot: ArcSwap::default(),
             state: Mutex::new(State { slots: Slots::default(), telling: HashSet::new() }),
             ranges: Mutex::new(LruCache::new(KEPT_RANGES)),
-            disk_reads: AtomicU64::new(0),
+            disk: Disk::default(),
         })
     }
 
@@ -131,11 +131,12 @@ impl Index {
 
     /// How often the index and its watcher have asked the file system for something. Requests never add to it.
     pub fn disk_reads(&self) -> u64 {
-        self.disk_reads.load(Ordering::Relaxed)
+        self.disk.reads()
     }
 
-    pub(super) fn count_disk_read(&self) {
-        self.disk_reads.fetch_add(1, Ordering::Relaxed);
+    /// The watcher's way to the file system; what it reads is counted here.
+    pub(super) fn disk(&self) -> Disk {
+        self.disk.clone()
     }
 
     /// Makes `found` (the first of each name and version) all that there is. Additions are told before they
@@ -181,12 +182,16 @@ impl Index {
         self.snapshot.store(Arc::new(Snapshot { apps }));
     }
 
-    /// The parsed form of a range asked for before. Only what starts like a range costs the lock.
+    /// The parsed form of a range asked for before. Only what may be a range costs the lock: `1.4.2` is none.
     fn known_range(&self, text: &str) -> Option<Arc<VersionReq>> {
-        let first = text.bytes().next()?;
-        let whole = first.is_ascii_digit() && text.bytes().filter(|&b| b == b'.').count() >= 2;
-        (matches!(first, b'^' | b'~' | b'v' | b'0'..=b'9') && !whole)
-            .then(|| lock(&self.ranges).get(text).cloned())?
+        let is_digit = |b: &u8| b.is_ascii_digit();
+        let is_exact =
+            text.split('.').nth(2).is_some_and(|patch| patch.as_bytes().first().is_some_and(is_digit));
+        match text.as_bytes().first()? {
+            b'^' | b'~' => lock(&self.ranges).get(text).cloned(),
+            b'v' | b'0'..=b'9' if !is_exact => lock(&self.ranges).get(text).cloned(),
+            _ => None,
+        }
     }
 }
 
@@ -229,3 +234,8 @@ impl Entry {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;

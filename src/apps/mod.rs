@@ -3,19 +3,47 @@
 //! `Watcher` owns the directories: it scans and watches them, fills the `Index` and tells the pool of each `Change`.
 //! `Index` answers requests from memory. `split_path` says what a request path asks for.
 
+mod agenda;
+mod at_start;
+mod disk;
 mod dotenv;
+mod entrypoint;
+#[cfg(test)]
+mod fixture;
 mod index;
+mod load;
 pub mod manifest;
 mod mount;
+mod quiet;
+mod scan;
 mod slots;
-mod stub;
-pub use stub::{Rules, Watcher};
+mod tree;
+mod watch;
 
 pub use index::{Index, ResolveError};
 pub use mount::{Mount, split_path};
+pub use watch::Watcher;
 
 pub use crate::model::{App, Kind};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Where apps are, and what holds for all of them.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Absolute. Of two directories with the same name and version, the one in the earlier of these wins.
+    pub worker_dirs: Vec<PathBuf>,
+    /// First path segments that no app may have: `api` (or what the API's prefix begins with).
+    pub reserved: Vec<String>,
+    pub ceilings: manifest::Ceilings,
+    /// Whether any changed file counts, not only a replaced directory.
+    pub development: bool,
+    /// `NODE_ENV` is `production`: Bun compiles JSX accordingly.
+    pub production: bool,
+    /// The supervisor's own variables that `envPassthrough` may name.
+    pub environment: BTreeMap<String, String>,
+}
 
 /// What the index tells the pool, of apps of every `Kind`. Sent in order, from the watcher's thread (from the one that
 /// calls `Watcher::start` for what is found at start).

@@ -7,7 +7,8 @@ use super::{
     CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
     LogLevel, Row, Source, Stderr, bun,
 };
-use crate::model::quantity::{QuantityError, parse_duration_text as parse_duration, parse_size_text as parse_size};
+use crate::model::AppName;
+use crate::model::quantity::{QuantityError, parse_duration_text, parse_size_text};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -204,9 +205,11 @@ impl Builder<'_> {
         self.rows.push(Row::new(&settings::CONFIG, value, source));
     }
 
-    fn home(&mut self) -> Result<Option<String>, ConfigError> {
-        let show = |home: &Option<String>| home.clone().unwrap_or_else(|| "none".into());
-        self.value(&settings::HOME, "", |found| name_from(&found.shown()).map(Some), || None, show)
+    fn home(&mut self) -> Result<Option<AppName>, ConfigError> {
+        let show = |home: &Option<AppName>| home.as_ref().map_or_else(|| "none".into(), AppName::to_string);
+        let parse =
+            |found: &Found| AppName::parse(&found.shown()).map(Some).map_err(|error| error.to_string());
+        self.value(&settings::HOME, "", parse, || None, show)
     }
 
     fn state_dir(&mut self, environment: &Environment) -> Result<PathBuf, ConfigError> {
@@ -396,38 +399,19 @@ fn host_from(found: &Found, port: u16) -> Result<Listen, String> {
     Ok(Listen::Tcp { host, port })
 }
 
-/// A number in the file is seconds, as in a manifest; text from a flag or a variable cannot show the difference, so
-/// there digits alone are seconds too, while quoted digits in the file are a mistake.
+/// As in a manifest: a number in the file is seconds, and a text needs a unit.
 fn duration_from(found: &Found) -> Result<Duration, String> {
-    needs_unit(found)?;
-    parse_duration(&found.shown()).map_err(|e: QuantityError| e.to_string())
+    let text = match &found.value {
+        Value::Number(seconds) => format!("{seconds}s"),
+        _ => found.shown(),
+    };
+    parse_duration_text(&text).map_err(|e: QuantityError| e.to_string())
 }
 
 fn size_from(found: &Found) -> Result<u64, String> {
-    needs_unit(found)?;
-    match parse_size(&found.shown()) {
+    match parse_size_text(&found.shown()) {
         Ok(0) => Err("it is 0".into()),
         Ok(bytes) => Ok(bytes),
         Err(e) => Err(e.to_string()),
     }
-}
-
-fn needs_unit(found: &Found) -> Result<(), String> {
-    match (&found.value, &found.source) {
-        (Value::Text(text), Source::File(_)) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            Err("a text needs a unit; write the number without quotes".into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The grammar of app names: npm's.
-fn name_from(text: &str) -> Result<String, &'static str> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
-    let part = |s: &str| !s.is_empty() && !s.starts_with(['.', '_']) && s.chars().all(plain);
-    let valid = match text.strip_prefix('@') {
-        Some(rest) => rest.split_once('/').is_some_and(|(scope, name)| part(scope) && part(name)),
-        None => part(text),
-    };
-    if valid && text.len() <= 214 { Ok(text.to_owned()) } else { Err("it is not such a name") }
 }

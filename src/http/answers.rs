@@ -4,8 +4,8 @@ use super::body::Body;
 use super::forward::Unanswered;
 use super::problem::{Code, Problem, Report, Step};
 use crate::model::App;
-use crate::pool::{Pool, Refused, StartFailure};
 use crate::pool::core::types::Refusal;
+use crate::pool::{Pool, Refused, StartFailure};
 use crate::worker::link::{Failure, RequestBody};
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -26,8 +26,10 @@ pub fn read_only(method: &Method, make: impl FnOnce() -> Response<Body>) -> Resu
             }
             Ok(response)
         }
-        _ => Err(Problem::new(Code::MethodNotAllowed)
-            .header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))),
+        _ => {
+            Err(Problem::new(Code::MethodNotAllowed)
+                .header(header::ALLOW, HeaderValue::from_static("GET, HEAD")))
+        }
     }
 }
 
@@ -70,7 +72,6 @@ pub fn permanent_redirect(location: &str) -> Response<Body> {
 /// Why a request got no answer of its app.
 pub fn unanswered(app: &App, why: Unanswered) -> Problem {
     match why {
-        Unanswered::TooLarge(limit) => too_large(limit),
         Unanswered::Refused(refused) => refusal(refused),
         Unanswered::Failed(failure) => failed(app, failure),
     }

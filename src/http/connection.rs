@@ -3,6 +3,7 @@
 //! hyper arms a timer for each request head. Here one sweep a second looks at all connections instead, so a request costs
 //! no timer, and the same book tells which connection is idle when room is needed or the server drains.
 
+use futures_util::task::AtomicWaker;
 use slab::Slab;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -11,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
@@ -35,10 +35,12 @@ pub enum Verdict {
 enum Phase {
     /// Between requests.
     Idle = 0,
-    /// Bytes of a request head have come (or the connection is new and has said nothing).
+    /// Bytes of a request head have come.
     Head = 1,
     /// At least one request is with us.
     Busy = 2,
+    /// Nothing has come yet.
+    New = 3,
 }
 
 /// The state of one connection, shared by its task and the book.
@@ -119,7 +121,7 @@ impl Book {
         let conn = Arc::new(Conn {
             peer,
             peer_port,
-            phase: AtomicU8::new(Phase::Head as u8),
+            phase: AtomicU8::new(Phase::New as u8),
             since: AtomicU64::new(self.now()),
             in_flight: AtomicU32::new(0),
             http2: AtomicBool::new(false),
@@ -152,7 +154,7 @@ impl Book {
                 let since = Duration::from_millis(now.saturating_sub(conn.since.load(Ordering::Relaxed)));
                 match conn.phase() {
                     Phase::Idle if since >= self.keepalive => conn.tell(Verdict::Drain),
-                    Phase::Head if since >= self.head => conn.tell(Verdict::Drop),
+                    Phase::Head | Phase::New if since >= self.head => conn.tell(Verdict::Drop),
                     _ => {}
                 }
             }
@@ -162,7 +164,7 @@ impl Book {
     /// Asks every connection to finish what it has begun and close.
     pub fn drain(&self) {
         for (_, conn) in self.open().iter() {
-            conn.tell(if conn.phase() == Phase::Head { Verdict::Drop } else { Verdict::Drain });
+            conn.tell(if conn.phase() == Phase::New { Verdict::Drop } else { Verdict::Drain });
         }
     }
 
@@ -203,6 +205,8 @@ impl Conn {
         self.waker.register(cx.waker());
         match self.verdict.load(Ordering::Acquire) {
             0 => Verdict::Live,
+            // A request whose head has begun to come is still answered.
+            1 if self.phase() == Phase::Head => Verdict::Live,
             1 => Verdict::Drain,
             _ => Verdict::Drop,
         }
@@ -218,7 +222,8 @@ impl Conn {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Idle,
             1 => Phase::Head,
-            _ => Phase::Busy,
+            2 => Phase::Busy,
+            _ => Phase::New,
         }
     }
 
@@ -232,7 +237,7 @@ impl Conn {
             // HTTP/2 sends frames between requests; hyper's own limits bound its heads.
             self.http2.store(true, Ordering::Relaxed);
             self.enter(Phase::Idle);
-        } else if self.phase() == Phase::Idle && !self.http2.load(Ordering::Relaxed) {
+        } else if !self.http2.load(Ordering::Relaxed) && matches!(self.phase(), Phase::Idle | Phase::New) {
             self.enter(Phase::Head);
         }
     }
@@ -261,7 +266,11 @@ impl<S> Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.socket).poll_read(cx, buf);
         let filled = &buf.filled()[before..];

@@ -39,8 +39,6 @@ const INTERNAL: &str = "x-buntime-";
 pub enum Unanswered {
     Refused(Refused),
     Failed(Failure),
-    /// The announced body is over the limit, in bytes.
-    TooLarge(u64),
 }
 
 /// A request on its way to an app.
@@ -57,7 +55,7 @@ pub struct Outgoing<'a> {
 }
 
 /// A request body between the client and a worker.
-struct Inbound {
+pub struct Inbound {
     body: Incoming,
     /// What was sent before the app had certainly seen the request.
     replay: VecDeque<Bytes>,
@@ -73,36 +71,27 @@ struct Streaming {
     _lease: Lease,
 }
 
-/// Sends a request to a worker of its app and returns the answer's head with its body.
+/// Sends a request to a worker of its app and returns the answer's head with its body. `inbound` is left as it was
+/// where no worker could be had, so that another version can be asked.
 ///
 /// # Errors
 /// No worker could be had, or the one that was had did not answer.
 pub async fn forward(
     pool: &Arc<Pool>,
     outgoing: &Outgoing<'_>,
-    body: Incoming,
+    inbound: &mut Option<Inbound>,
 ) -> Result<Response<Body>, Unanswered> {
-    let limit = outgoing.app.manifest.max_body_size;
-    if body.size_hint().lower() > limit {
-        return Err(Unanswered::TooLarge(limit));
-    }
-    let mut inbound = if body.is_end_stream() {
-        None
-    } else {
-        let inbound = Inbound { body, replay: VecDeque::new(), left: limit, ended: false };
-        inbound.arrived().await.map_err(|why| Unanswered::Failed(Failure::RequestBody(why)))?
-    };
+    // A request that certainly never reached the app is sent once more. A worker that is found dead before anything was
+    // sent does not count; each time it is one worker less to be found.
     let mut second_try = false;
     loop {
         let mut lease = pool.checkout(outgoing.app).await.map_err(Unanswered::Refused)?;
-        let (mut exchange, upload) = match begin(&lease, outgoing, &mut inbound) {
-            Ok(begun) => begun,
-            // The worker died between being chosen and being spoken to: nothing was sent.
-            Err(_) if !second_try => {
-                second_try = true;
+        let (mut exchange, upload) = match begin(&lease, outgoing, inbound) {
+            Some(begun) => begun,
+            None => {
+                lease.lost();
                 continue;
             }
-            Err(failure) => return Err(Unanswered::Failed(failure)),
         };
         let failure = match exchange.head().await {
             Ok(head) => {
@@ -114,6 +103,9 @@ pub async fn forward(
         if matches!(failure, Failure::App(_)) {
             lease.answered();
         }
+        if matches!(failure, Failure::Gone { .. }) {
+            lease.lost();
+        }
         match failure {
             Failure::Gone { started: false } if !second_try => second_try = true,
             failure => return Err(Unanswered::Failed(failure)),
@@ -121,7 +113,7 @@ pub async fn forward(
         // The task that carries the body ends with its exchange.
         if let Some(upload) = upload {
             match upload.await {
-                Ok(whole) => inbound = Some(whole),
+                Ok(whole) => *inbound = Some(whole),
                 Err(_) => return Err(Unanswered::Failed(Failure::RequestBody(RequestBody::Broken))),
             }
         }
@@ -129,28 +121,30 @@ pub async fn forward(
 }
 
 /// Puts the request on the link. The body goes with it if it is whole, else a task of its own carries it.
+/// `None` = the worker is dead and nothing was sent.
 fn begin(
     lease: &Lease,
     outgoing: &Outgoing<'_>,
     inbound: &mut Option<Inbound>,
-) -> Result<(Exchange, Option<JoinHandle<Inbound>>), Failure> {
+) -> Option<(Exchange, Option<JoinHandle<Inbound>>)> {
     let whole = inbound.as_ref().is_none_or(|inbound| inbound.ended);
     let inline: usize = match inbound {
         Some(inbound) if whole => inbound.replay.iter().map(Bytes::len).sum(),
         _ => 0,
     };
-    let exchange = lease.link().open(Instant::now(), inline as u32, whole, |out, stream| {
-        encode(out, stream, whole, inline, outgoing);
-        if let Some(inbound) = inbound.as_ref().filter(|_| whole) {
-            inbound.replay.iter().for_each(|piece| out.extend_from_slice(piece));
-        }
-    })?;
+    let exchange =
+        lease.link().open(Instant::now(), outgoing.request_id, inline as u32, whole, |out, stream| {
+            encode(out, stream, whole, inline, outgoing);
+            if let Some(inbound) = inbound.as_ref().filter(|_| whole) {
+                inbound.replay.iter().for_each(|piece| out.extend_from_slice(piece));
+            }
+        })?;
     let upload = if whole {
         None
     } else {
         inbound.take().map(|inbound| tokio::spawn(inbound.carry(exchange.upload())))
     };
-    Ok((exchange, upload))
+    Some((exchange, upload))
 }
 
 fn encode(out: &mut BytesMut, stream: u32, fin: bool, inline: usize, outgoing: &Outgoing<'_>) {
@@ -281,9 +275,10 @@ fn answer(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     strip_response(response.headers_mut());
-    if let Some(reason) = head.reason.filter(|reason| {
-        head.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason)
-    }) && let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason)
+    if let Some(reason) = head
+        .reason
+        .filter(|reason| head.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason))
+        && let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason)
     {
         response.extensions_mut().insert(reason);
     }
@@ -348,7 +343,20 @@ fn check_length(headers: &mut HeaderMap) {
 }
 
 impl Inbound {
-    /// Takes what has already arrived. `None` = the body turned out to be empty.
+    /// A request's body of at most `limit` bytes, with what of it has already arrived. `None` = it is empty.
+    ///
+    /// # Errors
+    /// It is, or announces that it is, larger than `limit`; or it broke off.
+    pub async fn receive(body: Incoming, limit: u64) -> Result<Option<Inbound>, RequestBody> {
+        if body.is_end_stream() {
+            return Ok(None);
+        }
+        if body.size_hint().lower() > limit {
+            return Err(RequestBody::TooLarge);
+        }
+        Inbound { body, replay: VecDeque::new(), left: limit, ended: false }.arrived().await
+    }
+
     async fn arrived(mut self) -> Result<Option<Self>, RequestBody> {
         let mut bytes = 0;
         for _ in 0..TURNS {

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod files;
 mod forward;
 pub mod html;
+pub mod kept;
 pub mod landing;
 pub mod listener;
 pub mod negotiate;

@@ -47,7 +47,8 @@ impl Origin {
         local: &HeaderValue,
     ) -> Result<Origin, OriginError> {
         let mut host = own_host(version, uri, headers, local)?;
-        let mut origin = Origin { https: false, host: HeaderValue::from_static(""), client: peer, trusted: false };
+        let mut origin =
+            Origin { https: false, host: HeaderValue::from_static(""), client: peer, trusted: false };
         // On a Unix socket the peer passed the socket's file permission; it is a proxy of this machine.
         if peer.is_none_or(&trusts) {
             origin.trusted = peer.is_some();
@@ -83,10 +84,12 @@ impl Forwarded {
         if headers.contains_key(FORWARDED) {
             return Self::read_standard(headers, trusts);
         }
-        let chain = items(headers, &FORWARDED_FOR).map(|item| parse_node(item)).collect::<Vec<_>>();
+        let chain = items(headers, &FORWARDED_FOR).map(parse_node).collect::<Vec<_>>();
         Forwarded {
             client: nearest_untrusted(&chain, trusts),
-            https: items(headers, &FORWARDED_PROTO).last().is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
+            https: items(headers, &FORWARDED_PROTO)
+                .last()
+                .is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
             host: items(headers, &FORWARDED_HOST).last().and_then(|host| HeaderValue::from_str(host).ok()),
         }
     }
@@ -187,11 +190,11 @@ fn check_host(host: &HeaderValue) -> Result<(), OriginError> {
         _ => (bytes, &b""[..]),
     };
     let name_fits = match name {
-        [b'[', address @ .., b']'] => std::str::from_utf8(address)
-            .is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        [b'[', address @ .., b']'] => {
+            std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+        }
         _ => {
-            !name.is_empty()
-                && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte))
+            !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte))
         }
     };
     let port_fits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
@@ -209,7 +212,14 @@ mod tests {
         }
         let trusts = |address: IpAddr| address.to_string().starts_with("10.");
         let peer = Some(peer.parse().unwrap());
-        Origin::of(Version::HTTP_11, &Uri::from_static("/"), &map, peer, trusts, &HeaderValue::from_static("local"))
+        Origin::of(
+            Version::HTTP_11,
+            &Uri::from_static("/"),
+            &map,
+            peer,
+            trusts,
+            &HeaderValue::from_static("local"),
+        )
     }
 
     #[test]
@@ -217,7 +227,10 @@ mod tests {
         for good in ["a", "a.b", "localhost:8000", "127.0.0.1:1", "[::1]", "[::1]:8000", "xn--a_b~c"] {
             assert!(origin(&[("host", good)], "1.1.1.1").is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a/b", "a@b", "a\\b", "a?b", "a#b", ":80", "a:b", "a:123456", "[::1", "[x]", "a%2fb", "a,b"] {
+        for bad in [
+            "", "a b", "a/b", "a@b", "a\\b", "a?b", "a#b", ":80", "a:b", "a:123456", "[::1", "[x]", "a%2fb",
+            "a,b",
+        ] {
             assert_eq!(origin(&[("host", bad)], "1.1.1.1"), Err(OriginError::Malformed), "{bad}");
         }
         assert_eq!(origin(&[("host", "a"), ("host", "b")], "1.1.1.1"), Err(OriginError::Several));
@@ -226,11 +239,22 @@ mod tests {
 
     #[test]
     fn forwarded_headers_count_only_from_trusted_proxies() {
-        let said = [("host", "in"), ("x-forwarded-for", "9.9.9.9"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "out")];
+        let said = [
+            ("host", "in"),
+            ("x-forwarded-for", "9.9.9.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "out"),
+        ];
         let stranger = origin(&said, "1.1.1.1").unwrap();
-        assert_eq!((stranger.client, stranger.https, stranger.host.to_str().unwrap()), (Some([1, 1, 1, 1].into()), false, "in"));
+        assert_eq!(
+            (stranger.client, stranger.https, stranger.host.to_str().unwrap()),
+            (Some([1, 1, 1, 1].into()), false, "in")
+        );
         let proxy = origin(&said, "10.0.0.1").unwrap();
-        assert_eq!((proxy.client, proxy.https, proxy.host.to_str().unwrap()), (Some([9, 9, 9, 9].into()), true, "out"));
+        assert_eq!(
+            (proxy.client, proxy.https, proxy.host.to_str().unwrap()),
+            (Some([9, 9, 9, 9].into()), true, "out")
+        );
     }
 
     #[test]
@@ -244,11 +268,13 @@ mod tests {
             ("9.9.9.9:1234", Some("9.9.9.9")),
         ];
         for (chain, client) in table {
-            let client = client.map_or([10, 0, 0, 1].into(), |client: &str| client.parse::<IpAddr>().unwrap());
+            let client =
+                client.map_or([10, 0, 0, 1].into(), |client: &str| client.parse::<IpAddr>().unwrap());
             let found = origin(&[("host", "h"), ("x-forwarded-for", chain)], "10.0.0.1").unwrap();
             assert_eq!(found.client, Some(client), "{chain}");
         }
-        let standard = [("host", "h"), ("forwarded", "for=6.6.6.6, for=\"[2001:db8::2]:4711\";proto=https;host=pub")];
+        let standard =
+            [("host", "h"), ("forwarded", "for=6.6.6.6, for=\"[2001:db8::2]:4711\";proto=https;host=pub")];
         let found = origin(&standard, "10.0.0.1").unwrap();
         assert_eq!(found.client, Some("2001:db8::2".parse().unwrap()));
         assert_eq!((found.https, found.host.to_str().unwrap()), (true, "pub"));

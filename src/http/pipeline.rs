@@ -2,24 +2,23 @@
 
 use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
-use super::forward::{self, Outgoing, REQUEST_ID};
+use super::forward::{self, Inbound, Outgoing, REQUEST_ID, Unanswered};
+use super::kept::Kept;
 use super::listener::Service;
 use super::origin::{Origin, OriginError};
 use super::problem::{Code, Problem};
-use super::{answers, files, html, landing, request_id};
+use super::{answers, files, landing, request_id};
 use crate::apps::{Index, Mount, ResolveError, split_path};
 use crate::config::CidrList;
-use crate::model::{App, AppName, Kind, VersionKey};
-use crate::pool::Pool;
-use arc_swap::ArcSwap;
+use crate::model::{App, AppName, Kind};
+use crate::pool::core::types::Refusal;
+use crate::pool::{Pool, Refused};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use hyper::body::Incoming;
-use std::collections::HashMap;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,8 +38,7 @@ pub struct Site {
     /// Stands in for `Host` where HTTP/1.0 sends none.
     pub local_host: HeaderValue,
     pub draining: AtomicBool,
-    /// Opened directories of static apps.
-    pub roots: ArcSwap<HashMap<VersionKey, Arc<files::StaticRoot>>>,
+    pub kept: Kept,
 }
 
 /// What the rest of the way knows of a request.
@@ -82,37 +80,35 @@ struct Watched {
 }
 
 impl Service for Arc<Site> {
-    fn call(
-        self,
-        request: Request<Incoming>,
-        conn: Arc<Conn>,
-    ) -> impl Future<Output = Response<Body>> + Send + 'static {
-        async move {
-            let mut watch = Watch::begin(&conn, &request);
-            let mut response = self.answer(request, &conn, &mut watch).await;
-            watch.note(response.status());
-            if let Body::Stream(_) = response.body() {
-                let body = std::mem::take(response.body_mut());
-                *response.body_mut() = Body::stream(Watched { body, _watch: watch });
-            }
-            response
+    async fn call(self, request: Request<Incoming>, conn: Arc<Conn>) -> Response<Body> {
+        let mut watch = Watch::begin(&conn, &request);
+        let mut response = self.answer(request, &conn, &mut watch).await;
+        watch.note(response.status());
+        if let Body::Stream(_) = response.body() {
+            let body = std::mem::take(response.body_mut());
+            *response.body_mut() = Body::stream(Watched { body, _watch: watch });
         }
+        response
     }
 }
 
 impl Site {
-    async fn answer(&self, request: Request<Incoming>, conn: &Arc<Conn>, watch: &mut Watch) -> Response<Body> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        conn: &Arc<Conn>,
+        watch: &mut Watch,
+    ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let trusts = |address| self.trusted.contains(address);
         let given = head.headers.remove(REQUEST_ID).filter(|_| conn.peer.is_some_and(trusts));
         let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
         watch.name(&id);
-        let origin =
-            Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
+        let origin = Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
         let result = match origin {
             Ok(origin) => {
-                let asked = Asked { head, origin, id: id.clone(), peer_port: conn.peer_port };
-                let result = self.route(&asked, body).await;
+                let mut asked = Asked { head, origin, id: id.clone(), peer_port: conn.peer_port };
+                let result = self.route(&mut asked, body).await;
                 head = asked.head;
                 result
             }
@@ -131,9 +127,10 @@ impl Site {
         response
     }
 
-    async fn route(&self, asked: &Asked, body: Incoming) -> Result<Response<Body>, Problem> {
-        let target = asked.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let path = asked.head.uri.path();
+    async fn route(&self, asked: &mut Asked, body: Incoming) -> Result<Response<Body>, Problem> {
+        let uri = std::mem::take(&mut asked.head.uri);
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let path = uri.path();
         if asked.head.method == Method::CONNECT {
             return Err(Problem::new(Code::MethodNotAllowed).detail("This server is no proxy."));
         }
@@ -144,7 +141,9 @@ impl Site {
         }
         if path.starts_with("/.well-known/") {
             return match path {
-                "/.well-known/buntime" => answers::read_only(&asked.head.method, || answers::about(&self.api_base)),
+                "/.well-known/buntime" => {
+                    answers::read_only(&asked.head.method, || answers::about(&self.api_base))
+                }
                 _ => Err(Problem::new(Code::NotFound)),
             };
         }
@@ -155,9 +154,9 @@ impl Site {
     /// `{prefix}/api/…`
     fn own(&self, method: &Method, rest: &str) -> Result<Response<Body>, Problem> {
         match rest {
-            "/health" | "/health/ready" => {
-                answers::read_only(method, || answers::readiness(&self.pool, self.draining.load(Ordering::Acquire)))
-            }
+            "/health" | "/health/ready" => answers::read_only(method, || {
+                answers::readiness(&self.pool, self.draining.load(Ordering::Acquire))
+            }),
             "/health/live" => answers::read_only(method, answers::liveness),
             _ => Err(Problem::new(Code::NotFound)),
         }
@@ -192,7 +191,12 @@ impl Site {
         answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app)))
     }
 
-    async fn serve(&self, asked: &Asked, target: Target<'_>, body: Incoming) -> Result<Response<Body>, Problem> {
+    async fn serve(
+        &self,
+        asked: &mut Asked,
+        target: Target<'_>,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
         let Target { app, base, rest } = target;
         // `/shop` is a directory to a browser: relative links need the slash.
         let slashed;
@@ -205,24 +209,18 @@ impl Site {
             slashed = format!("/{rest}");
             &slashed
         };
+        let injected = app.manifest.inject_base.then(|| {
+            let Parts { method, headers, .. } = &mut asked.head;
+            self.kept.injection(&app).begin(base, method, headers)
+        });
         let response = match &app.kind {
-            Kind::Worker { .. } => {
-                let outgoing = Outgoing {
-                    app: &app,
-                    head: &asked.head,
-                    path,
-                    mount: base,
-                    origin: &asked.origin,
-                    peer_port: asked.peer_port,
-                    request_id: &asked.id,
-                };
-                forward::forward(&self.pool, &outgoing, body)
-                    .await
-                    .map_err(|why| answers::unanswered(&app, why))?
-            }
+            Kind::Worker { .. } => self.ask(asked, &app, base, path, body).await?,
             Kind::Static { .. } => {
-                let root = self.root(&app)?;
-                let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+                let root = self.kept.root(&app).map_err(|error| {
+                    Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", app.dir.display()))
+                })?;
+                let (path, query) =
+                    path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
                 let request = files::FileRequest {
                     method: &asked.head.method,
                     path,
@@ -235,51 +233,70 @@ impl Site {
             }
             Kind::Broken { error } => return Err(Problem::new(Code::AppUnavailable).detail(error.clone())),
         };
-        if !app.manifest.inject_base {
-            return Ok(response);
-        }
-        let injection = html::Injection::new(&format!("{base}/"), &app.env, &app.manifest.env_prefix);
-        Ok(html::apply(&Arc::new(injection), &asked.head.method, response))
+        Ok(match injected {
+            Some(injected) => injected.apply(response),
+            None => response,
+        })
     }
 
-    fn root(&self, app: &App) -> Result<Arc<files::StaticRoot>, Problem> {
-        if let Some(root) = self.roots.load().get(&app.key) {
-            return Ok(Arc::clone(root));
+    /// Has a worker answer.
+    async fn ask(
+        &self,
+        asked: &Asked,
+        app: &Arc<App>,
+        mount: &str,
+        path: &str,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
+        let limit = app.manifest.max_body_size;
+        let inbound = Inbound::receive(body, limit).await;
+        let mut inbound = inbound.map_err(|why| answers::unanswered(app, Unanswered::Failed(why.into())))?;
+        let mut app = Arc::clone(app);
+        loop {
+            let outgoing = Outgoing {
+                app: &app,
+                head: &asked.head,
+                path,
+                mount,
+                origin: &asked.origin,
+                peer_port: asked.peer_port,
+                request_id: &asked.id,
+            };
+            match forward::forward(&self.pool, &outgoing, &mut inbound).await {
+                Ok(response) => return Ok(response),
+                // The version went between being found and being asked: another stands in its place, or none.
+                Err(Unanswered::Refused(Refused { why: Refusal::Gone, .. })) => {
+                    let known = app.key;
+                    app = self.again(mount)?;
+                    if app.key == known || !app.kind.is_worker() {
+                        return Err(Problem::new(Code::UnknownVersion));
+                    }
+                }
+                Err(why) => return Err(answers::unanswered(&app, why)),
+            }
         }
-        let Kind::Static { root, index } = &app.kind else { return Err(Problem::new(Code::Internal)) };
-        let opened = files::StaticRoot::open(root, index).map_err(|error| {
-            Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", root.display()))
-        })?;
-        let opened = Arc::new(opened);
-        self.roots.rcu(|roots| {
-            let mut roots = HashMap::clone(roots);
-            roots.insert(app.key, Arc::clone(&opened));
-            roots
-        });
-        Ok(opened)
     }
 
-    /// A version is gone: what was kept for it goes too.
-    pub fn forget(&self, key: VersionKey) {
-        if self.roots.load().contains_key(&key) {
-            self.roots.rcu(|roots| {
-                let mut roots = HashMap::clone(roots);
-                roots.remove(&key);
-                roots
-            });
-        }
+    /// What a mount path means now.
+    fn again(&self, mount: &str) -> Result<Arc<App>, Problem> {
+        let target = if mount.is_empty() { "/" } else { mount };
+        Ok(self.find(target)?.ok_or_else(|| Problem::new(Code::UnknownApp))?.app)
     }
 }
 
 fn is_navigation(head: &Parts) -> bool {
     matches!(head.method, Method::GET | Method::HEAD)
-        && head.headers.get_all(header::ACCEPT).into_iter().any(|accept| {
-            memchr::memmem::find(accept.as_bytes(), b"text/html").is_some()
-        })
+        && head
+            .headers
+            .get_all(header::ACCEPT)
+            .into_iter()
+            .any(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
 }
 
 fn bad_host(error: OriginError) -> Problem {
-    Problem::new(Code::BadRequest).detail(error.to_string()).hint("Send one Host header: a name and perhaps a port.")
+    Problem::new(Code::BadRequest)
+        .detail(error.to_string())
+        .hint("Send one Host header: a name and perhaps a port.")
 }
 
 fn unresolved(error: &ResolveError) -> Problem {

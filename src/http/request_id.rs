@@ -16,14 +16,18 @@ pub fn generate() -> HeaderValue {
     bytes[..2].copy_from_slice(&high.to_le_bytes()[..2]);
     bytes[2..].copy_from_slice(&low.to_le_bytes());
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid().hyphenated().encode_lower(&mut text);
+    uuid::Builder::from_unix_timestamp_millis(millis, &bytes)
+        .into_uuid()
+        .hyphenated()
+        .encode_lower(&mut text);
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")) // hex and hyphens always fit
 }
 
 /// An id given from outside, if it is well-formed: 1 to 128 visible ASCII characters.
 pub fn accept(given: &HeaderValue) -> Option<HeaderValue> {
     let bytes = given.as_bytes();
-    (!bytes.is_empty() && bytes.len() <= MAX_LEN && bytes.iter().all(u8::is_ascii_graphic)).then(|| given.clone())
+    (!bytes.is_empty() && bytes.len() <= MAX_LEN && bytes.iter().all(u8::is_ascii_graphic))
+        .then(|| given.clone())
 }
 
 /// xorshift64*, seeded for each thread from the hasher's keys (which the system's random source seeds).

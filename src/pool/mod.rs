@@ -14,13 +14,16 @@ pub use self::failure::StartFailure;
 pub use self::lease::Lease;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::worker::actor::{self, Assignment, Birth, Order, Report};
-use crate::worker::link::Link;
+use crate::worker::link::{Link, MAX_STREAM};
 use crate::worker::spawn::{self, Spawner};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Every worker is recycled before its link runs out of stream numbers, jitter included.
+const STREAM_NUMBERS: u64 = (MAX_STREAM as u64 / 10) * 9 / 2;
 
 /// What the pool needs to know to run workers.
 #[derive(Clone, Debug)]
@@ -91,6 +94,10 @@ struct Handle {
     link: Option<Arc<Link>>,
     version: Option<VersionKey>,
     ready: bool,
+    /// It said why it cannot serve.
+    failed: bool,
+    /// It was told to end, and why.
+    told: Option<Reason>,
 }
 
 struct Version {
@@ -282,11 +289,12 @@ impl Pool {
             Action::IdleHook { worker } => order(inner, worker, Order::IdleHook),
             Action::Terminate { worker, reason } => {
                 let quick = matches!(reason, Reason::Ephemeral);
-                order(inner, worker, Order::Terminate { quick });
+                end(inner, worker, reason, Order::Terminate { quick });
             }
-            Action::Kill { worker, .. } => order(inner, worker, Order::Kill),
+            Action::Kill { worker, reason } => end(inner, worker, reason, Order::Kill),
             Action::Transition { worker, version, from, to, reason } => {
-                let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
+                let app =
+                    version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
                 lease::log_transition(worker, app, from, to, reason);
             }
             Action::Proven { version } => {
@@ -315,7 +323,9 @@ impl Pool {
     fn spawn(self: &Arc<Self>, inner: &mut Inner, worker: WorkerId, version: Option<VersionKey>) {
         let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
         let (orders, inbox) = mpsc::unbounded_channel();
-        inner.workers.insert(worker, Handle { orders, link: None, version, ready: false });
+        inner
+            .workers
+            .insert(worker, Handle { orders, link: None, version, ready: false, failed: false, told: None });
         let private = self.settings.private_dir.join(worker.to_string());
         let birth = Birth {
             id: worker,
@@ -342,7 +352,9 @@ impl Pool {
         if !slot.has_data_dir {
             match std::fs::create_dir_all(&data_dir) {
                 Ok(()) => slot.has_data_dir = true,
-                Err(error) => tracing::warn!(app = %app.name, dir = %data_dir.display(), %error, "no data directory"),
+                Err(error) => {
+                    tracing::warn!(app = %app.name, dir = %data_dir.display(), %error, "no data directory")
+                }
             }
         }
         let private = self.settings.private_dir.join(worker.to_string());
@@ -384,6 +396,9 @@ impl Pool {
                 Event::Ready { worker }
             }
             Report::StartFailed { journey, error } => {
+                if let Some(handle) = inner.workers.get_mut(&worker) {
+                    handle.failed = true;
+                }
                 note_failure(inner, worker, StartFailure::thrown(journey, *error));
                 Event::StartFailed { worker }
             }
@@ -402,11 +417,13 @@ impl Pool {
                 Event::Exited { worker }
             }
             Report::Exited { status, journey, stderr } => {
-                if let Some(handle) = inner.workers.get(&worker)
-                    && !handle.ready
-                {
-                    inner.stillborn |= handle.link.is_none() && handle.version.is_none() && !inner.core.is_shutting_down();
-                    note_failure(inner, worker, StartFailure::exited(journey, status, stderr));
+                if let Some(handle) = inner.workers.get(&worker) {
+                    let early = handle.told.is_none();
+                    inner.stillborn |= early && handle.link.is_none() && handle.version.is_none();
+                    let late = handle.told == Some(Reason::StartTimeout);
+                    if !handle.ready && !handle.failed && (early || late) {
+                        note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));
+                    }
                 }
                 inner.workers.remove(&worker);
                 Event::Exited { worker }
@@ -462,6 +479,13 @@ fn order(inner: &Inner, worker: WorkerId, order: Order) {
     }
 }
 
+fn end(inner: &mut Inner, worker: WorkerId, reason: Reason, how: Order) {
+    if let Some(handle) = inner.workers.get_mut(&worker) {
+        handle.told = handle.told.or(Some(reason));
+    }
+    order(inner, worker, how);
+}
+
 fn note_failure(inner: &mut Inner, worker: WorkerId, failure: StartFailure) {
     let version = inner.workers.get(&worker).and_then(|handle| handle.version);
     let Some(version) = version.and_then(|version| inner.versions.get_mut(&version)) else {
@@ -483,7 +507,10 @@ fn policy(app: &App) -> Policy {
         idle_timeout: manifest.idle_timeout,
         start_timeout: manifest.start_timeout,
         drain_timeout: manifest.drain_timeout,
-        max_requests: manifest.max_requests,
+        max_requests: match manifest.max_requests {
+            0 => STREAM_NUMBERS,
+            requests => requests.min(STREAM_NUMBERS),
+        },
         max_memory: manifest.max_memory,
         concurrency: manifest.concurrency,
         min: manifest.instances.min,

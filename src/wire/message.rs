@@ -150,7 +150,8 @@ pub fn read_response(payload: &Bytes) -> Result<ResponseHead, WireError> {
     let mut headers = HeaderMap::with_capacity(pairs / 2 + 2);
     for _ in 0..pairs / 2 {
         let name = reader.str()?;
-        let name = HeaderName::from_bytes(&payload[name]).map_err(|_| WireError::OutOfRange("header name"))?;
+        let name =
+            HeaderName::from_bytes(&payload[name]).map_err(|_| WireError::OutOfRange("header name"))?;
         let value = reader.bin()?;
         let value = HeaderValue::from_maybe_shared(payload.slice(value))
             .map_err(|_| WireError::OutOfRange("header value"))?;

@@ -161,7 +161,8 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, len: usize) -> Result<std::ops::Range<usize>, WireError> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len()).ok_or(WireError::Truncated)?;
+        let end =
+            self.at.checked_add(len).filter(|end| *end <= self.bytes.len()).ok_or(WireError::Truncated)?;
         let range = self.at..end;
         self.at = end;
         Ok(range)

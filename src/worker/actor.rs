@@ -75,7 +75,10 @@ pub enum Report {
     Connected(Arc<Link>),
     Ready(Journey),
     /// The app could not be loaded; the process still runs.
-    StartFailed { journey: Journey, error: Box<AppError> },
+    StartFailed {
+        journey: Journey,
+        error: Box<AppError>,
+    },
     /// The link closed by itself: the worker takes no more requests. Its exit follows.
     Lost,
     /// The event loop did not answer.
@@ -85,7 +88,11 @@ pub enum Report {
     /// The process could not be started. Nothing further comes.
     NotStarted(io::Error),
     /// Reaped. Nothing further comes.
-    Exited { status: Option<ExitStatus>, journey: Journey, stderr: Vec<String> },
+    Exited {
+        status: Option<ExitStatus>,
+        journey: Journey,
+        stderr: Vec<String>,
+    },
 }
 
 impl std::fmt::Debug for Link {
@@ -376,10 +383,7 @@ impl Life<'_> {
     /// Looks after the exchanges in flight; the next time to do so, `None` = when there is one again.
     fn look(&mut self, now: Instant) -> Option<Instant> {
         let health = self.link.sweep(now, &self.timeouts);
-        if health == Health::Unresponsive
-            && self.ending == Ending::No
-            && !is_stopped(self.child.id())
-        {
+        if health == Health::Unresponsive && self.ending == Ending::No && !is_stopped(self.child.id()) {
             (self.report)(Report::Unresponsive);
             self.kill();
         }

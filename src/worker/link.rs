@@ -10,6 +10,7 @@ use crate::wire::frame::{self, Decoder, Frame, Kind};
 use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone, Ready, ResponseHead};
 use crate::wire::{MAX_CHUNK, WINDOW, WireError};
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -24,10 +25,12 @@ use tokio::sync::{Notify, mpsc};
 /// Credit goes back to the worker in steps of this many bytes.
 const CREDIT_STEP: u32 = 64 * 1024;
 /// Stream numbers end here; a worker is recycled long before.
-const MAX_STREAM: u32 = 1 << 31;
+pub const MAX_STREAM: u32 = 1 << 31;
 /// How much the driver reads before it lets other tasks run.
 const READS_A_TURN: usize = 16;
 const READ_BUFFER: usize = 64 * 1024;
+/// With less room than this left, a new buffer is taken.
+const READ_AT_LEAST: usize = 16 * 1024;
 
 /// What a worker says of itself, for the one who looks after it.
 #[derive(Debug)]
@@ -132,6 +135,7 @@ struct Shared {
 }
 
 struct Stream {
+    request_id: HeaderValue,
     head: Option<ResponseHead>,
     has_head: bool,
     body: VecDeque<Bytes>,
@@ -169,6 +173,12 @@ impl Hasher for IdHasher {
     }
 }
 
+impl From<RequestBody> for Failure {
+    fn from(why: RequestBody) -> Failure {
+        Failure::RequestBody(why)
+    }
+}
+
 impl Link {
     pub fn new(progress: Progress, control: mpsc::UnboundedSender<Control>) -> Arc<Link> {
         Arc::new(Link {
@@ -191,18 +201,18 @@ impl Link {
     /// Begins an exchange. `encode` appends the REQUEST frame for the stream number it is given, with `inline` bytes
     /// of body counted in it; `fin` = the request's body ends with them.
     ///
-    /// # Errors
-    /// The worker is gone (nothing was sent), or its stream numbers are used up.
+    /// `None` = the link has closed, or its stream numbers are used up; nothing was sent.
     pub fn open(
         self: &Arc<Self>,
         now: Instant,
+        request_id: &HeaderValue,
         inline: u32,
         fin: bool,
         encode: impl FnOnce(&mut BytesMut, u32),
-    ) -> Result<Exchange, Failure> {
+    ) -> Option<Exchange> {
         let mut shared = self.lock();
         if shared.closed || shared.last == MAX_STREAM {
-            return Err(Failure::Gone { started: false });
+            return None;
         }
         shared.last += 1;
         let id = shared.last;
@@ -210,6 +220,7 @@ impl Link {
         shared.streams.insert(
             id,
             Stream {
+                request_id: request_id.clone(),
                 head: None,
                 has_head: false,
                 body: VecDeque::new(),
@@ -229,7 +240,7 @@ impl Link {
             self.busy.notify_one();
         }
         shared.wake_driver();
-        Ok(Exchange { link: Arc::clone(self), id, over: false })
+        Some(Exchange { link: Arc::clone(self), id, over: false })
     }
 
     /// Sends the app to load.
@@ -246,6 +257,13 @@ impl Link {
     /// Exchanges that are open.
     pub fn in_flight(&self) -> usize {
         self.lock().streams.len()
+    }
+
+    /// The id of the request that the worker is busy with, if there is just one.
+    pub fn only_request(&self) -> Option<HeaderValue> {
+        let shared = self.lock();
+        let mut streams = shared.streams.values();
+        streams.next().filter(|_| shared.streams.len() == 1).map(|stream| stream.request_id.clone())
     }
 
     /// Resolves when an exchange begins on a link that was at rest.
@@ -312,7 +330,10 @@ impl Link {
         wake: &mut Vec<Waker>,
     ) -> Result<(), LinkEnd> {
         for _ in 0..READS_A_TURN {
-            input.reserve(READ_BUFFER.max(Decoder.missing(input)));
+            let wanted = Decoder.missing(input).max(READ_AT_LEAST);
+            if input.capacity() - input.len() < wanted {
+                input.reserve(wanted.max(READ_BUFFER));
+            }
             match poll_read(socket, cx, input) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(LinkEnd::Io(error)),

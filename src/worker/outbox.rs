@@ -54,11 +54,8 @@ impl Outbox {
             } else {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let pieces = self.queue.iter().map(|piece| &piece[..]).chain([&self.tail[..]]);
-                let count = slices
-                    .iter_mut()
-                    .zip(pieces)
-                    .map(|(slice, piece)| *slice = IoSlice::new(piece))
-                    .count();
+                let count =
+                    slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
                 ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices[..count]))?
             };
             if written == 0 {

@@ -2,9 +2,11 @@
 
 use super::link::Link;
 use crate::model::WorkerId;
+use crate::telemetry::{LineLimit, Verdict};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
@@ -14,6 +16,9 @@ const MAX_LINE: usize = 64 * 1024;
 /// Lines of stderr that are kept for error reports.
 const TAIL_LINES: usize = 40;
 const TAIL_LINE: usize = 4 * 1024;
+/// What one output of one worker may log in the long run, and in a burst.
+const LINES_A_SECOND: u32 = 500;
+const LINES_AT_ONCE: u32 = 2000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -114,6 +119,16 @@ impl Lines {
     }
 }
 
+/// One of a worker's two outputs, and where its lines go.
+struct Output {
+    stream: Stream,
+    identity: Arc<Identity>,
+    link: Arc<Link>,
+    tail: Option<Arc<Tail>>,
+    limit: LineLimit,
+    began: Instant,
+}
+
 /// Reads one pipe until it closes.
 pub fn follow(
     fd: OwnedFd,
@@ -122,11 +137,13 @@ pub fn follow(
     link: Arc<Link>,
     tail: Option<Arc<Tail>>,
 ) -> JoinHandle<()> {
+    let limit = LineLimit::new(LINES_A_SECOND, LINES_AT_ONCE);
+    let mut output = Output { stream, identity, link, tail, limit, began: Instant::now() };
     tokio::spawn(async move {
         let mut pipe = match pipe::Receiver::from_owned_fd(fd) {
             Ok(pipe) => pipe,
             Err(error) => {
-                tracing::error!(worker = %identity.worker, %error, "a worker's output cannot be read");
+                tracing::error!(worker = %output.identity.worker, %error, "a worker's output cannot be read");
                 return;
             }
         };
@@ -135,21 +152,41 @@ pub fn follow(
         loop {
             match pipe.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
-                Ok(read) => lines.push(&buffer[..read], |line| log(line, stream, &identity, &link, tail.as_deref())),
+                Ok(read) => lines.push(&buffer[..read], |line| output.line(line)),
             }
         }
-        lines.finish(|line| log(line, stream, &identity, &link, tail.as_deref()));
+        lines.finish(|line| output.line(line));
+        let dropped = output.limit.take_dropped();
+        output.dropped(dropped);
     })
 }
 
-fn log(line: &str, stream: Stream, identity: &Identity, _link: &Link, tail: Option<&Tail>) {
-    if let Some(tail) = tail {
-        tail.push(line);
+impl Output {
+    fn line(&mut self, line: &str) {
+        if let Some(tail) = &self.tail {
+            tail.push(line);
+        }
+        let Verdict::Log { dropped } = self.limit.admit(self.began.elapsed()) else { return };
+        self.dropped(dropped);
+        let (app, version) = self.identity.app();
+        let worker = self.identity.worker;
+        let request = self.link.only_request();
+        let request_id = request.as_ref().and_then(|id| id.to_str().ok());
+        match self.stream {
+            Stream::Stdout => {
+                tracing::info!(target: "buntime::app", app, version, %worker, request_id, stream = "stdout", "{line}");
+            }
+            Stream::Stderr => {
+                tracing::warn!(target: "buntime::app", app, version, %worker, request_id, stream = "stderr", "{line}");
+            }
+        }
     }
-    let (app, version) = identity.app();
-    let worker = identity.worker.0;
-    match stream {
-        Stream::Stdout => tracing::info!(target: "buntime::app", app, version, worker, stream = "stdout", "{line}"),
-        Stream::Stderr => tracing::warn!(target: "buntime::app", app, version, worker, stream = "stderr", "{line}"),
+
+    fn dropped(&self, lines: u64) {
+        if lines > 0 {
+            let (app, version) = self.identity.app();
+            let worker = self.identity.worker;
+            tracing::warn!(app, version, %worker, lines, "output was dropped: the worker prints too much");
+        }
     }
 }

@@ -32,7 +32,10 @@ impl Progress {
         let fd = memfd_create(c"buntime-progress", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         nix::unistd::ftruncate(&fd, PAGE as i64)?;
         // A worker that shrank the page would make our reads fault.
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL))?;
+        fcntl(
+            &fd,
+            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL),
+        )?;
         let len = NonZeroUsize::MIN.saturating_add(PAGE - 1);
         // SAFETY: a new shared mapping at an address of the kernel's choice touches no memory of ours.
         let page = unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &fd, 0)? };

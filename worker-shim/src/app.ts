@@ -1,39 +1,69 @@
 /** The app's default export, checked and ready to be called. */
 import { LoadError } from "./errors.ts";
+import { emptyResponse } from "./response.ts";
+import { type Handler, type Match, Router } from "./routes.ts";
+import type { WorkerServer } from "./server.ts";
+import { PASS } from "./static-routes.ts";
 
-type Handler = (this: unknown, request: Request, server: unknown) => unknown;
+const EXAMPLE = "export default { fetch(request) { return new Response(\"hello\") } }";
+
+type ErrorHandler = (this: unknown, error: unknown) => unknown;
 
 export class App {
+  /** `this` of every handler, so that class instances work. */
   readonly #target: Record<string, unknown>;
-  readonly #fetch: Handler;
+  #fetch: Handler | null = null;
+  #error: ErrorHandler | null = null;
+  #router: Router | null = null;
+  /** Handed to every handler; set once, by whoever made this app. */
+  server!: WorkerServer;
 
-  constructor(module: { default?: unknown }) {
-    const target = module.default;
-    if (target === undefined) {
-      throw new LoadError("The entrypoint has no default export", "export default { fetch(request) { return new Response('hello') } }");
-    }
-    if (target instanceof Promise) {
-      throw new LoadError("The default export is a promise", "await it: export default await …");
-    }
-    if (target === null || (typeof target !== "object" && typeof target !== "function")) {
-      throw new LoadError(`The default export is ${target === null ? "null" : `a ${typeof target}`}, not an app`, "export default { fetch(request) { return new Response('hello') } }");
-    }
-    this.#target = target as Record<string, unknown>;
-    if (typeof this.#target.fetch !== "function") {
-      throw new LoadError("The default export has no fetch function", "export default { fetch(request) { return new Response('hello') } }");
-    }
-    this.#fetch = this.#target.fetch as Handler;
+  constructor(module: object) {
+    this.#target = checkDefault(module);
+    const { fetch, routes } = this.#target;
+    if (fetch === undefined && routes === undefined) throw new LoadError("The default export has neither fetch nor routes", EXAMPLE);
+    this.reload(this.#target);
   }
 
-  handle(request: Request): unknown {
-    return this.#fetch.call(this.#target, request, undefined);
+  /** Takes handlers as `server.reload` does in Bun: routes are replaced or removed, the others stay where none is given. */
+  reload({ fetch, routes, error }: Record<string, unknown>): void {
+    if (fetch !== undefined && typeof fetch !== "function") throw new LoadError("The app's fetch is not a function", EXAMPLE);
+    if (error !== undefined && typeof error !== "function") throw new LoadError("The app's error is not a function", "error(error) { return new Response(error.message, { status: 500 }) }");
+    if (routes !== undefined && (typeof routes !== "object" || routes === null)) {
+      throw new LoadError("The app's routes are not an object", "routes: { \"/path\": request => new Response(\"hello\") }");
+    }
+    this.#router = routes === undefined || Object.keys(routes).length === 0 ? null : new Router(routes as Record<string, unknown>);
+    if (fetch !== undefined) this.#fetch = fetch as Handler;
+    if (error !== undefined) this.#error = error as ErrorHandler;
   }
 
-  hook(kind: number): unknown {
-    const hook = this.#target[kind === 1 ? "onIdle" : "onTerminate"];
-    return typeof hook === "function" ? hook.call(this.#target) : undefined;
+  get hasRoutes(): boolean {
+    return this.#router !== null;
   }
 
+  /** The route for a request; `url` as it came over the link. */
+  route(method: string, url: string): Match | undefined {
+    return this.#router?.find(method, url);
+  }
+
+  /** Calls `fetch`. Without one, what no route has matched is not there. */
+  fetch(request: Request): unknown {
+    if (this.#fetch === null) return emptyResponse({ status: 404 });
+    return this.#fetch.call(this.#target, request, this.server);
+  }
+
+  /** Calls the handler of a route. */
+  handle(handler: Handler, request: Request): unknown {
+    const answer = handler.call(this.#target, request, this.server);
+    return answer instanceof Promise ? answer.then((value) => (value === PASS ? this.fetch(request) : value)) : answer;
+  }
+
+  /** The app's own answer to an error, undefined where it has none. */
+  error(error: unknown): unknown {
+    return this.#error?.call(this.#target, error);
+  }
+
+  /** What READY says of hooks. */
   get hooks(): number {
     return (typeof this.#target.onIdle === "function" ? 1 : 0) | (typeof this.#target.onTerminate === "function" ? 2 : 0);
   }
@@ -42,4 +72,28 @@ export class App {
     const size = this.#target.maxRequestBodySize;
     return typeof size === "number" && size >= 0 && Number.isFinite(size) ? Math.floor(size) : null;
   }
+
+  /** Runs `onIdle` (1) or `onTerminate` (2). */
+  async runHook(kind: number): Promise<void> {
+    const hook = kind === 1 ? this.#target.onIdle : this.#target.onTerminate;
+    if (typeof hook === "function") await hook.call(this.#target);
+  }
+}
+
+function checkDefault(module: object): Record<string, unknown> {
+  const target = (module as { default?: unknown }).default;
+  if (target === undefined) {
+    throw new LoadError(
+      "The entrypoint has no default export",
+      `${EXAMPLE}; an app that calls Bun.serve() or listen() itself cannot run in this version`,
+    );
+  }
+  if (target instanceof Promise) throw new LoadError("The default export is a promise", "await it: export default await …");
+  if (target === null || (typeof target !== "object" && typeof target !== "function")) {
+    throw new LoadError(`The default export is ${target === null ? "null" : `a ${typeof target}`}`, EXAMPLE);
+  }
+  if (/^(Debug)?HTTPS?Server$/.test((target as object).constructor?.name) || /HTTPS?Server\]$/.test(String(target))) {
+    throw new LoadError("The default export is a server that Bun.serve() has started", `export what Bun.serve() was given: ${EXAMPLE}`);
+  }
+  return target as Record<string, unknown>;
 }

@@ -9,12 +9,12 @@ export class BodyIn {
   /** Bytes the app has taken that are not credited yet. */
   #taken = 0;
   #queue: Uint8Array[] = [];
+  /** All of the body has come. */
   #complete = false;
-  #error: unknown = null;
-  /** The app asks for a chunk, and there was none. */
+  /** The stream was closed, cancelled or failed: what comes is dropped. */
+  #closed = false;
+  /** Ends a `pull` that found nothing. */
   #wanted: (() => void) | null = null;
-  /** Nobody reads any more: what comes is dropped. */
-  #dropped = false;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
 
   constructor(
@@ -27,8 +27,9 @@ export class BodyIn {
           this.#controller = controller;
         },
         pull: () => this.#pull(),
-        cancel: () => this.#cancel(),
+        cancel: () => this.drop(),
       },
+      // Nothing is taken before somebody reads: what was taken is credited.
       { highWaterMark: 0 },
     );
   }
@@ -39,40 +40,35 @@ export class BodyIn {
     this.#window -= bytes.length;
     if (this.#window < 0) throw new Violation(`stream ${this.number} has more body bytes than were granted`);
     this.#complete = last;
-    if (this.#dropped) return;
+    if (this.#closed) return;
     if (bytes.length > 0) this.#queue.push(bytes);
-    const wanted = this.#wanted;
-    if (wanted !== null) {
-      this.#wanted = null;
+    if (this.#wanted !== null) {
       this.#give();
-      wanted();
+      this.#wake();
     }
   }
 
-  get complete(): boolean {
-    return this.#complete;
-  }
-
-  /** The rest will not come, or is not wanted: a reader gets `error`. */
+  /** The rest will not come: who reads gets `error`. */
   fail(error: unknown): void {
-    if (this.#dropped || this.#error !== null) return;
-    if (this.#complete && this.#queue.length === 0 && this.#wanted === null) return;
-    this.#error = error;
-    this.#dropped = true;
-    this.#queue = [];
-    try {
-      this.#controller.error(error);
-    } catch {
-      // The stream was closed already.
-    }
-    this.#wanted?.();
+    if (this.#closed) return;
+    this.#close();
+    this.#controller.error(error);
   }
 
-  #pull(): Promise<void> | void {
-    if (this.#queue.length > 0 || this.#complete) return this.#give();
-    return new Promise((resolve) => (this.#wanted = resolve));
+  /** Nobody reads any more; the supervisor is told to stop. */
+  drop(): void {
+    if (this.#closed) return;
+    this.#close();
+    if (!this.#complete) this.link.cancel(this.number, CancelReason.NotWanted);
   }
 
+  #pull(): Promise<void> | undefined {
+    if (this.#queue.length === 0 && !this.#complete) return new Promise((resolve) => (this.#wanted = resolve));
+    this.#give();
+    return undefined;
+  }
+
+  /** Hands one chunk to the stream, and the end after the last. */
   #give(): void {
     const chunk = this.#queue.shift();
     if (chunk !== undefined) {
@@ -85,14 +81,20 @@ export class BodyIn {
       }
     }
     if (this.#complete && this.#queue.length === 0) {
-      this.#dropped = true;
+      this.#closed = true;
       this.#controller.close();
     }
   }
 
-  #cancel(): void {
-    if (!this.#complete && !this.#dropped) this.link.cancel(this.number, CancelReason.NotWanted);
-    this.#dropped = true;
+  #close(): void {
+    this.#closed = true;
     this.#queue = [];
+    this.#wake();
+  }
+
+  #wake(): void {
+    const wanted = this.#wanted;
+    this.#wanted = null;
+    wanted?.();
   }
 }

@@ -6,6 +6,7 @@
 import type { Exchange } from "./exchange.ts";
 import { CancelReason, FrameType, HEADER_BYTES, MAX_BODY_CHUNK, WINDOW } from "./frames.ts";
 import type { Link, Pump } from "./link.ts";
+import { NO_LENGTH } from "./response-head.ts";
 
 /** Body frames of this size keep the link's buffer small and the supervisor's copies cheap. */
 const CHUNK = Math.min(128 * 1024, MAX_BODY_CHUNK);
@@ -15,6 +16,8 @@ export class BodyOut implements Pump {
   /** What the app has given and the link has not taken yet. */
   #rest: Uint8Array | null = null;
   #restAt = 0;
+  /** Bytes that the app's stream has given. */
+  #given = 0;
   /** No more will come from the app. */
   #last = false;
   /** In the link's list of those who wait for room. */
@@ -26,6 +29,8 @@ export class BodyOut implements Pump {
   constructor(
     private readonly link: Link,
     private readonly exchange: Exchange,
+    /** Bytes that the head has promised, or {@link NO_LENGTH}. */
+    private readonly promised: number,
     private readonly done: (exchange: Exchange) => void,
   ) {}
 
@@ -47,6 +52,7 @@ export class BodyOut implements Pump {
         if (this.exchange.ended) return;
         this.#last = done;
         if (!done) this.#rest = toBytes(value);
+        this.#count(done);
         this.pump();
         if (done) return;
       }
@@ -107,6 +113,15 @@ export class BodyOut implements Pump {
       return this.#end();
     }
     if (this.#resume !== null && this.#mayRead()) this.#continue();
+  }
+
+  /** Keeps the promise of a content-length: a client could not tell the rest from the next response. */
+  #count(done: boolean): void {
+    this.#given += this.#rest?.length ?? 0;
+    if (this.promised === NO_LENGTH) return;
+    if (this.#given > this.promised || (done && this.#given < this.promised)) {
+      throw new RangeError(`The response body has ${done ? "" : "at least "}${this.#given} bytes, but its content-length is ${this.promised}`);
+    }
   }
 
   #mayRead(): boolean {

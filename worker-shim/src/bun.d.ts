@@ -9,6 +9,11 @@ interface Buffer {
   utf8Write(text: string, offset: number): number;
 }
 
+interface Blob {
+  /** A promise for a file, undefined for what is in memory. */
+  stat(): Promise<import("node:fs").Stats> | undefined;
+}
+
 declare module "bun" {
   interface FdSocketOptions {
     /** An open, connected socket that was inherited. */

@@ -5,8 +5,19 @@ const MAX_MESSAGE = 64 * 1024;
 const MAX_STACK = 128 * 1024;
 /** PROTOCOL.md: at most 64 KiB. */
 const MAX_INSPECT = 64 * 1024;
+/** The bundle: its own frames tell an app's author nothing. */
+const SHIM = import.meta.path;
 
 export type WireError = [name: string, message: string, stack: string, inspect: string];
+
+/** An app that cannot be run, in words for its author: what is wrong, and below it what to do. */
+export class LoadError extends Error {
+  override name = "LoadError";
+
+  constructor(problem: string, hint: string) {
+    super(`${problem}\nhint: ${hint}`);
+  }
+}
 
 /** Describes anything that can be thrown. Never throws itself, whatever getters the value has. */
 export function describeError(thrown: unknown): WireError {
@@ -15,36 +26,38 @@ export function describeError(thrown: unknown): WireError {
   let stack = "";
   let inspect = "";
   try {
-    inspect = Bun.inspect(thrown, { colors: false });
     if (thrown instanceof Error) {
       name = String(thrown.name);
       message = String(thrown.message);
-      stack = String(thrown.stack ?? "");
+      stack = withoutShim(String(thrown.stack ?? ""));
     } else {
       name = "Thrown";
-      message = inspect;
     }
+    inspect = thrown instanceof LoadError ? message : withoutShim(Bun.inspect(thrown, { colors: false }));
   } catch {
-    message ||= "The thrown value cannot be described";
+    // What could be read stands.
   }
+  if (name === "Thrown") message = typeof thrown === "string" ? thrown : inspect;
   return [cut(name, MAX_NAME), cut(message, MAX_MESSAGE), cut(stack, MAX_STACK), cut(inspect, MAX_INSPECT)];
+}
+
+/** Leaves out the stack frames of the bundle, and the source excerpt if it is of the bundle. */
+function withoutShim(text: string): string {
+  const lines = text.split("\n");
+  const firstFrame = lines.find((line) => /^\s+at /.test(line));
+  const ofShim = firstFrame?.includes(SHIM) ?? false;
+  return lines
+    .filter((line) => !(/^\s+at /.test(line) && line.includes(SHIM)) && !(ofShim && /^\s*(\d+ \| |\^\s*$)/.test(line)))
+    .join("\n")
+    .trim();
 }
 
 /** At most `limit` bytes of UTF-8, ending with a whole character. */
 function cut(text: string, limit: number): string {
-  if (text.length * 3 <= limit) return text.toWellFormed();
+  if (text.length * 3 <= limit) return text;
   const bytes = Buffer.from(text);
-  if (bytes.length <= limit) return text.toWellFormed();
+  if (bytes.length <= limit) return text;
   let end = limit;
   while ((bytes[end]! & 0xc0) === 0x80) end--;
   return bytes.toString("utf8", 0, end);
-}
-
-/** An error that the reader can act upon: what is wrong, and below it what to do. */
-export class LoadError extends Error {
-  override name = "LoadError";
-
-  constructor(problem: string, hint: string, options?: ErrorOptions) {
-    super(`${problem}\nhint: ${hint}`, options);
-  }
 }

@@ -3,6 +3,8 @@ import type { BodyIn } from "./body-in.ts";
 import type { BodyOut } from "./body-out.ts";
 import { CancelReason } from "./frames.ts";
 
+const NO_PARAMS: Record<string, string> = Object.freeze({});
+
 export class Exchange {
   /** The request body, while it still comes. */
   bodyIn: BodyIn | null = null;
@@ -10,6 +12,12 @@ export class Exchange {
   bodyOut: BodyOut | null = null;
   /** The end of the response was sent, or a CANCEL has come: nothing more is sent on this stream. */
   ended = false;
+  /** In the dispatcher's table of open streams. */
+  open = false;
+  /** What the route has matched. */
+  params: Record<string, string> = NO_PARAMS;
+  /** Made when the app first asks. */
+  cookies: Bun.CookieMap | null = null;
   #controller: AbortController | null = null;
   #abortReason: DOMException | null = null;
 

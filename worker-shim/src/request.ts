@@ -1,50 +1,40 @@
 /**
- * The `Request` that an app gets. It is a real one whose headers and signal
+ * The `Request` that an app gets. It is a native one whose headers and signal
  * are filled in when the app first asks for them: most handlers look at the
  * URL and little else, and an empty `Request` costs a fifth of a full one.
  */
 import type { Exchange } from "./exchange.ts";
-import { NativeRequest } from "./natives.ts";
+import { defineHidden, Existing, impersonate, nativeFetch, NativeRequest } from "./natives.ts";
 import { readHeaders } from "./request-head.ts";
 
-/** A class whose instances are objects that exist already: private fields can be put on them. */
-class Existing {
-  constructor(object: object) {
-    return object;
-  }
-}
-
-/** Marks a request with its exchange, unseen by the app. */
+/** Marks a request with its exchange. */
 class Marked extends Existing {
   readonly #exchange: Exchange;
-  #headersFilled = false;
+  #headersFilled: boolean;
 
-  constructor(request: object, exchange: Exchange) {
+  constructor(request: object, exchange: Exchange, headersFilled: boolean) {
     super(request);
     this.#exchange = exchange;
+    this.#headersFilled = headersFilled;
   }
 
   static exchange(request: object): Exchange | undefined {
     return #exchange in request ? request.#exchange : undefined;
   }
 
+  /** Puts the headers that came over the link into the native ones, once. */
   static fill(request: object, headers: Headers): void {
-    const marked = request as Marked;
-    if (marked.#headersFilled) return;
-    marked.#headersFilled = true;
-    const exchange = marked.#exchange;
-    readHeaders(exchange.headText, exchange.headersAt, exchange.headerCount, (name, value) => headers.append(name, value));
-  }
-
-  static filled(request: object): void {
-    (request as Marked).#headersFilled = true;
+    if (!(#exchange in request) || request.#headersFilled) return;
+    request.#headersFilled = true;
+    const { headText, headersAt, headerCount } = request.#exchange;
+    readHeaders(headText, headersAt, headerCount, (name, value) => headers.append(name, value));
   }
 }
 
 export class WorkerRequest extends NativeRequest {
   constructor(url: string, init: RequestInit | undefined, exchange: Exchange) {
     super(url, init);
-    new Marked(this, exchange);
+    new Marked(this, exchange, false);
   }
 
   override get headers(): Headers {
@@ -57,34 +47,83 @@ export class WorkerRequest extends NativeRequest {
     return exchangeOf(this)!.signal;
   }
 
-  /** The native method copies what is native; the copy then follows the same signal. */
+  /** The native method copies what is native; the copy follows the same exchange. */
   override clone(): this {
     void this.headers;
     const copy = super.clone();
     Object.setPrototypeOf(copy, Object.getPrototypeOf(this));
-    new Marked(copy, exchangeOf(this)!);
-    Marked.filled(copy);
+    new Marked(copy, exchangeOf(this)!, true);
     return copy as this;
   }
 
-  /** The native methods read the native content-type. */
+  // These read the native content-type.
   override formData(): Promise<FormData> {
     void this.headers;
     return super.formData();
   }
 
-  override blob(): Promise<Blob> {
-    void this.headers;
-    return super.blob();
+  override async blob(): Promise<Blob> {
+    const type = this.headers.get("content-type") ?? "";
+    const blob = await super.blob();
+    // A streamed body loses its type on the way.
+    return blob.type === "" && type !== "" ? new Blob([blob], { type }) : blob;
+  }
+
+  /** `console.log(request)` shows what it shows of a native one. */
+  [Symbol.for("nodejs.util.inspect.custom")](): Request {
+    return new NativeRequest(this.url, { method: this.method, headers: this.headers });
   }
 }
+defineHidden(WorkerRequest.prototype, "constructor", NativeRequest);
 
-/** The exchange of a request that came over the link; undefined for one that the app has made. */
+/** A request that a route has matched: Bun's `BunRequest`. */
+export class RouteRequest extends WorkerRequest {
+  get params(): Record<string, string> {
+    return exchangeOf(this)!.params;
+  }
+
+  set params(params: Record<string, string>) {
+    exchangeOf(this)!.params = params;
+  }
+
+  /** Changes to it become `set-cookie` headers of the response. */
+  get cookies(): Bun.CookieMap {
+    return (exchangeOf(this)!.cookies ??= new Bun.CookieMap(this.headers.get("cookie") ?? ""));
+  }
+}
+defineHidden(RouteRequest.prototype, "constructor", NativeRequest);
+
+/** The exchange of a request that came over the link, or of a clone of one. */
 export function exchangeOf(request: object): Exchange | undefined {
   return Marked.exchange(request);
 }
 
-/** Makes sure that native code which is about to read the request finds its headers. */
-export function complete(request: Request): void {
-  void request.headers;
+/**
+ * `new Request(request)` and `fetch(request)` read the native headers and signal of their
+ * argument, so both globals are replaced by functions that fill them in first.
+ */
+export function installRequest(): void {
+  function Request(input: globalThis.Request | string | URL, init?: RequestInit): globalThis.Request {
+    if (new.target === undefined) throw new TypeError("Class constructor Request cannot be invoked without 'new'");
+    return Reflect.construct(NativeRequest, [input, filled(input, init)], new.target);
+  }
+  impersonate(Request, NativeRequest);
+  globalThis.Request = Request as unknown as typeof globalThis.Request;
+  defineHidden(WorkerRequest.prototype, "constructor", Request);
+  defineHidden(RouteRequest.prototype, "constructor", Request);
+
+  function fetch(input: globalThis.Request | string | URL, init?: RequestInit): Promise<globalThis.Response> {
+    return nativeFetch(input, filled(input, init));
+  }
+  impersonate(fetch, nativeFetch);
+  globalThis.fetch = fetch as typeof globalThis.fetch;
+}
+
+/** Fills in what native code is about to read of `input` and `init`; returns the init to hand on. */
+function filled(input: unknown, init: RequestInit | undefined): RequestInit | undefined {
+  if (init instanceof NativeRequest) void init.headers;
+  if (!(input instanceof NativeRequest) || exchangeOf(input) === undefined) return init;
+  void input.headers;
+  if (init?.signal !== undefined) return init;
+  return { ...init, signal: input.signal };
 }

@@ -1,4 +1,5 @@
 /** Writes response heads, and answers that fit into one frame, straight into the link's buffer. */
+import type { Exchange } from "./exchange.ts";
 import { FLAG_FIN, FrameType, HEADER_BYTES, MAX_HEAD_BYTES, MAX_HEADER_PAIRS } from "./frames.ts";
 import type { Link } from "./link.ts";
 
@@ -6,30 +7,46 @@ import type { Link } from "./link.ts";
 const FIXED_BYTES = 32;
 /** Bytes of a header beside its name and value. */
 const PAIR_BYTES = 10;
-/** What Bun says of a body that is a string. */
-const TEXT = "text/plain;charset=utf-8";
+/** What Bun says of a body that is a string, and of one that is bytes. */
+export const TEXT = "text/plain;charset=utf-8";
+export const OCTETS = "application/octet-stream";
 
-/** Bodies that fit into the head's frame: nothing, text (at most {@link MAX_INLINE_TEXT}) or bytes. */
+/** The length of a body is not known. */
+export const NO_LENGTH = -1;
+
+/** A body that fits into the head's frame: nothing, text (at most {@link MAX_INLINE_TEXT}) or bytes. */
 export type InlineBody = string | Uint8Array | null;
 /** Longest string, in UTF-16 units, that is encoded in place. */
 export const MAX_INLINE_TEXT = 64 * 1024;
 
+/** Header values by name; only `set-cookie` has several. */
+export type HeaderTable = Record<string, string | string[]>;
+
+export function headersOf(response: Response): HeaderTable {
+  return response.headers.toJSON() as HeaderTable;
+}
+
 /**
- * Appends a RESPONSE frame. `length` is the value of the content-length header,
- * or -1 for none: what the app says of it is not trusted, what it says about the
- * connection is not its business.
+ * Appends a RESPONSE frame.
+ *
+ * @param type   content-type where the app has given none; null: none
+ * @param length bytes of the whole body, or {@link NO_LENGTH}. It becomes a content-length header only where the
+ *               supervisor cannot count for itself: on HEAD, and where body frames follow. There it replaces the
+ *               app's; an app that answers HEAD without a body may say what GET would have had.
  */
 export function writeResponse(
   link: Link,
-  stream: number,
+  exchange: Exchange,
   response: Response,
-  isText: boolean,
+  headers: HeaderTable,
+  type: string | null,
   length: number,
   fin: boolean,
   body: InlineBody,
 ): void {
-  const headers = response.headers.toJSON() as Record<string, string | string[]>;
-  const statusText = response.statusText;
+  const { statusText } = response;
+  const cookies = exchange.cookies === null ? NO_COOKIES : exchange.cookies.toSetCookieHeaders();
+  const lengthText = contentLength(exchange, response, headers, length, fin);
   let size = FIXED_BYTES + 3 * statusText.length;
   let pairs = 0;
   for (const name in headers) {
@@ -43,26 +60,30 @@ export function writeResponse(
       pairs += value.length;
     }
   }
-  const addType = isText && headers["content-type"] === undefined;
-  if (addType) {
-    size += PAIR_BYTES + 12 + TEXT.length;
+  const addedType = type !== null && headers["content-type"] === undefined ? type : null;
+  if (addedType !== null) {
+    size += PAIR_BYTES + "content-type".length + addedType.length;
     pairs++;
   }
-  if (length >= 0) {
-    size += PAIR_BYTES + 14 + 16;
+  if (lengthText !== null) {
+    size += PAIR_BYTES + "content-length".length + lengthText.length;
+    pairs++;
+  }
+  for (const cookie of cookies) {
+    size += PAIR_BYTES + "set-cookie".length + cookie.length;
     pairs++;
   }
   if (size > MAX_HEAD_BYTES || pairs > MAX_HEADER_PAIRS) {
-    throw new RangeError(`The response has ${pairs} headers of about ${size} bytes; at most ${MAX_HEADER_PAIRS} of ${MAX_HEAD_BYTES} bytes can be sent`);
+    throw new RangeError(`The response has ${pairs} headers of ${size} bytes; at most ${MAX_HEADER_PAIRS} of ${MAX_HEAD_BYTES} bytes can be sent`);
   }
 
   link.reserve(HEADER_BYTES + size + (body === null ? 0 : typeof body === "string" ? 3 * body.length : body.length));
   const start = link.fill;
   const out = (bytes = link.out);
   at = start + HEADER_BYTES;
+  const { status } = response;
   out[at++] = 0x94;
   out[at++] = fin ? FLAG_FIN : 0;
-  const status = response.status;
   out[at++] = 0xcd;
   out[at++] = status >>> 8;
   out[at++] = status;
@@ -71,23 +92,34 @@ export function writeResponse(
   out[at++] = 0xdc;
   out[at++] = (2 * pairs) >>> 8;
   out[at++] = 2 * pairs;
-  if (addType) writePair("content-type", TEXT);
   for (const name in headers) {
     if (isHopByHop(name)) continue;
     const value = headers[name]!;
     if (typeof value === "string") writePair(name, value);
     else for (const one of value) writePair(name, one);
   }
-  if (length >= 0) writePair("content-length", String(length));
+  if (addedType !== null) writePair("content-type", addedType);
+  if (lengthText !== null) writePair("content-length", lengthText);
+  for (const cookie of cookies) writePair("set-cookie", cookie);
   if (typeof body === "string") at += out.utf8Write(body, at);
   else if (body !== null) {
     out.set(body, at);
     at += body.length;
   }
-  link.header(FrameType.Response, stream, at - start - HEADER_BYTES);
+  link.header(FrameType.Response, exchange.stream, at - start - HEADER_BYTES);
   link.fill = at;
   link.written();
 }
+
+/** The content-length header to send, null for none. */
+function contentLength(exchange: Exchange, response: Response, headers: HeaderTable, length: number, fin: boolean): string | null {
+  if (length === NO_LENGTH || (fin && !exchange.isHead)) return null;
+  if (response.status === 204 || response.status === 304) return null;
+  const own = headers["content-length"];
+  return length === 0 && typeof own === "string" && /^\d{1,15}$/.test(own) ? own : String(length);
+}
+
+const NO_COOKIES: readonly string[] = [];
 
 let bytes: Buffer;
 let at = 0;

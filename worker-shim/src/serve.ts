@@ -1,26 +1,29 @@
-/** The path of a request: from its frame to the app's handler, and from the handler's answer to a frame. */
+/** The path of a request: from its frame to the app's handler, and from the handler's answer to frames. */
+import type { Stats } from "node:fs";
 import type { App } from "./app.ts";
 import { BodyIn } from "./body-in.ts";
 import { BodyOut } from "./body-out.ts";
 import { describeError } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
-import { CancelReason, FLAG_FIN, FrameType, Violation, WINDOW } from "./frames.ts";
+import { FLAG_FIN, FrameType, Violation, WINDOW } from "./frames.ts";
 import type { Link } from "./link.ts";
+import { decode } from "./msgpack.ts";
 import { NativeResponse } from "./natives.ts";
 import type { ProgressPage } from "./progress-page.ts";
-import { WorkerRequest } from "./request.ts";
+import { RouteRequest, WorkerRequest } from "./request.ts";
 import { head, readRequestHead } from "./request-head.ts";
-import { type InlineBody, MAX_INLINE_TEXT, writeResponse } from "./response-head.ts";
-import { BUFFERED, EMPTY, sourceOf } from "./response.ts";
+import { type HeaderTable, headersOf, type InlineBody, MAX_INLINE_TEXT, NO_LENGTH, OCTETS, TEXT, writeResponse } from "./response-head.ts";
+import { BUFFERED, EMPTY, emptyResponse, markSent, SENT, sourceOf } from "./response.ts";
 
-/** What a request is made with when it has no body. */
+const USED = "Response body already used. A Response body can only be sent once; create a new Response for each request.";
+const LOCKED = "Stream already used, please create a new one";
 const HEAD_INIT: RequestInit = { method: "HEAD" };
 
 export class Dispatcher {
-  /** Streams whose response has not ended. A request that is answered at once never gets in here. */
+  /** Streams that frames may still come for. A request that is answered at once is never among them. */
   readonly #open = new Map<number, Exchange>();
   #lastStream = 0;
-  /** Requests that the app has and has not answered to the end. */
+  /** Requests that were handed to the app and are not answered to the end. */
   pending = 0;
   readonly #done = (exchange: Exchange) => this.#end(exchange);
 
@@ -32,47 +35,49 @@ export class Dispatcher {
 
   /** A REQUEST frame. */
   request(stream: number, bytes: Buffer, start: number, end: number): void {
-    if (stream <= this.#lastStream) throw new Violation(`stream ${stream} is used a second time`);
+    if (stream <= this.#lastStream) throw new Violation(`stream ${stream} was used before`);
     this.#lastStream = stream;
     readRequestHead(bytes, start, end);
-    const { method } = head;
-    const exchange = new Exchange(
-      stream,
-      method === "HEAD",
-      head.text,
-      head.headersAt,
-      head.headerCount,
-      head.peerAddress,
-      head.peerPort,
-    );
+    const { method, url } = head;
     const bodyStart = start + head.length;
-    const fin = (head.flags & FLAG_FIN) !== 0;
-    if (end - bodyStart > WINDOW) throw new Violation(`stream ${stream} begins with more body bytes than the window has`);
-    let request: Request;
-    try {
-      if (method === "GET" && fin) request = new WorkerRequest(head.url, undefined, exchange);
-      else request = this.#withMethod(exchange, method, fin, bytes, bodyStart, end);
-    } catch (error) {
-      this.#started(exchange);
-      this.#sendError(exchange, error);
-      return;
-    }
-    this.#started(exchange);
+    if (end - bodyStart > WINDOW) throw new Violation(`stream ${stream} has more body bytes than were granted`);
+    const exchange = new Exchange(stream, method === "HEAD", head.text, head.headersAt, head.headerCount, head.peerAddress, head.peerPort);
+    this.pending++;
     let answer: unknown;
     try {
-      answer = this.app.handle(request);
+      const fin = (head.flags & FLAG_FIN) !== 0;
+      const init = method === "GET" && fin ? undefined : this.#init(exchange, method, fin, bytes, bodyStart, end);
+      const match = this.app.hasRoutes ? this.app.route(method, url) : undefined;
+      if (match === undefined) {
+        const request = new WorkerRequest(url, init, exchange);
+        this.page.started(stream);
+        answer = this.app.fetch(request);
+      } else {
+        exchange.params = match.params;
+        const request = new RouteRequest(url, init, exchange);
+        this.page.started(stream);
+        answer = this.app.handle(match.handler, request);
+      }
     } catch (error) {
       this.#failed(exchange, error);
       return;
     }
-    this.#settle(exchange, answer);
+    if (answer instanceof Promise) {
+      if (Bun.peek.status(answer) !== "fulfilled") {
+        this.#keep(exchange);
+        void this.#answerLater(exchange, answer);
+        return;
+      }
+      answer = Bun.peek(answer);
+    }
+    this.#answer(exchange, answer);
   }
 
   /** BODY, END, CREDIT and CANCEL. */
   streamFrame(type: number, stream: number, bytes: Buffer, start: number, end: number): void {
     const exchange = this.#open.get(stream);
     if (exchange === undefined) {
-      if (stream > this.#lastStream) throw new Violation(`frame type 0x${type.toString(16)} on stream ${stream}, which was never used`);
+      if (stream > this.#lastStream) throw new Violation(`a frame for stream ${stream}, which was never used`);
       return;
     }
     switch (type) {
@@ -85,46 +90,30 @@ export class Dispatcher {
         exchange.bodyOut?.grant(bytes.readUInt32BE(start));
         break;
       case FrameType.Cancel:
-        if (end - start !== 2 || bytes[start] !== 0x91 || bytes[start + 1]! > 0x7f) throw new Violation("a CANCEL is no array of one reason");
-        this.#forget(exchange);
-        exchange.abort(bytes[start + 1]!);
+        this.#cancelled(exchange, readReason(bytes.subarray(start, end)));
         break;
     }
   }
 
-  #started(exchange: Exchange): void {
-    this.pending++;
-    this.#open.set(exchange.stream, exchange);
-    this.page.started(exchange.stream);
-  }
-
-  #withMethod(exchange: Exchange, method: string, fin: boolean, bytes: Buffer, bodyStart: number, end: number): Request {
-    if (method === "GET" || method === "HEAD") {
-      if (!fin) this.link.cancel(exchange.stream, CancelReason.NotWanted);
-      return new WorkerRequest(head.url, method === "HEAD" ? HEAD_INIT : undefined, exchange);
-    }
+  /** What `new Request` is told beside the URL. */
+  #init(exchange: Exchange, method: string, fin: boolean, bytes: Buffer, bodyStart: number, end: number): RequestInit | undefined {
+    const bodyless = method === "GET" || method === "HEAD";
+    const init = method === "HEAD" ? HEAD_INIT : method === "GET" ? undefined : { method };
     if (fin) {
-      const body = bodyStart < end ? (bytes.subarray(bodyStart, end) as Buffer<ArrayBuffer>) : undefined;
-      return new WorkerRequest(head.url, { method, body }, exchange);
+      if (bodyless || bodyStart === end) return init;
+      // The copy that `new Request` makes is the only one.
+      return { method, body: bytes.subarray(bodyStart, end) as Buffer<ArrayBuffer> };
     }
     const bodyIn = (exchange.bodyIn = new BodyIn(this.link, exchange.stream));
     if (bodyStart < end) bodyIn.push(bytes.subarray(bodyStart, end), false);
-    return new WorkerRequest(head.url, { method, body: bodyIn.stream, duplex: "half" } as RequestInit, exchange);
-  }
-
-  /** Sends the answer now if it is there, else when it comes. */
-  #settle(exchange: Exchange, answer: unknown): void {
-    if (answer instanceof Promise) {
-      if (Bun.peek.status(answer) !== "fulfilled") {
-        void this.#settleLater(exchange, answer);
-        return;
-      }
-      answer = Bun.peek(answer);
+    if (bodyless) {
+      bodyIn.drop();
+      return init;
     }
-    this.#answered(exchange, answer);
+    return { method, body: bodyIn.stream };
   }
 
-  async #settleLater(exchange: Exchange, promise: Promise<unknown>): Promise<void> {
+  async #answerLater(exchange: Exchange, promise: Promise<unknown>): Promise<void> {
     let answer: unknown;
     try {
       answer = await promise;
@@ -132,101 +121,203 @@ export class Dispatcher {
       this.#failed(exchange, error);
       return;
     }
-    this.#answered(exchange, answer);
+    this.#answer(exchange, answer);
   }
 
-  #answered(exchange: Exchange, answer: unknown): void {
-    if (exchange.ended) return;
+  /** Sends what a handler has answered. */
+  #answer(exchange: Exchange, answer: unknown): void {
+    if (exchange.ended) {
+      discard(answer);
+      return;
+    }
     try {
-      if (answer instanceof NativeResponse) this.#respond(exchange, answer);
-      else {
-        console.error(`error: Expected a Response object, but received '${Bun.inspect(answer, { depth: 0 })}'`);
-        this.#respond(exchange, new NativeResponse(null, { status: 204 }));
-      }
+      this.#respond(exchange, answer);
     } catch (error) {
       this.#failed(exchange, error);
     }
   }
 
-  /** The app threw: its `error` handler may still answer. */
+  /** The app threw, or gave what cannot be sent: its `error` handler may still answer. */
   #failed(exchange: Exchange, error: unknown): void {
     if (exchange.ended) return;
+    let answer: unknown;
+    try {
+      answer = this.app.error(error);
+      if (answer instanceof Promise) {
+        this.#keep(exchange);
+        void this.#errorLater(exchange, error, answer);
+        return;
+      }
+      if (answer instanceof NativeResponse) {
+        this.#respond(exchange, answer);
+        return;
+      }
+    } catch (second) {
+      error = second;
+    }
+    this.#sendError(exchange, error);
+  }
+
+  async #errorLater(exchange: Exchange, error: unknown, promise: Promise<unknown>): Promise<void> {
+    try {
+      const answer = await promise;
+      if (exchange.ended) return;
+      if (answer instanceof NativeResponse) {
+        this.#respond(exchange, answer);
+        return;
+      }
+    } catch (second) {
+      error = second;
+    }
     this.#sendError(exchange, error);
   }
 
   #sendError(exchange: Exchange, error: unknown): void {
+    if (exchange.ended) return;
     this.link.control(FrameType.Error, exchange.stream, describeError(error));
     this.#end(exchange);
   }
 
-  #respond(exchange: Exchange, response: Response): void {
-    const { link } = this;
-    const { stream } = exchange;
+  /** Throws before anything was written if the answer cannot be sent. */
+  #respond(exchange: Exchange, answer: unknown): void {
+    if (!(answer instanceof NativeResponse)) {
+      console.error(`error: Expected a Response object, but received '${Bun.inspect(answer, { depth: 0 })}'`);
+      answer = emptyResponse({ status: 204 });
+    }
+    const response = answer as Response;
     const { status } = response;
-    if (status < 200) throw new RangeError(`Cannot send a Response with status ${status}. Statuses from 200 to 599 can be sent`);
-    if (response.bodyUsed) throw usedError();
+    if (status < 200) throw new RangeError(`Cannot send a Response with status ${status}: it must be between 200 and 599`);
     const source = sourceOf(response);
-    if (source === EMPTY || status === 204 || status === 304) {
-      writeResponse(link, stream, response, false, exchange.isHead && source === EMPTY ? 0 : -1, true, null);
-      if (source !== EMPTY) void response.body?.cancel().catch(ignore);
+    if (source === SENT || response.bodyUsed) throw usedError(USED);
+    // Before the body is touched: reading it can drop the content-type that goes with it.
+    const headers = headersOf(response);
+    const { link } = this;
+    const { isHead } = exchange;
+    if (source === EMPTY) {
+      writeResponse(link, exchange, response, headers, null, 0, true, null);
+      this.#end(exchange);
+    } else if (status === 204 || status === 304) {
+      writeResponse(link, exchange, response, headers, null, NO_LENGTH, true, null);
+      discard(response);
+      this.#end(exchange);
+    } else if (typeof source === "string") {
+      markSent(response);
+      if (source.length <= MAX_INLINE_TEXT && !isHead) {
+        writeResponse(link, exchange, response, headers, source === "" ? null : TEXT, source.length, true, source);
+        this.#end(exchange);
+      } else {
+        this.#sendBytes(exchange, response, headers, TEXT, Buffer.from(source));
+      }
+    } else if (source === BUFFERED) {
+      this.#sendBytes(exchange, response, headers, OCTETS, inMemory(response));
+    } else if (source !== undefined) {
+      this.#sendBlob(exchange, response, headers, source);
+    } else {
+      this.#sendStream(exchange, response, headers, declaredLength(headers));
+    }
+  }
+
+  #sendBytes(exchange: Exchange, response: Response, headers: HeaderTable, type: string, body: Uint8Array): void {
+    const { length } = body;
+    const inline: InlineBody = length <= WINDOW && !exchange.isHead ? body : null;
+    const fin = inline !== null || exchange.isHead;
+    writeResponse(this.link, exchange, response, headers, length === 0 ? null : type, length, fin, inline);
+    if (fin) {
       this.#end(exchange);
       return;
     }
-    let body: InlineBody;
-    if (typeof source === "string" && source.length <= MAX_INLINE_TEXT && !exchange.isHead) body = source;
-    else if (typeof source === "string") body = Buffer.from(source);
-    else if (source === BUFFERED) {
-      const read = response.bytes();
-      const peeked = Bun.peek(read);
-      if (peeked === read) throw new Error("a body in memory could not be read at once");
-      body = peeked as Uint8Array;
-    } else {
-      this.#respondStream(exchange, response);
-      return;
-    }
-    const isText = typeof source === "string";
-    if (exchange.isHead) {
-      writeResponse(link, stream, response, isText, body.length, true, null);
-    } else if (body.length <= WINDOW) {
-      writeResponse(link, stream, response, isText, -1, true, body);
-    } else {
-      writeResponse(link, stream, response, isText, body.length, false, null);
-      exchange.bodyOut = new BodyOut(link, exchange, this.#done);
-      exchange.bodyOut.sendBytes(body as Uint8Array);
-      return;
-    }
-    this.#end(exchange);
+    this.#keep(exchange);
+    exchange.bodyOut = new BodyOut(this.link, exchange, length, this.#done);
+    exchange.bodyOut.sendBytes(body);
   }
 
-  #respondStream(exchange: Exchange, response: Response): void {
+  #sendBlob(exchange: Exchange, response: Response, headers: HeaderTable, blob: Blob): void {
+    // A file is stat'ed later; what is in memory has nothing to stat.
+    const stat = blob.stat();
+    if (stat === undefined) this.#sendBytes(exchange, response, headers, OCTETS, inMemory(response));
+    else {
+      this.#keep(exchange);
+      void this.#sendFile(exchange, response, headers, blob, stat);
+    }
+  }
+
+  async #sendFile(exchange: Exchange, response: Response, headers: HeaderTable, file: Blob, stat: Promise<Stats>): Promise<void> {
+    try {
+      if ((await stat).isDirectory()) throw new TypeError("Cannot stream a directory as a response body");
+      if (exchange.ended) return;
+      this.#sendStream(exchange, response, headers, file.size);
+    } catch (error) {
+      this.#failed(exchange, error);
+    }
+  }
+
+  #sendStream(exchange: Exchange, response: Response, headers: HeaderTable, length: number): void {
     const { body } = response;
-    if (body === null || exchange.isHead) {
-      writeResponse(this.link, exchange.stream, response, false, -1, true, null);
+    if (body?.locked) throw usedError(LOCKED);
+    const fin = body === null || exchange.isHead;
+    writeResponse(this.link, exchange, response, headers, null, length, fin, null);
+    if (fin) {
       void body?.cancel().catch(ignore);
       this.#end(exchange);
       return;
     }
-    if (body.locked) throw usedError();
-    writeResponse(this.link, exchange.stream, response, false, -1, false, null);
-    exchange.bodyOut = new BodyOut(this.link, exchange, this.#done);
+    this.#keep(exchange);
+    exchange.bodyOut = new BodyOut(this.link, exchange, length, this.#done);
     void exchange.bodyOut.sendStream(body);
   }
 
-  /** The response was sent to its end. */
-  #end(exchange: Exchange): void {
-    exchange.ended = true;
-    this.#forget(exchange);
-    exchange.bodyIn?.fail(new DOMException("The response has ended", "AbortError"));
+  /** A CANCEL: the response is not wanted any longer. */
+  #cancelled(exchange: Exchange, reason: number): void {
+    this.#end(exchange);
+    exchange.abort(reason);
   }
 
-  #forget(exchange: Exchange): void {
-    if (this.#open.delete(exchange.stream)) this.pending--;
+  /** Frames may come for this exchange. */
+  #keep(exchange: Exchange): void {
+    if (exchange.open) return;
+    exchange.open = true;
+    this.#open.set(exchange.stream, exchange);
+  }
+
+  /** The last frame of this exchange was sent, or is not wanted. */
+  #end(exchange: Exchange): void {
+    exchange.ended = true;
+    this.pending--;
+    if (exchange.open) this.#open.delete(exchange.stream);
+    exchange.bodyIn?.fail(new DOMException("The response has ended before the request body was read", "AbortError"));
   }
 }
 
-function usedError(): TypeError {
-  const error = new TypeError("Response body already used. A Response body can only be sent once; create a new Response for each request.");
-  return Object.assign(error, { code: "ERR_BODY_ALREADY_USED" });
+function readReason(payload: Uint8Array): number {
+  const value = decode(payload);
+  if (!Array.isArray(value) || value.length !== 1 || typeof value[0] !== "number") throw new Violation("a CANCEL is no array of one reason");
+  return value[0];
+}
+
+/** The bytes of a body that is in memory, without waiting. */
+function inMemory(response: Response): Uint8Array {
+  const bytes = Bun.peek(response.bytes());
+  if (!(bytes instanceof Uint8Array)) throw usedError(LOCKED);
+  return bytes;
+}
+
+/**
+ * The length that an app promises for a stream. A content-encoding makes it
+ * worthless: `fetch` leaves both headers on a response that it has decoded.
+ */
+function declaredLength(headers: HeaderTable): number {
+  const value = headers["content-length"];
+  if (typeof value !== "string" || !/^\d{1,15}$/.test(value) || headers["content-encoding"] !== undefined) return NO_LENGTH;
+  return Number(value);
+}
+
+/** Lets go of an answer that nobody waits for. */
+function discard(answer: unknown): void {
+  if (answer instanceof NativeResponse && !answer.bodyUsed && !answer.body?.locked) void answer.body?.cancel().catch(ignore);
+}
+
+function usedError(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: "ERR_BODY_ALREADY_USED" });
 }
 
 function ignore(): void {}

@@ -40,19 +40,22 @@ export class TestWorker {
   stdout = "";
   #next = 1;
   #waiters: { match: (frame: Frame) => boolean; resolve: (frame: Frame) => void; reject: (error: Error) => void }[] = [];
+  #conditions: { condition: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = [];
   #rest = Buffer.alloc(0);
   #out = Buffer.alloc(0);
   #ended = false;
-  /** While true nothing is read off the link. */
+  readonly #output: Promise<unknown>;
 
   private constructor(
     readonly process: Subprocess,
     readonly socket: Socket<undefined>,
     readonly page: string,
     readonly home: string,
-  ) {}
+  ) {
+    this.#output = Promise.all([this.#collect("stdout"), this.#collect("stderr")]);
+  }
 
-  static async spawn(options: { env?: Record<string, string>; shim?: string; page?: boolean } = {}): Promise<TestWorker> {
+  static async spawn(options: { env?: Record<string, string>; build?: string; page?: boolean } = {}): Promise<TestWorker> {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), "shim-test-"));
     const page = path.join(home, "page");
     fs.writeFileSync(page, Buffer.alloc(4096));
@@ -60,7 +63,12 @@ export class TestWorker {
     const pair = new Int32Array(2);
     if (libc.symbols.socketpair(AF_UNIX, SOCK_STREAM, 0, ptr(pair)) !== 0) throw new Error("socketpair failed");
     const withPage = options.page ?? true;
-    const child = Bun.spawn([process.execPath, "--no-install", "--no-env-file", options.shim ?? SHIM], {
+    let shim = SHIM;
+    if (options.build !== undefined) {
+      shim = path.join(home, `shim-${options.build}.js`);
+      fs.writeFileSync(shim, fs.readFileSync(SHIM, "utf8").replace("__BUNTIME_BUILD__", options.build));
+    }
+    const child = Bun.spawn([process.execPath, "--no-install", "--no-env-file", shim], {
       cwd: home,
       env: options.env ?? { PATH: process.env.PATH ?? "", HOME: home, TMPDIR: home },
       stdio: ["ignore", "pipe", "pipe", pair[1]!, ...(withPage ? [pageFd] : [])],
@@ -87,12 +95,10 @@ export class TestWorker {
     } as never);
     worker = new TestWorker(child, socket as never, page, home);
     for (const chunk of early) worker.#data(chunk);
-    void worker.#collect("stdout", child.stdout as ReadableStream<Uint8Array>);
-    void worker.#collect("stderr", child.stderr as ReadableStream<Uint8Array>);
     return worker;
   }
 
-  /** Spawns a worker and gives it the app in `files` (the entry is `index.ts` unless named). */
+  /** Spawns a worker and gives it the app in `files` (the first is the entry). */
   static async start(files: string | Record<string, string>, assign: Record<string, Packed> = {}): Promise<TestWorker> {
     const worker = await TestWorker.spawn();
     await worker.take(T.HELLO);
@@ -105,7 +111,8 @@ export class TestWorker {
   /** Writes an app and sends ASSIGN for it. */
   assign(files: string | Record<string, string>, assign: Record<string, Packed> = {}): void {
     const dir = path.join(this.home, "app");
-    for (const [name, text] of Object.entries(typeof files === "string" ? { "index.ts": files } : files)) {
+    const table = typeof files === "string" ? { "index.ts": files } : files;
+    for (const [name, text] of Object.entries(table)) {
       fs.mkdirSync(path.dirname(path.join(dir, name)), { recursive: true });
       fs.writeFileSync(path.join(dir, name), text);
     }
@@ -114,7 +121,7 @@ export class TestWorker {
       0,
       pack({
         dir,
-        entry: path.join(dir, "index.ts"),
+        entry: path.join(dir, Object.keys(table)[0]!),
         name: "app",
         version: "1.0.0",
         workerId: "w1",
@@ -198,6 +205,43 @@ export class TestWorker {
     return this.received.filter((frame) => frame.type === type && (stream === undefined || frame.stream === stream));
   }
 
+  /** Resolves when `condition` holds after some frame has come. */
+  until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
+    if (this.#ended) return Promise.reject(new Error(`the link is closed; stderr: ${this.stderr}`));
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#conditions.push({ condition, resolve, reject });
+    return promise;
+  }
+
+  /** Sends a body as the window allows, and END after it. */
+  async sendBody(stream: number, body: Uint8Array): Promise<void> {
+    let window = WINDOW;
+    for (let at = 0; at < body.length; ) {
+      if (window === 0) window += (await this.take(T.CREDIT, stream)).payload.readUInt32BE();
+      const size = Math.min(window, 100_000, body.length - at);
+      this.send(T.BODY, stream, body.subarray(at, at + size));
+      at += size;
+      window -= size;
+    }
+    this.send(T.END, stream, Buffer.alloc(0));
+  }
+
+  /** Resolves when all that was sent is in the kernel's hands. */
+  async written(): Promise<void> {
+    while (this.#out.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Reads nothing off the link until {@link resume}. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
   /** Word 1 of the progress page. */
   progress(): number {
     return fs.readFileSync(this.page).readUInt32LE(4);
@@ -207,7 +251,13 @@ export class TestWorker {
   async stop(): Promise<number> {
     this.#ended = true;
     this.socket.end();
+    return this.exited();
+  }
+
+  /** The exit status, once all output was read. */
+  async exited(): Promise<number> {
     const status = await this.process.exited;
+    await this.#output;
     fs.rmSync(this.home, { recursive: true, force: true });
     return status;
   }
@@ -229,6 +279,11 @@ export class TestWorker {
       if (index >= 0) this.#waiters.splice(index, 1)[0]!.resolve(one);
       else this.received.push(one);
     }
+    this.#conditions = this.#conditions.filter(({ condition, resolve }) => {
+      if (!condition()) return true;
+      resolve();
+      return false;
+    });
   }
 
   #flush(): void {
@@ -240,11 +295,11 @@ export class TestWorker {
   async #close(): Promise<void> {
     this.#ended = true;
     await this.process.exited;
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(new Error(`the link is closed; stderr: ${this.stderr}`));
+    for (const { reject } of [...this.#waiters.splice(0), ...this.#conditions.splice(0)]) reject(new Error(`the link is closed; stderr: ${this.stderr}`));
   }
 
-  async #collect(name: "stdout" | "stderr", stream: ReadableStream<Uint8Array>): Promise<void> {
-    for await (const chunk of stream) this[name] += Buffer.from(chunk).toString();
+  async #collect(name: "stdout" | "stderr"): Promise<void> {
+    for await (const chunk of this.process[name] as ReadableStream<Uint8Array>) this[name] += Buffer.from(chunk).toString();
   }
 }
 

@@ -11,6 +11,7 @@ mod root;
 mod validators;
 
 pub use root::StaticRoot;
+pub use validators::tags;
 
 use super::body::Body;
 use super::negotiate;

@@ -66,7 +66,7 @@ impl StaticRoot {
 
     /// Opens through links that stay inside. What they lead to has a name of its own, which must be served too.
     fn follow(&self, path: &[u8]) -> Result<File, Errno> {
-        let file = self.open_at(path, ResolveFlags::BENEATH)?;
+        let file = self.open_at(path, ResolveFlags::empty())?;
         let (Ok(root), Ok(target)) = (real_path(self.directory.as_raw_fd()), real_path(file.as_raw_fd()))
         else {
             return Err(Errno::NOENT);

@@ -18,4 +18,7 @@ pub(super) enum Fault {
     HoardsSpares,
     /// The old workers go before a new one is Ready.
     LeavesGap,
+    /// A worker that comes to rest is not seen as room for somebody who waits.
+    ForgetsRoom,
+    DrainsForEver,
 }

@@ -2,7 +2,7 @@
 
 use super::types::{Action, Reason, Refusal, State};
 use super::worker::Course;
-use super::{Core, Turn};
+use super::{Core, Turn, broken};
 use crate::model::{VersionKey, WorkerId};
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ impl Core {
     /// It has served its number. It goes when another one is Ready; but one that is far over goes at once.
     pub(super) fn reached_limit(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
-        if worker.served >= worker.limit.saturating_mul(2) {
+        if self.shutdown.is_some() {
+            // There will be no other one for those who still wait.
+        } else if worker.served >= worker.limit.saturating_mul(2) {
             self.drain(id, Reason::MaxRequests, turn);
         } else {
             self.replace(id, Reason::MaxRequests, turn);
@@ -82,6 +84,7 @@ impl Core {
                 .and_then(|key| self.versions.get(&key))
                 .map_or(Duration::ZERO, |version| version.policy.drain_timeout),
         };
+        let within = if broken!(self, DrainsForEver) { Duration::MAX } else { within };
         self.withdraw(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.course = Course::Drain { reason, by: turn.now.saturating_add(within) };

@@ -91,7 +91,10 @@ impl Core {
             Course::Serve | Course::Replace { .. } => {
                 self.reopen(id);
                 if at_rest {
-                    self.came_to_rest(id, key, turn);
+                    self.came_to_rest(id, turn);
+                }
+                if self.shutdown.is_some() {
+                    self.mark(key);
                 }
             }
         }
@@ -114,11 +117,9 @@ impl Core {
         }
     }
 
-    fn came_to_rest(&mut self, id: WorkerId, key: VersionKey, turn: &mut Turn<'_>) {
+    /// Nothing is in flight on it: it may go idle, or be what somebody who wants room has waited for.
+    pub(super) fn came_to_rest(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         self.arm_worker(id, turn.now);
-        self.room.changed |= self.room.is_wanted();
-        if self.shutdown.is_some() {
-            self.mark(key);
-        }
+        self.room.changed |= self.room.is_wanted() && !broken!(self, ForgetsRoom);
     }
 }

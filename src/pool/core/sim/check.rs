@@ -24,6 +24,12 @@ impl World {
                 let process = self.find(worker)?;
                 ensure!(!process.connected && process.version == version, "{worker} is spawned twice");
                 ensure!(self.shutdown.is_none(), "{worker} is spawned during shutdown");
+                if let Some(version) = version
+                    && !self.policy(version)?.fresh
+                {
+                    let spare = self.processes.values().any(Process::is_spare);
+                    ensure!(!spare, "{worker} is spawned while there is a spare");
+                }
             }
             Action::Assign { worker, version } => self.assign(worker, version)?,
             Action::Dispatch { ticket, worker } => self.dispatch(ticket, worker)?,
@@ -80,6 +86,7 @@ impl World {
 
     fn assign(&mut self, worker: WorkerId, version: VersionKey) -> Verdict {
         let fresh = self.policy(version)?.fresh;
+        let now = self.now;
         let process = self.find(worker)?;
         ensure!(process.connected && !process.assigned, "{worker} cannot be given an app");
         ensure!(!process.terminated && !process.killed, "{worker} is ending and is given an app");
@@ -87,8 +94,11 @@ impl World {
             None => ensure!(!fresh, "{version:?} needs a fresh worker and gets spare {worker}"),
             Some(own) => ensure!(own == version, "{worker} was spawned for {own:?}"),
         }
-        process.version = Some(version);
         process.assigned = true;
+        if process.version.is_none() {
+            process.version = Some(version);
+            process.start = now;
+        }
         Ok(())
     }
 
@@ -142,12 +152,14 @@ impl World {
     fn terminate(&mut self, worker: WorkerId, reason: Reason) -> Verdict {
         let drained = self.seen(worker).is_some_and(|seen| seen.draining);
         let overdue = self.shutdown.is_some_and(|at| at <= self.now);
+        let now = self.now;
         let process = self.find(worker)?;
         ensure!(!process.terminated && !process.killed, "{worker} is ended twice");
         let busy = !process.exchanges.is_empty();
         ensure!(!busy || reason != Reason::Evicted, "busy {worker} is evicted");
         ensure!(!busy || drained || overdue, "busy {worker} is ended for {reason:?}");
         process.terminated = true;
+        process.told = now;
         Ok(())
     }
 
@@ -169,6 +181,9 @@ impl World {
                 assigned: false,
                 terminated: false,
                 killed: false,
+                start: self.now,
+                draining: None,
+                told: self.now,
                 exchanges: Vec::new(),
                 served: 0,
             };
@@ -206,6 +221,10 @@ impl World {
                 let policy = seen.version.and_then(|key| self.versions.get(&key)).map(|known| &known.policy);
                 ensure!(policy.is_some_and(|policy| !policy.fresh), "{id} may not be a spare");
                 process.version = seen.version;
+                process.start = self.now;
+            }
+            if seen.draining && process.draining.is_none() {
+                process.draining = Some(self.now);
             }
             let awaiting = process.exchanges.iter().filter(|head| !**head).count();
             let same = seen.id == *id
@@ -222,6 +241,8 @@ impl World {
         ensure!(after.versions.len() == self.versions.len(), "a version was lost or is left over");
         self.check_sizes(after)?;
         self.check_versions(after)?;
+        self.check_times(after)?;
+        self.check_room(after)?;
         for (ticket, (_, since)) in &self.waiting {
             let waited = self.now - *since;
             ensure!(waited <= self.patience + LONGEST_START, "{ticket:?} has waited for {waited:?}");
@@ -236,6 +257,54 @@ impl World {
         let spares = after.spares_ready + after.spares_starting;
         ensure!(spares <= self.limits.spares, "{spares} spares of {}", self.limits.spares);
         ensure!(after.spares_starting <= self.limits.spare_starts, "{spares} spares start at once");
+        Ok(())
+    }
+
+    /// Nobody waits for room that is there, or that resting workers would have to make.
+    fn check_room(&self, after: &Snapshot) -> Verdict {
+        let leaving = self
+            .processes
+            .values()
+            .any(|process| process.version.is_some() && (process.terminated || process.killed));
+        if leaving || self.shutdown.is_some() {
+            return Ok(());
+        }
+        let resting = after.workers.iter().find(|worker| {
+            worker.version.is_some()
+                && worker.state != State::Creating
+                && !worker.draining
+                && worker.in_flight == 0
+        });
+        let room = after.pooled < self.limits.pool_size || resting.is_some();
+        for version in &after.versions {
+            let needs = version.waiting > 0 && version.starting + version.serving == 0;
+            let may = version.back_off.is_none() && !self.versions[&version.version].removed;
+            ensure!(!room || !needs || !may, "{:?} waits beside {resting:?}", version.version);
+        }
+        Ok(())
+    }
+
+    /// Whatever has its time happens in time.
+    fn check_times(&self, after: &Snapshot) -> Verdict {
+        for (seen, (id, process)) in after.workers.iter().zip(&self.processes) {
+            let Some(version) = seen.version else { continue };
+            let policy = self.policy(version)?;
+            let since = |at| self.now.saturating_sub(at);
+            if process.killed {
+            } else if process.terminated {
+                ensure!(since(process.told) <= Duration::from_secs(7), "{id} does not end and is not killed");
+            } else if let Some(draining) = process.draining {
+                let by_shutdown = self.shutdown.is_some_and(|at| self.now <= at);
+                let in_time = since(draining) <= policy.drain_timeout || by_shutdown;
+                ensure!(in_time, "{id} drains for too long");
+            } else if seen.state == State::Creating {
+                ensure!(since(process.start) <= policy.start_timeout, "{id} starts for too long");
+            } else if process.exchanges.is_empty() && !policy.ephemeral {
+                let rested = since(seen.last_used);
+                let idle = rested <= policy.idle_timeout || seen.state == State::Idle;
+                ensure!(idle, "{id} rests for {rested:?} and is not idle");
+            }
+        }
         Ok(())
     }
 
@@ -259,6 +328,13 @@ impl World {
             ensure!(!room || version.waiting == 0, "{key:?} has room and lets requests wait");
             let max = policy.max.max(1) as usize;
             ensure!(starting + serving <= 2 * max, "{key:?} has {} instances of {max}", starting + serving);
+            let backed_off = |snapshot: &Snapshot| {
+                let version = snapshot.versions.iter().find(|version| version.version == key);
+                version.filter(|version| version.back_off.is_some()).map(|version| version.starting)
+            };
+            if let (Some(earlier), Some(later)) = (backed_off(&self.before), backed_off(after)) {
+                ensure!(later <= earlier, "{key:?} starts a worker during its back-off");
+            }
             self.check_one_start(key, starting, serving, policy)?;
             self.check_no_gap(after, key, starting + serving)?;
         }

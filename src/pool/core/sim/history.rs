@@ -95,7 +95,7 @@ impl History {
         let trouble = random.one_of(&[0, 1, 4]);
         let deploys = random.one_of(&[0, 1, 5]);
         let waits = random.one_of(&[2, 8, 20]);
-        let slow_starts = random.one_of(&[3, 12]);
+        let slow_starts = random.one_of(&[5, 25]);
         let weights: [(u64, Kind); 19] = [
             (20, |r| Op::Request { version: r.next(), count: r.one_of(&[1, 1, 1, 2, 8]) }),
             (12, |r| Op::Head { pick: r.next() }),
@@ -110,7 +110,7 @@ impl History {
             (trouble.div_ceil(2), |r| Op::Hang { pick: r.next() }),
             (trouble.div_ceil(2), |r| Op::Garbage { pick: r.next() }),
             (1, |r| Op::Stray { pick: r.next() }),
-            (waits, |r| Op::Wait { millis: r.one_of(&[1, 50, 300, 1_000, 5_000, 40_000]) }),
+            (waits, |r| Op::Wait { millis: r.one_of(&[1, 1, 20, 20, 100, 300, 1_000, 3_000, 12_000]) }),
             (waits / 2, |_| Op::WaitForDeadline),
             (deploys, |r| Op::Add { seed: r.next() }),
             (deploys, |r| Op::Prove { pick: r.next() }),
@@ -154,7 +154,7 @@ pub fn policy(seed: u64) -> Policy {
         min: random.one_of(&[0, 0, 0, 1, 2]),
         max: random.one_of(&[1, 1, 2, 4]),
         queue_size: random.one_of(&[0, 1, 3, 20]),
-        queue_timeout: random.one_of(&[secs(0), secs(1), secs(10)]),
+        queue_timeout: random.one_of(&[secs(0), secs(1), secs(10), secs(10)]),
         fresh: random.chance(25),
     }
 }

@@ -4,7 +4,7 @@
 use super::history::{History, Op, policy};
 use crate::model::{VersionKey, WorkerId};
 use crate::pool::core::fault::Fault;
-use crate::pool::core::{Action, Core, Event, Limits, Now, Policy, Snapshot, State, Ticket};
+use crate::pool::core::{Action, Core, Event, Limits, Now, Policy, Refusal, Snapshot, State, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,9 +19,22 @@ pub struct Process {
     pub assigned: bool,
     pub terminated: bool,
     pub killed: bool,
+    /// Spawn, or when it got its version.
+    pub start: Now,
+    /// Since when the core gives it no more requests.
+    pub draining: Option<Now>,
+    /// When it was told to end.
+    pub told: Now,
     /// What is in flight; true = the head was there.
     pub exchanges: Vec<bool>,
     pub served: u64,
+}
+
+impl Process {
+    /// Connected, and nobody's.
+    pub fn is_spare(&self) -> bool {
+        self.version.is_none() && self.connected && !self.terminated && !self.killed
+    }
 }
 
 pub struct Known {
@@ -32,6 +45,9 @@ pub struct Known {
     pub redirected: bool,
     pub proven: bool,
 }
+
+/// What happened at all: a history in which nothing does proves nothing.
+pub type Tally = BTreeMap<String, u64>;
 
 pub struct World {
     pub core: Core,
@@ -46,6 +62,7 @@ pub struct World {
     pub patience: Duration,
     pub shutdown: Option<Now>,
     pub drained: bool,
+    pub tally: Tally,
     /// Everything said and answered, if somebody wants to read it.
     pub log: Option<Vec<String>>,
     actions: Vec<Action>,
@@ -67,6 +84,7 @@ impl World {
             patience: Duration::ZERO,
             shutdown: None,
             drained: false,
+            tally: Tally::new(),
             log: None,
             actions: Vec::new(),
             ids: 0,
@@ -240,6 +258,7 @@ impl World {
             log.extend(actions.iter().map(|action| format!("           → {action:?}")));
         }
         for action in actions.drain(..) {
+            self.count(&action);
             self.carry_out(action, requested)?;
         }
         self.actions = actions;
@@ -247,6 +266,16 @@ impl World {
         self.check(&after)?;
         self.before = after;
         Ok(())
+    }
+
+    fn count(&mut self, action: &Action) {
+        let what = match action {
+            Action::Refuse { why: Refusal::BackOff(_), .. } => "Refuse BackOff".into(),
+            Action::Refuse { why, .. } => format!("Refuse {why:?}"),
+            Action::Transition { to, reason, .. } => format!("{to:?} {reason:?}"),
+            _ => return,
+        };
+        *self.tally.entry(what).or_default() += 1;
     }
 
     /// Finishes everything as well-behaved processes would, without waiting longer than there is reason to.

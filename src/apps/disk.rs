@@ -1,0 +1,123 @@
+//! The only door to the file system for the index and its watcher; counts what goes through.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    reads: Arc<AtomicU64>,
+}
+
+/// What a directory holds, by name.
+pub(super) struct Listing {
+    pub items: Vec<Item>,
+    /// There was more than the caller wanted to read.
+    pub cut: bool,
+}
+
+pub(super) struct Item {
+    pub name: OsString,
+    /// Of a symbolic link it is unknown; ask for what it leads to.
+    pub is_dir: Option<bool>,
+}
+
+/// Tells one directory from another that was put in its place. The time of birth is there because file systems use an
+/// inode number again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    born: Option<std::time::SystemTime>,
+}
+
+impl Disk {
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// What `path` leads to, links followed.
+    pub fn stat(&self, path: &Path) -> io::Result<Metadata> {
+        self.count();
+        fs::metadata(path)
+    }
+
+    pub fn stat_link(&self, path: &Path) -> io::Result<Metadata> {
+        self.count();
+        fs::symlink_metadata(path)
+    }
+
+    pub fn is_file(&self, path: &Path) -> bool {
+        self.stat(path).is_ok_and(|meta| meta.is_file())
+    }
+
+    /// Absolute, all links resolved.
+    pub fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.count();
+        path.canonicalize()
+    }
+
+    /// At most `most` entries of a directory, sorted by name.
+    pub fn list(&self, dir: &Path, most: usize) -> io::Result<Listing> {
+        self.count();
+        let mut listing = Listing { items: Vec::new(), cut: false };
+        for entry in fs::read_dir(dir)? {
+            if listing.items.len() == most {
+                listing.cut = true;
+                break;
+            }
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let is_dir = (!kind.is_symlink()).then_some(kind.is_dir());
+            listing.items.push(Item { name: entry.file_name(), is_dir });
+        }
+        listing.items.sort_unstable_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        Ok(listing)
+    }
+
+    /// The first `most` bytes and one more of a file in `dir` (absolute, links resolved).
+    ///
+    /// An app may be able to write its own directory, and what is read here reaches it again, as variables or in an
+    /// error: so a link that leads out of `dir` (to the supervisor's `/proc/self/environ`, say) is not followed.
+    /// Nothing but a regular file is opened to the end: a pipe would block.
+    pub fn read_inside(&self, dir: &Path, name: &str, most: usize) -> io::Result<Vec<u8>> {
+        let path = self.canonical(&dir.join(name))?;
+        if !path.starts_with(dir) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it leads out of the app's directory",
+            ));
+        }
+        self.count();
+        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn count(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Listing {
+    /// Whether the directory may hold this name: without doubt unless the listing was cut.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.cut || self.items.binary_search_by(|item| item.name.as_bytes().cmp(name.as_bytes())).is_ok()
+    }
+}
+
+impl Identity {
+    pub fn of(meta: &Metadata) -> Identity {
+        Identity { device: meta.dev(), inode: meta.ino(), born: meta.created().ok() }
+    }
+}

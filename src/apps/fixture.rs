@@ -1,0 +1,73 @@
+//! Apps for the tests of this module: made in memory, or written to a directory.
+
+use super::{App, Change, Kind, Options, manifest::Ceilings};
+use crate::model::{AppName, AppVersion, Manifest, VersionKey};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An app that needs no directory. `id` is `shop@1.2.0`.
+pub fn app(key: u64, id: &str, kind: Kind) -> Arc<App> {
+    let (name, version) = id.rsplit_once('@').unwrap();
+    Arc::new(App {
+        key: VersionKey(key),
+        name: AppName::parse(name).unwrap(),
+        version: AppVersion::parse(version).unwrap(),
+        dir: PathBuf::from("/apps").join(id),
+        manifest: Manifest::default(),
+        kind,
+        env: BTreeMap::new(),
+        needs_fresh: None,
+    })
+}
+
+pub fn worker(key: u64, id: &str) -> Arc<App> {
+    app(key, id, Kind::Worker { entrypoint: "/apps/index.ts".into() })
+}
+
+pub fn static_site(key: u64, id: &str) -> Arc<App> {
+    app(key, id, Kind::Static { root: "/apps".into(), index: "index.html".into() })
+}
+
+pub fn broken(key: u64, id: &str) -> Arc<App> {
+    app(key, id, Kind::Broken { error: "its manifest is wrong".into() })
+}
+
+/// A change in a few characters: `+shop@1.0.0`, `?…` to be proven, `-…`, `~…` replaced.
+pub fn show(change: &Change) -> String {
+    let (sign, app) = match change {
+        Change::Added(app) => ('+', app),
+        Change::Prove(app) => ('?', app),
+        Change::Removed(app) => ('-', app),
+        Change::Replaced { new, .. } => ('~', new),
+    };
+    format!("{sign}{}@{}", app.name, app.version)
+}
+
+pub fn options(worker_dirs: &[&Path]) -> Options {
+    Options {
+        worker_dirs: worker_dirs.iter().map(|dir| dir.to_path_buf()).collect(),
+        reserved: vec!["api".into(), ".well-known".into(), "@plugin".into()],
+        ceilings: Ceilings { max_body_size: 100 << 20, cores: 4 },
+        development: false,
+        production: true,
+        environment: [("SHARED", "from outside"), ("RUNTIME_ROOT_KEY", "secret")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    }
+}
+
+/// Writes a file and the directories above it.
+pub fn write(dir: &Path, file: &str, text: &str) {
+    let path = dir.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Writes an empty `index.ts` into each of these directories.
+pub fn apps(dir: &Path, names: &[&str]) {
+    for name in names {
+        write(dir, &format!("{name}/index.ts"), "");
+    }
+}

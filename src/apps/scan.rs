@@ -1,0 +1,300 @@
+//! Finds apps in the worker directories and keeps what it found: flat (`shop@1.2.0/`), nested (`shop/1.2.0/`) and
+//! simple (`shop/`) layouts, scoped names alike.
+//!
+//! A pass looks at all entries, or at those that something happened to. What did not change is not read again: of a
+//! live version that is its directory's identity (replaced by rename = another directory) or, in development, the
+//! stamp of its tree. What is no live app (broken, disabled, no entrypoint) is always judged by its tree, so repairing
+//! it in place is noticed.
+
+mod look;
+
+use self::look::Look;
+use super::disk::{Disk, Identity};
+use super::load::{Loader, Outcome};
+use super::quiet::Quiet;
+use super::tree;
+use super::{App, Options};
+use crate::model::{AppName, AppVersion};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Entries of one worker or scope directory that are looked at.
+const MAX_APPS: usize = 100_000;
+/// Entries of one app's directory among which versions are looked for.
+const MAX_VERSIONS: usize = 10_000;
+/// A directory changed so recently may change again without its time of change telling (its clock ticks slowly).
+const FRESH: Duration = Duration::from_secs(2);
+/// The stamp of what is not there.
+const GONE: u64 = 0;
+
+pub(super) struct Scanner {
+    roots: Vec<Root>,
+    loader: Loader,
+    quiet: Quiet,
+    development: bool,
+    reserved: Vec<String>,
+    /// Whether a pass was made: what is there at start counts at once.
+    started: bool,
+    warned: BTreeSet<String>,
+}
+
+/// A worker directory.
+struct Root {
+    dir: PathBuf,
+    scopes: BTreeSet<PathBuf>,
+    entries: BTreeMap<PathBuf, Entry>,
+    warnings: BTreeSet<String>,
+}
+
+/// `shop`, `shop@1.2.0` or `@team/shop` in a worker directory.
+struct Entry {
+    label: Label,
+    /// Sub-directories that are named like versions, as last listed.
+    listed: Vec<(PathBuf, AppVersion)>,
+    /// What the directory was then, if that tells whether to list it again.
+    stamp: Option<DirStamp>,
+    versions: BTreeMap<PathBuf, Version>,
+}
+
+/// What an entry's name says; without a version it is nested or simple.
+#[derive(Clone)]
+struct Label {
+    name: AppName,
+    version: Option<AppVersion>,
+}
+
+/// A directory that stands for a version.
+struct Version {
+    version: AppVersion,
+    identity: Identity,
+    /// The stamp of its tree, where that decides.
+    tree: Option<u64>,
+    outcome: Outcome,
+    warnings: Vec<String>,
+}
+
+/// Changes whenever something is added to, or taken from, a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct DirStamp {
+    identity: Identity,
+    modified: SystemTime,
+}
+
+/// What to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    All,
+    /// Entries by path.
+    Only(BTreeSet<PathBuf>),
+}
+
+/// What a pass found out.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// All apps there are, the first of each name and version; none = nothing changed.
+    pub apps: Option<Vec<Arc<App>>>,
+    /// Entries that are not quiet yet, and when to look at them again.
+    pub unsettled: Vec<(PathBuf, Duration)>,
+    /// What the operator was not told before.
+    pub warnings: Vec<String>,
+}
+
+impl Scanner {
+    pub fn new(options: Options, disk: Disk) -> Scanner {
+        let Options { worker_dirs, reserved, ceilings, development, production, environment } = options;
+        let root =
+            |dir| Root { dir, scopes: BTreeSet::new(), entries: BTreeMap::new(), warnings: BTreeSet::new() };
+        Scanner {
+            roots: worker_dirs.into_iter().map(root).collect(),
+            loader: Loader { disk, ceilings, production, environment, next_key: 1 },
+            quiet: Quiet::default(),
+            development,
+            reserved,
+            started: false,
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// What to look at after something happened at `path`.
+    pub fn scope_of(&self, path: &Path) -> Scope {
+        let mut entries = BTreeSet::new();
+        for root in &self.roots {
+            let Ok(inside) = path.strip_prefix(&root.dir) else { continue };
+            let scoped = inside.components().next().is_some_and(|first| is_scope(first.as_os_str()));
+            let wanted = if scoped { 2 } else { 1 };
+            let parts: PathBuf = inside.components().take(wanted).collect();
+            // Of a worker directory or a scope itself, anything may have changed.
+            if parts.components().count() < wanted {
+                return Scope::All;
+            }
+            entries.insert(root.dir.join(parts));
+        }
+        Scope::Only(entries)
+    }
+
+    /// Looks at `scope`. `now` is time since some fixed moment.
+    pub fn pass(&mut self, scope: &Scope, now: Duration) -> Pass {
+        let mut pass = Pass::default();
+        let mut changed = !self.started;
+        let mut roots = std::mem::take(&mut self.roots);
+        for root in &mut roots {
+            let paths = match scope {
+                Scope::All => self.list_root(root),
+                Scope::Only(paths) => {
+                    paths.iter().filter(|path| path.starts_with(&root.dir)).cloned().collect()
+                }
+            };
+            for path in paths {
+                changed |= self.look(root, path, now, &mut pass);
+            }
+        }
+        self.roots = roots;
+        self.started = true;
+        if *scope == Scope::All {
+            self.quiet.forget_unseen(now);
+        }
+        let (apps, warnings) = self.assemble();
+        pass.apps = changed.then_some(apps);
+        pass.warnings = warnings.difference(&self.warned).cloned().collect();
+        self.warned = warnings;
+        pass
+    }
+
+    /// Directories whose events matter: those that hold apps or versions, those that are to be repaired and, in
+    /// development, those inside the apps. About `most` of them; the slow rescan sees to the rest.
+    pub fn watched(&self, most: usize) -> BTreeSet<PathBuf> {
+        let mut dirs: BTreeSet<_> = self.roots.iter().map(|root| root.dir.clone()).collect();
+        dirs.extend(self.roots.iter().flat_map(|root| root.scopes.iter().cloned()));
+        for (path, entry) in self.roots.iter().flat_map(|root| &root.entries) {
+            if dirs.len() >= most {
+                break;
+            }
+            // A version may appear in it.
+            if entry.label.version.is_none() {
+                dirs.insert(path.clone());
+            }
+            for (path, version) in &entry.versions {
+                if !version.outcome.is_live() {
+                    dirs.insert(path.clone());
+                } else if self.development {
+                    dirs.extend(tree::source_dirs(&self.loader.disk, path, most.saturating_sub(dirs.len())));
+                }
+            }
+        }
+        dirs
+    }
+
+    /// The paths of all entries of a worker directory, also of those known from before.
+    fn list_root(&self, root: &mut Root) -> BTreeSet<PathBuf> {
+        root.warnings.clear();
+        root.scopes.clear();
+        let mut paths: BTreeSet<_> = root.entries.keys().cloned().collect();
+        let mut open = vec![(root.dir.clone(), true)];
+        while let Some((dir, is_root)) = open.pop() {
+            let listing = match self.loader.disk.list(&dir, MAX_APPS) {
+                Ok(listing) => listing,
+                Err(error) => {
+                    root.warnings.insert(format!("cannot read the directory {}: {error}", dir.display()));
+                    continue;
+                }
+            };
+            if listing.cut {
+                root.warnings.insert(format!(
+                    "{} has more than {MAX_APPS} entries; the rest is left out",
+                    dir.display()
+                ));
+            }
+            for item in listing.items.into_iter().filter(|item| item.is_dir != Some(false)) {
+                let path = dir.join(&item.name);
+                if is_ignored(&item.name) {
+                    continue;
+                } else if is_root && is_scope(&item.name) {
+                    root.scopes.insert(path.clone());
+                    open.push((path, false));
+                } else {
+                    paths.insert(path);
+                }
+            }
+        }
+        paths
+    }
+
+    /// Looks at one entry. True = something counts as changed.
+    fn look(&mut self, root: &mut Root, path: PathBuf, now: Duration, pass: &mut Pass) -> bool {
+        let mut entry = match root.entries.remove(&path) {
+            Some(entry) => entry,
+            None => match self.label(&root.dir, &path) {
+                Ok(label) => Entry { label, listed: Vec::new(), stamp: None, versions: BTreeMap::new() },
+                Err(Some(warning)) => {
+                    root.warnings.insert(warning);
+                    return false;
+                }
+                Err(None) => return false,
+            },
+        };
+        let mut look = Look { scanner: self, now, due: None, changed: false };
+        let exists = look.entry(&path, &mut entry);
+        let Look { due, changed, .. } = look;
+        pass.unsettled.extend(due.map(|due| (path.clone(), due)));
+        if exists || !entry.versions.is_empty() {
+            root.entries.insert(path, entry);
+        }
+        changed
+    }
+
+    /// What an entry's name means; `Err(None)` = it is not there, or not a directory.
+    fn label(&self, root: &Path, path: &Path) -> Result<Label, Option<String>> {
+        if !self.loader.disk.stat(path).is_ok_and(|meta| meta.is_dir()) {
+            return Err(None);
+        }
+        let skip = |why: &dyn std::fmt::Display| Some(format!("{}: {why}; skipped", path.display()));
+        let relative = path.strip_prefix(root).unwrap_or(path);
+        let text = relative.to_str().ok_or_else(|| skip(&"its name is not UTF-8"))?;
+        let (name, version) = match text.rsplit_once('@') {
+            Some((name, version)) if !name.is_empty() => (name, Some(version)),
+            _ => (text, None),
+        };
+        let name = AppName::parse(name).map_err(|error| skip(&error))?;
+        let version = version.map(AppVersion::parse).transpose().map_err(|error| skip(&error))?;
+        if self.reserved.iter().any(|reserved| reserved == name.first_segment()) {
+            return Err(skip(&format!("the path /{} is reserved", name.first_segment())));
+        }
+        Ok(Label { name, version })
+    }
+
+    /// All apps, the earlier directory winning, and all there is to warn of.
+    fn assemble(&self) -> (Vec<Arc<App>>, BTreeSet<String>) {
+        let (mut apps, mut taken, mut warnings) = (Vec::new(), HashSet::new(), BTreeSet::new());
+        for root in &self.roots {
+            warnings.extend(root.warnings.iter().cloned());
+            for entry in root.entries.values() {
+                for (path, version) in &entry.versions {
+                    warnings.extend(version.warnings.iter().cloned());
+                    let Outcome::App(app) = &version.outcome else { continue };
+                    if taken.insert((&app.name, version.version.identity())) {
+                        apps.push(app.clone());
+                    } else {
+                        let (path, name) = (path.display(), &app.name);
+                        let warning = format!("{path}: {name}@{} is there already; skipped", version.version);
+                        warnings.insert(warning);
+                    }
+                }
+            }
+        }
+        (apps, warnings)
+    }
+}
+
+fn is_scope(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"@")
+}
+
+fn is_ignored(name: &OsStr) -> bool {
+    name == "node_modules" || name.as_encoded_bytes().starts_with(b".")
+}
+
+#[cfg(test)]
+mod tests;

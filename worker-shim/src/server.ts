@@ -1,0 +1,95 @@
+/**
+ * The second argument of `fetch`: what Bun's `Server` offers, as far as it makes
+ * sense where the supervisor does the listening.
+ */
+import type { App } from "./app.ts";
+import type { Assignment } from "./assign.ts";
+import type { Dispatcher } from "./serve.ts";
+import { NativeRequest } from "./natives.ts";
+import { exchangeOf } from "./request.ts";
+
+export class WorkerServer {
+  readonly id = "";
+  readonly development: boolean;
+  /** Where clients reach the app, its mount path included. */
+  readonly url: URL;
+  readonly hostname: string | undefined;
+  readonly port: number | undefined;
+  readonly protocol: "http" | "https";
+  readonly pendingWebSockets = 0;
+  readonly #app: App;
+  readonly #dispatcher: Dispatcher;
+
+  constructor(app: App, dispatcher: Dispatcher, { origin, mount, dev }: Assignment) {
+    this.#app = app;
+    this.#dispatcher = dispatcher;
+    this.development = dev;
+    const base = origin === "" ? "http://localhost" : origin;
+    this.url = new URL(`${base}${mount.replace(/\/$/, "")}/`);
+    this.protocol = this.url.protocol === "https:" ? "https" : "http";
+    if (origin !== "") {
+      this.hostname = this.url.hostname;
+      this.port = this.url.port === "" ? (this.protocol === "https" ? 443 : 80) : Number(this.url.port);
+    }
+  }
+
+  get address(): { address: string; family: string; port: number } | null {
+    if (this.hostname === undefined) return null;
+    const address = this.hostname.replace(/^\[|\]$/g, "");
+    return { address, family: address.includes(":") ? "IPv6" : "IPv4", port: this.port! };
+  }
+
+  /** Requests that this worker has and has not answered to the end. */
+  get pendingRequests(): number {
+    return this.#dispatcher.pending;
+  }
+
+  /** The client, as the supervisor believes it to be; null for a request that did not come from one. */
+  requestIP(request: Request): { address: string; family: "IPv4" | "IPv6"; port: number } | null {
+    const exchange = exchangeOf(request);
+    if (exchange === undefined || exchange.peerAddress === "") return null;
+    return { address: exchange.peerAddress, family: exchange.peerAddress.includes(":") ? "IPv6" : "IPv4", port: exchange.peerPort };
+  }
+
+  /** Checked and ignored: the limits of a connection are the supervisor's (`timeout`, `streamTimeout` in the manifest). */
+  timeout(request: Request, seconds: number): void {
+    if (!(request instanceof NativeRequest)) throw new TypeError("timeout() requires a Request object");
+    if (typeof seconds !== "number") throw new TypeError("timeout() requires a number");
+  }
+
+  /** Calls the app's `fetch` directly. A path is taken relative to {@link url}'s origin. */
+  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const request = input instanceof NativeRequest && init === undefined ? input : new Request(typeof input === "string" ? new URL(input, this.url) : input, init);
+    return (await this.#app.fetch(request)) as Response;
+  }
+
+  /** Replaces handlers from the next request on. */
+  reload(options: Record<string, unknown>): this {
+    this.#app.reload(options);
+    return this;
+  }
+
+  /** Never: this version has no WebSockets. */
+  upgrade(_request: Request, _options?: unknown): boolean {
+    return false;
+  }
+
+  publish(_topic: string, _data: unknown, _compress?: boolean): number {
+    return 0;
+  }
+
+  subscriberCount(_topic: string): number {
+    return 0;
+  }
+
+  /** No effect: when a worker ends is for the supervisor to say. */
+  async stop(_closeActiveConnections?: boolean): Promise<void> {}
+
+  closeIdleConnections(): void {}
+
+  ref(): void {}
+
+  unref(): void {}
+
+  [Symbol.dispose](): void {}
+}
