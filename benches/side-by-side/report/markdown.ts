@@ -22,7 +22,7 @@ function machine({ date, machine, pace }: Report): string {
   const { processor, cores, memory, system, kernel, load, versions } = machine;
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
-    `Measured ${date} in ${pace.rounds} rounds on ${processor}, ${cores} cores, ${memory}; ${system}, ${kernel}; load before the first row ${load.toFixed(2)}.`,
+    `Measured ${date} in ${pace.rounds} ${pace.rounds === 1 ? "round" : "rounds"} on ${processor}, ${cores} cores, ${memory}; ${system}, ${kernel}; load before the first row ${load.toFixed(2)}.`,
     `${programs.join(", ")}.`,
   ].join("\n");
 }
