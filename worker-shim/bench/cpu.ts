@@ -26,6 +26,7 @@ const apps: Record<string, string> = {
   hello: "export default { fetch: () => new Response('Hello, world!') }",
   "hello, async": "export default { fetch: async () => new Response('Hello, world!') }",
   "hello, later": "export default { fetch: async () => { await null; await null; return new Response('Hello, world!') } }",
+  "hello, on a timer": "export default { fetch: async () => { await Bun.sleep(1); return new Response('Hello, world!') } }",
   "json and headers": "export default { fetch: (r) => Response.json({ hello: 'world', agent: r.headers.get('user-agent') }, { headers: { 'cache-control': 'no-store' } }) }",
   "url and html": "export default { fetch: (r) => { const { pathname } = new URL(r.url); return new Response('<p>' + pathname, { headers: { 'content-type': 'text/html' } }) } }",
   "bytes of 10 kB": "const bytes = Buffer.alloc(10_000, 'x'); export default { fetch: () => new Response(bytes) }",

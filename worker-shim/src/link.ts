@@ -35,9 +35,15 @@ export class Link {
   #scheduled = false;
   /** Inside a data event, whose end flushes. */
   #inTurn = false;
+  /** Inside the promise jobs that follow a data event: what it has asked for may be answered here. */
+  #inJobs = false;
   #waiting: Pump[] = [];
   readonly #flushLater = () => {
     this.#scheduled = false;
+    this.flush();
+  };
+  readonly #afterJobs = () => {
+    this.#inJobs = false;
     this.flush();
   };
 
@@ -63,6 +69,9 @@ export class Link {
     } finally {
       this.#inTurn = false;
       this.flush();
+      this.#inJobs = true;
+      // A tick runs when all promise jobs have.
+      process.nextTick(this.#afterJobs);
     }
   }
 
@@ -123,9 +132,12 @@ export class Link {
     this.written();
   }
 
-  /** To be called after appending: what was appended outside a data event goes out at the end of this turn. */
+  /**
+   * To be called after appending: what was appended outside a data event and its promise jobs goes out
+   * at the end of this turn of the event loop, with what the turn's other callbacks append.
+   */
   written(): void {
-    if (this.#inTurn || this.#scheduled || this.#blocked) return;
+    if (this.#inTurn || this.#inJobs || this.#scheduled || this.#blocked) return;
     this.#scheduled = true;
     setImmediate(this.#flushLater);
   }
