@@ -16,6 +16,8 @@ const BUFFER_BYTES = 512 * 1024;
 /** Beyond so many bytes waiting, bodies stop being copied into the buffer. */
 const HIGH_WATER = 256 * 1024;
 
+/** Body chunks from this size on are not copied into the buffer first. */
+const DIRECT_BYTES = 64 * 1024;
 /** How long an exiting process waits for a supervisor that does not read: 100 times 10 ms. */
 const EXIT_STEPS = 100;
 const EXIT_STEP_MS = 10;
@@ -113,6 +115,24 @@ export class Link {
     this.out.set(payload, this.fill);
     this.fill += payload.length;
     this.written();
+  }
+
+  /** Sends a body frame. What is large goes to the kernel from where it is; only what it does not take is copied. */
+  body(type: FrameType, stream: number, bytes: Uint8Array): void {
+    if (bytes.length < DIRECT_BYTES || this.#blocked) {
+      this.frame(type, stream, bytes);
+      return;
+    }
+    this.reserve(HEADER_BYTES);
+    this.header(type, stream, bytes.length);
+    this.flush();
+    const taken = this.#blocked ? 0 : Math.max(0, this.socket.write(bytes));
+    if (taken === bytes.length) return;
+    this.#blocked = true;
+    const left = bytes.subarray(taken);
+    this.reserve(left.length);
+    this.out.set(left, this.fill);
+    this.fill += left.length;
   }
 
   /** Appends a control frame with an array of plain values. */
