@@ -293,7 +293,7 @@ export class Dispatcher {
   }
 }
 
-function readReason(payload: Uint8Array): number {
+function readReason(payload: Buffer): number {
   const value = decode(payload);
   if (!Array.isArray(value) || value.length !== 1 || typeof value[0] !== "number") throw new Violation("a CANCEL is no array of one reason");
   return value[0];
