@@ -16,6 +16,8 @@ export class Session {
   #assigned = false;
   #app: App | null = null;
   #dispatcher: Dispatcher | null = null;
+  /** Settled once READY or FAILED was sent. */
+  loaded: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly link: Link,
@@ -37,7 +39,7 @@ export class Session {
       case FrameType.Assign:
         if (this.#assigned) throw new Violation("a second ASSIGN");
         this.#assigned = true;
-        void this.#load(readAssignment(bytes.subarray(start, end)));
+        this.loaded = this.#load(readAssignment(bytes.subarray(start, end)));
         break;
       case FrameType.Hook:
         void this.#runHook(readHook(bytes.subarray(start, end)));
