@@ -80,6 +80,11 @@ impl Apps {
         Launch { apps: self, env: Vec::new() }
     }
 
+    /// Without spares: fewer processes for tests that are not about them.
+    pub fn lean(self) -> Launch {
+        self.launch().env("RUNTIME_SPARE_WORKERS", "0")
+    }
+
     /// Starts a supervisor with the settings of a test environment.
     pub async fn serve(self) -> Server {
         self.launch().start().await
