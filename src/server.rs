@@ -6,7 +6,7 @@ use crate::http::connection::Book;
 use crate::http::kept::Kept;
 use crate::http::listener::Listener;
 use crate::http::pipeline::Site;
-use crate::model::{AppName, Kind, VersionKey};
+use crate::model::{Kind, VersionKey};
 use crate::pool::core::types::Limits;
 use crate::pool::{Observer, Pool, Settings, StartFailure};
 use crate::shim;
@@ -56,7 +56,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         trusted: config.trusted_proxies.clone(),
         dev: config.env.is_development(),
         api_base: config.api_base(),
-        home: config.home.as_deref().map(AppName::parse).transpose()?,
+        home: config.home.clone(),
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
         draining: AtomicBool::new(false),
         kept: Kept::default(),

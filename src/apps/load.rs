@@ -3,6 +3,7 @@
 use super::disk::{Disk, Listing};
 use super::entrypoint::{self, Hints, Package};
 use super::manifest::{self, Ceilings, MAX_MANIFEST, ManifestError};
+use super::process_env::acts_at_start;
 use super::{App, Kind, dotenv};
 use crate::model::version::MAX_VERSION;
 use crate::model::{AppName, AppVersion, Manifest, VersionKey};
@@ -109,6 +110,7 @@ impl Loader {
             (true, _, _) => Some("bunfig.toml"),
             (_, true, _) => Some("lowMemory"),
             (_, _, Some(_)) => Some("maxMemory"),
+            _ if acts_at_start(&env) => Some("a variable that acts at process start"),
             _ => None,
         };
         Ok(Found::App(Box::new(Draft { dir, manifest, kind, env, needs_fresh })))

@@ -13,6 +13,7 @@ mod index;
 mod load;
 pub mod manifest;
 mod mount;
+mod process_env;
 mod quiet;
 mod scan;
 mod slots;

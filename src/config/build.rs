@@ -7,6 +7,7 @@ use super::{
     CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
     LogLevel, Row, Source, Stderr, bun,
 };
+use crate::model::AppName;
 use crate::model::quantity::{QuantityError, parse_duration_text, parse_size_text};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -204,9 +205,11 @@ impl Builder<'_> {
         self.rows.push(Row::new(&settings::CONFIG, value, source));
     }
 
-    fn home(&mut self) -> Result<Option<String>, ConfigError> {
-        let show = |home: &Option<String>| home.clone().unwrap_or_else(|| "none".into());
-        self.value(&settings::HOME, "", |found| name_from(&found.shown()).map(Some), || None, show)
+    fn home(&mut self) -> Result<Option<AppName>, ConfigError> {
+        let show = |home: &Option<AppName>| home.as_ref().map_or_else(|| "none".into(), AppName::to_string);
+        let parse =
+            |found: &Found| AppName::parse(&found.shown()).map(Some).map_err(|error| error.to_string());
+        self.value(&settings::HOME, "", parse, || None, show)
     }
 
     fn state_dir(&mut self, environment: &Environment) -> Result<PathBuf, ConfigError> {

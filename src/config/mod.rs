@@ -20,6 +20,7 @@ pub use error::{ConfigError, StateDirError};
 pub use layers::Flags;
 pub use show::{Row, Source};
 
+use crate::model::AppName;
 use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -34,7 +35,7 @@ pub struct Config {
     /// In order of precedence. A directory that does not exist yet may be among them; at least one exists.
     pub worker_dirs: Vec<PathBuf>,
     /// The app served at `/`.
-    pub home: Option<String>,
+    pub home: Option<AppName>,
     pub state_dir: PathBuf,
     /// The bun binary as it was found; [`bun::inspect`] checks it.
     pub bun: PathBuf,

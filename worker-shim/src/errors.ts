@@ -37,7 +37,7 @@ export function describeError(thrown: unknown): WireError {
   } catch {
     // What could be read stands.
   }
-  if (name === "Thrown") message = inspect;
+  if (name === "Thrown") message = typeof thrown === "string" ? thrown : inspect;
   return [cut(name, MAX_NAME), cut(message, MAX_MESSAGE), cut(stack, MAX_STACK), cut(inspect, MAX_INSPECT)];
 }
 

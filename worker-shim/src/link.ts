@@ -15,6 +15,10 @@ const BUFFER_BYTES = 512 * 1024;
 /** Beyond so many bytes waiting, bodies stop being copied into the buffer. */
 const HIGH_WATER = 256 * 1024;
 
+/** How long an exiting process waits for a supervisor that does not read: 100 times 10 ms. */
+const EXIT_STEPS = 100;
+const EXIT_STEP_MS = 10;
+
 /** Somebody who has body bytes to send when there is room again. */
 export interface Pump {
   pump(): void;
@@ -36,9 +40,7 @@ export class Link {
     this.flush();
   };
 
-  constructor(private readonly socket: Socket<unknown>) {
-    process.on("exit", () => this.#flushAtExit());
-  }
+  constructor(private readonly socket: Pick<Socket, "write">) {}
 
   /** Whether body bytes may be appended now. When not, {@link whenRoom} tells of the moment they may. */
   hasRoom(): boolean {
@@ -153,14 +155,14 @@ export class Link {
     while (this.#waiting.length > 0 && this.hasRoom()) this.#waiting.shift()!.pump();
   }
 
-  /** `process.exit()` in the app: answers that were given before it still go out. */
-  #flushAtExit(): void {
-    for (let patience = 100; this.#sent < this.fill && patience > 0; ) {
+  /** Writes what is left before the process ends: answers that were given before `process.exit()` still go out. */
+  flushAtExit(): void {
+    for (let patience = EXIT_STEPS; this.#sent < this.fill && patience > 0; ) {
       try {
         this.#sent += fs.writeSync(LINK_FD, this.out, this.#sent, this.fill - this.#sent);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
-        Bun.sleepSync(10);
+        Bun.sleepSync(EXIT_STEP_MS);
         patience--;
       }
     }

@@ -38,6 +38,7 @@ void Bun.connect({
   socket: {
     open(socket) {
       link = new Link(socket);
+      process.on("exit", () => link.flushAtExit());
       link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
       link.flush();
     },

@@ -62,9 +62,11 @@ export class WorkerRequest extends NativeRequest {
     return super.formData();
   }
 
-  override blob(): Promise<Blob> {
-    void this.headers;
-    return super.blob();
+  override async blob(): Promise<Blob> {
+    const type = this.headers.get("content-type") ?? "";
+    const blob = await super.blob();
+    // A streamed body loses its type on the way.
+    return blob.type === "" && type !== "" ? new Blob([blob], { type }) : blob;
   }
 
   /** `console.log(request)` shows what it shows of a native one. */

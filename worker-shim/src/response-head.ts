@@ -114,10 +114,9 @@ export function writeResponse(
 /** The content-length header to send, null for none. */
 function contentLength(exchange: Exchange, response: Response, headers: HeaderTable, length: number, fin: boolean): string | null {
   if (length === NO_LENGTH || (fin && !exchange.isHead)) return null;
-  if (length > 0) return String(length);
+  if (response.status === 204 || response.status === 304) return null;
   const own = headers["content-length"];
-  if (typeof own === "string" && /^\d+$/.test(own)) return own;
-  return response.status === 204 || response.status === 304 ? null : "0";
+  return length === 0 && typeof own === "string" && /^\d{1,15}$/.test(own) ? own : String(length);
 }
 
 const NO_COOKIES: readonly string[] = [];

@@ -10,11 +10,14 @@ export const BUFFERED = Symbol("buffered");
 /** No body. */
 export const EMPTY = Symbol("empty");
 
+/** A string that was sent. The native body is still there, but a response is sent once. */
+export const SENT = Symbol("sent");
+
 /** What a response is known to be made of; undefined: a stream, or made by native code. */
-export type Source = string | Blob | typeof BUFFERED | typeof EMPTY | undefined;
+export type Source = string | Blob | typeof BUFFERED | typeof EMPTY | typeof SENT | undefined;
 
 class Noted extends Existing {
-  readonly #source: Source;
+  #source: Source;
 
   constructor(response: object, source: Source) {
     super(response);
@@ -24,10 +27,19 @@ class Noted extends Existing {
   static source(response: object): Source {
     return #source in response ? response.#source : undefined;
   }
+
+  static sent(response: object): void {
+    if (#source in response) response.#source = SENT;
+  }
 }
 
 export function sourceOf(response: Response): Source {
   return Noted.source(response);
+}
+
+/** Notes that a response made of a string was sent. */
+export function markSent(response: Response): void {
+  Noted.sent(response);
 }
 
 function note(response: Response, body: unknown): void {

@@ -13,8 +13,10 @@ import type { ProgressPage } from "./progress-page.ts";
 import { RouteRequest, WorkerRequest } from "./request.ts";
 import { head, readRequestHead } from "./request-head.ts";
 import { type HeaderTable, headersOf, type InlineBody, MAX_INLINE_TEXT, NO_LENGTH, OCTETS, TEXT, writeResponse } from "./response-head.ts";
-import { BUFFERED, EMPTY, emptyResponse, sourceOf } from "./response.ts";
+import { BUFFERED, EMPTY, emptyResponse, markSent, SENT, sourceOf } from "./response.ts";
 
+const USED = "Response body already used. A Response body can only be sent once; create a new Response for each request.";
+const LOCKED = "Stream already used, please create a new one";
 const HEAD_INIT: RequestInit = { method: "HEAD" };
 
 export class Dispatcher {
@@ -185,10 +187,10 @@ export class Dispatcher {
     const response = answer as Response;
     const { status } = response;
     if (status < 200) throw new RangeError(`Cannot send a Response with status ${status}: it must be between 200 and 599`);
-    if (response.bodyUsed) throw usedError("Response body already used. A Response body can only be sent once; create a new Response for each request.");
+    const source = sourceOf(response);
+    if (source === SENT || response.bodyUsed) throw usedError(USED);
     // Before the body is touched: reading it can drop the content-type that goes with it.
     const headers = headersOf(response);
-    const source = sourceOf(response);
     const { link } = this;
     const { isHead } = exchange;
     if (source === EMPTY) {
@@ -199,6 +201,7 @@ export class Dispatcher {
       discard(response);
       this.#end(exchange);
     } else if (typeof source === "string") {
+      markSent(response);
       if (source.length <= MAX_INLINE_TEXT && !isHead) {
         writeResponse(link, exchange, response, headers, source === "" ? null : TEXT, source.length, true, source);
         this.#end(exchange);
@@ -250,7 +253,7 @@ export class Dispatcher {
 
   #sendStream(exchange: Exchange, response: Response, headers: HeaderTable, length: number): void {
     const { body } = response;
-    if (body?.locked) throw usedError("Stream already used, please create a new one");
+    if (body?.locked) throw usedError(LOCKED);
     const fin = body === null || exchange.isHead;
     writeResponse(this.link, exchange, response, headers, null, length, fin, null);
     if (fin) {
@@ -294,7 +297,7 @@ function readReason(payload: Uint8Array): number {
 /** The bytes of a body that is in memory, without waiting. */
 function inMemory(response: Response): Uint8Array {
   const bytes = Bun.peek(response.bytes());
-  if (!(bytes instanceof Uint8Array)) throw usedError("Stream already used, please create a new one");
+  if (!(bytes instanceof Uint8Array)) throw usedError(LOCKED);
   return bytes;
 }
 

@@ -43,16 +43,18 @@ export class TestWorker {
   #rest = Buffer.alloc(0);
   #out = Buffer.alloc(0);
   #ended = false;
-  /** While true nothing is read off the link. */
+  readonly #output: Promise<unknown>;
 
   private constructor(
     readonly process: Subprocess,
     readonly socket: Socket<undefined>,
     readonly page: string,
     readonly home: string,
-  ) {}
+  ) {
+    this.#output = Promise.all([this.#collect("stdout"), this.#collect("stderr")]);
+  }
 
-  static async spawn(options: { env?: Record<string, string>; shim?: string; page?: boolean } = {}): Promise<TestWorker> {
+  static async spawn(options: { env?: Record<string, string>; build?: string; page?: boolean } = {}): Promise<TestWorker> {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), "shim-test-"));
     const page = path.join(home, "page");
     fs.writeFileSync(page, Buffer.alloc(4096));
@@ -60,7 +62,12 @@ export class TestWorker {
     const pair = new Int32Array(2);
     if (libc.symbols.socketpair(AF_UNIX, SOCK_STREAM, 0, ptr(pair)) !== 0) throw new Error("socketpair failed");
     const withPage = options.page ?? true;
-    const child = Bun.spawn([process.execPath, "--no-install", "--no-env-file", options.shim ?? SHIM], {
+    let shim = SHIM;
+    if (options.build !== undefined) {
+      shim = path.join(home, `shim-${options.build}.js`);
+      fs.writeFileSync(shim, fs.readFileSync(SHIM, "utf8").replace("__BUNTIME_BUILD__", options.build));
+    }
+    const child = Bun.spawn([process.execPath, "--no-install", "--no-env-file", shim], {
       cwd: home,
       env: options.env ?? { PATH: process.env.PATH ?? "", HOME: home, TMPDIR: home },
       stdio: ["ignore", "pipe", "pipe", pair[1]!, ...(withPage ? [pageFd] : [])],
@@ -87,12 +94,10 @@ export class TestWorker {
     } as never);
     worker = new TestWorker(child, socket as never, page, home);
     for (const chunk of early) worker.#data(chunk);
-    void worker.#collect("stdout", child.stdout as ReadableStream<Uint8Array>);
-    void worker.#collect("stderr", child.stderr as ReadableStream<Uint8Array>);
     return worker;
   }
 
-  /** Spawns a worker and gives it the app in `files` (the entry is `index.ts` unless named). */
+  /** Spawns a worker and gives it the app in `files` (the first is the entry). */
   static async start(files: string | Record<string, string>, assign: Record<string, Packed> = {}): Promise<TestWorker> {
     const worker = await TestWorker.spawn();
     await worker.take(T.HELLO);
@@ -105,7 +110,8 @@ export class TestWorker {
   /** Writes an app and sends ASSIGN for it. */
   assign(files: string | Record<string, string>, assign: Record<string, Packed> = {}): void {
     const dir = path.join(this.home, "app");
-    for (const [name, text] of Object.entries(typeof files === "string" ? { "index.ts": files } : files)) {
+    const table = typeof files === "string" ? { "index.ts": files } : files;
+    for (const [name, text] of Object.entries(table)) {
       fs.mkdirSync(path.dirname(path.join(dir, name)), { recursive: true });
       fs.writeFileSync(path.join(dir, name), text);
     }
@@ -114,7 +120,7 @@ export class TestWorker {
       0,
       pack({
         dir,
-        entry: path.join(dir, "index.ts"),
+        entry: path.join(dir, Object.keys(table)[0]!),
         name: "app",
         version: "1.0.0",
         workerId: "w1",
@@ -207,7 +213,13 @@ export class TestWorker {
   async stop(): Promise<number> {
     this.#ended = true;
     this.socket.end();
+    return this.exited();
+  }
+
+  /** The exit status, once all output was read. */
+  async exited(): Promise<number> {
     const status = await this.process.exited;
+    await this.#output;
     fs.rmSync(this.home, { recursive: true, force: true });
     return status;
   }
@@ -243,8 +255,8 @@ export class TestWorker {
     for (const waiter of this.#waiters.splice(0)) waiter.reject(new Error(`the link is closed; stderr: ${this.stderr}`));
   }
 
-  async #collect(name: "stdout" | "stderr", stream: ReadableStream<Uint8Array>): Promise<void> {
-    for await (const chunk of stream) this[name] += Buffer.from(chunk).toString();
+  async #collect(name: "stdout" | "stderr"): Promise<void> {
+    for await (const chunk of this.process[name] as ReadableStream<Uint8Array>) this[name] += Buffer.from(chunk).toString();
   }
 }
 
