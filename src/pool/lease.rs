@@ -36,6 +36,11 @@ impl Lease {
         self.ok = true;
     }
 
+    /// The worker's link has closed. Said by whoever notices first, so that nobody is sent there again.
+    pub fn lost(&self) {
+        self.pool.tell(Event::Lost { worker: self.worker });
+    }
+
     /// The app answered.
     pub fn answered(&mut self) {
         self.ok = true;
