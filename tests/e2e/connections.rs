@@ -118,3 +118,22 @@ async fn pipelined_requests_are_answered_in_their_order() {
         assert_eq!(answer.json()["url"], format!("http://test/{n}"));
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_becomes_idle_makes_room_for_one_that_waits() {
+    let server = Apps::new().lean().env("RUNTIME_MAX_CONNECTIONS", "2").start().await;
+    let mut first = server.raw().await;
+    let mut second = server.raw().await;
+    assert_eq!(ask(&mut second, "/api/health/live").await, 200);
+    // Both are served for as long as nobody else wants their place.
+    assert_eq!(ask(&mut first, "/api/health/live").await, 200);
+    assert_eq!(ask(&mut second, "/api/health/live").await, 200);
+    first.write("GET /api/health/live HTTP/1.1\r\nHost").await;
+    second.write("GET /api/health/live HTTP/1.1\r\nHost").await;
+    let mut third = server.raw().await;
+    third.write("GET /api/health/live HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    first.write(": test\r\n\r\n").await;
+    assert_eq!(first.answer().await.status(), 200);
+    assert_eq!(third.answer().await.status(), 200);
+    first.closed().await;
+}

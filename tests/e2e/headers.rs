@@ -25,11 +25,7 @@ async fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
 fn saw(answer: &Answer, name: &str) -> Vec<String> {
     let said: Value = answer.json();
     let pairs = said["headers"].as_array().unwrap();
-    pairs
-        .iter()
-        .filter(|pair| pair[0] == name)
-        .map(|pair| pair[1].as_str().unwrap().to_owned())
-        .collect()
+    pairs.iter().filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap().to_owned()).collect()
 }
 
 fn is_uuid_v7(id: &str) -> bool {
@@ -130,10 +126,8 @@ async fn what_a_trusted_proxy_says_of_the_way_here_is_believed() {
         ("x-forwarded-host", "public.example"),
         ("x-forwarded-proto", "https"),
     ];
-    let standard = [
-        ("host", "inside:8000"),
-        ("forwarded", "for=6.6.6.6, for=9.9.9.9;host=public.example;proto=https"),
-    ];
+    let standard =
+        [("host", "inside:8000"), ("forwarded", "for=6.6.6.6, for=9.9.9.9;host=public.example;proto=https")];
     for headers in [&older[..], &standard] {
         let answer = ask(&server, "/mirror/x", headers).await;
         assert_eq!(answer.json()["url"], "https://public.example/x");
@@ -181,7 +175,8 @@ async fn headers_about_the_connection_stay_on_it() {
              Upgrade: websocket\r\nExpect: 100-continue\r\n\r\n",
         )
         .await;
-    let names: Vec<_> = answer.json()["headers"].as_array().unwrap().iter().map(|pair| pair[0].clone()).collect();
+    let names: Vec<_> =
+        answer.json()["headers"].as_array().unwrap().iter().map(|pair| pair[0].clone()).collect();
     for gone in [
         "connection",
         "x-one",

@@ -107,7 +107,11 @@ async fn the_app_sees_a_host_and_one_cookie_header() {
     assert_eq!(said["url"], "http://a.example:81/x?y");
     let headers = said["headers"].as_array().unwrap();
     let values = |name: &str| {
-        headers.iter().filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap()).collect::<Vec<_>>()
+        headers
+            .iter()
+            .filter(|pair| pair[0] == name)
+            .map(|pair| pair[1].as_str().unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(values("cookie"), ["a=1; b=2; c=3; d=4"]);
     assert_eq!(values("host"), ["a.example:81"]);

@@ -64,9 +64,12 @@ async fn the_authority_of_an_absolute_target_is_the_host_and_names_no_other_serv
     let server = Apps::new().with("mirror").lean().start().await;
     let answer = get(&server, "http://other.example:81/mirror/x?y").await;
     assert_eq!(answer.json()["url"], "http://other.example:81/x?y");
-    let host = answer.json()["headers"].as_array().unwrap().iter().find(|pair| pair[0] == "host").unwrap()[1].clone();
+    let host = answer.json()["headers"].as_array().unwrap().iter().find(|pair| pair[0] == "host").unwrap()[1]
+        .clone();
     assert_eq!(host, "other.example:81");
-    for target in ["http://a@evil/mirror/", "http://:80/mirror/", "http:///mirror/", "http://a b/mirror/", "mirror/"] {
+    for target in
+        ["http://a@evil/mirror/", "http://:80/mirror/", "http:///mirror/", "http://a b/mirror/", "mirror/"]
+    {
         assert_eq!(get(&server, target).await.status(), 400, "{target}");
     }
     // Another scheme is still this server, which speaks http.
@@ -127,7 +130,8 @@ async fn methods_that_are_about_the_server_do_not_reach_an_app() {
         ("TRACE /", 405),
     ] {
         let mut raw = server.raw().await;
-        raw.write(format!("{line} HTTP/1.1\r\nHost: test\r\nCookie: secret=1\r\nConnection: close\r\n\r\n")).await;
+        raw.write(format!("{line} HTTP/1.1\r\nHost: test\r\nCookie: secret=1\r\nConnection: close\r\n\r\n"))
+            .await;
         let answer = String::from_utf8(raw.rest().await).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
         assert!(!answer.contains("secret"), "{line}: {answer}");

@@ -12,14 +12,21 @@ async function next() {
   gate = new Promise((resolve) => (open = resolve));
 }
 
-function numbers(count: number, fail = false) {
+function numbers(count: number) {
   let n = 0;
   return new ReadableStream({
     pull(controller) {
-      if (n === count) return fail ? controller.error(new Error("no more numbers")) : controller.close();
+      if (n === count) return controller.close();
       controller.enqueue(encoder.encode(`${++n}\n`));
     },
   });
+}
+
+async function* pieces(...all: string[]) {
+  for (const piece of all) {
+    yield piece;
+    await Bun.sleep(0);
+  }
 }
 
 const answers: Record<string, (request: Request) => unknown> = {
@@ -63,11 +70,24 @@ const answers: Record<string, (request: Request) => unknown> = {
       })() as never,
     ),
   "/empty-stream": () => new Response(numbers(0)),
-  "/broken-stream": () => new Response(numbers(3, true)),
+  "/broken-stream": () => {
+    let begun = false;
+    const body = new ReadableStream({
+      async pull(controller) {
+        if (begun) {
+          await next();
+          controller.error(new Error("secret inside"));
+        } else controller.enqueue(encoder.encode("one"));
+        begun = true;
+      },
+    });
+    return new Response(body);
+  },
   "/broken-generator": () =>
     new Response(
       (async function* () {
         yield "one";
+        await next();
         throw new Error("secret inside");
       })() as never,
     ),
@@ -88,7 +108,8 @@ const answers: Record<string, (request: Request) => unknown> = {
   "/too-large-headers": () => new Response("large", { headers: { "x-large": "v".repeat(300_000) } }),
   "/latin1": () => new Response("bytes", { headers: { "x-bytes": "caf\u00e9 \u00ff" } }),
   "/wrong-length": () => new Response("hello", { headers: { "content-length": "3" } }),
-  "/wrong-length-stream": () => new Response(numbers(2), { headers: { "content-length": "1000" } }),
+  "/short-stream": () => new Response(pieces("one") as never, { headers: { "content-length": "1000" } }),
+  "/long-stream": () => new Response(pieces("one", "two", "three") as never, { headers: { "content-length": "3" } }),
   "/own-framing": () =>
     new Response("hello", {
       headers: { "transfer-encoding": "chunked", connection: "close, x-hop", "x-hop": "1", "keep-alive": "timeout=1", upgrade: "h2c", trailer: "x-t" },
