@@ -72,6 +72,12 @@ impl Apps {
         self
     }
 
+    /// Copies the apps in a directory of this repository.
+    pub fn all_of(self, dir: &str) -> Apps {
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), self.0.path());
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }

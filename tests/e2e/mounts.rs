@@ -37,9 +37,8 @@ async fn a_mount_path_without_its_slash_is_308_for_pages_and_the_root_for_others
         let answer = server.get(path).await;
         assert_eq!(answer.status(), 200, "{path}");
         assert_eq!(answer.json()["url"], format!("http://test{seen}"), "{path}");
-        let posted = server.send(
-            Request::post(path).header("accept", "text/html").body(Full::from("x")).unwrap(),
-        );
+        let posted =
+            server.send(Request::post(path).header("accept", "text/html").body(Full::from("x")).unwrap());
         assert_eq!(posted.await.json()["body"], "x", "{path}");
     }
 }
@@ -108,7 +107,10 @@ async fn a_static_app_serves_its_files_and_falls_back_to_its_page_for_navigation
         let answer = server.raw_answer(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await;
         assert!(matches!(answer.status(), 400 | 404), "{path}: {}", answer.status());
         let body = String::from_utf8_lossy(&answer.body);
-        assert!(!body.contains("secret") && !body.contains("SECRET") && !body.contains("root:"), "{path}: {body}");
+        assert!(
+            !body.contains("secret") && !body.contains("SECRET") && !body.contains("root:"),
+            "{path}: {body}"
+        );
     }
 }
 
@@ -129,7 +131,8 @@ const pages: Record<string, () => Response> = {
 export default { fetch: (request: Request) => pages[new URL(request.url).pathname]!() };
 "#;
     let manifest = "injectBase: true\nenv:\n  PUBLIC_TITLE: \"</script><b>$&\"\n  SECRET: hidden\n";
-    let server = Apps::new().file("shop/index.ts", app).file("shop/manifest.yaml", manifest).lean().start().await;
+    let server =
+        Apps::new().file("shop/index.ts", app).file("shop/manifest.yaml", manifest).lean().start().await;
     for (path, base) in [
         ("/shop/plain", "/shop/"),
         ("/shop/gzip", "/shop/"),

@@ -56,7 +56,10 @@ async fn the_api_moves_with_its_prefix() {
 async fn a_server_whose_workers_do_not_start_is_live_and_not_ready() {
     let dir = tempfile::tempdir().unwrap();
     let broken = dir.path().join("bun");
-    let script = format!("#!/bin/sh\n[ \"$1\" = --version ] && exec '{}' --version\nexit 7\n", bun().display());
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *console.log*) exec '{}' \"$@\" ;; esac\nexit 7\n",
+        bun().display()
+    );
     std::fs::write(&broken, script).unwrap();
     std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
     let server = Apps::new()
@@ -74,7 +77,10 @@ async fn a_server_whose_workers_do_not_start_is_live_and_not_ready() {
         }
     };
     let said = tokio::time::timeout(PATIENCE, unready).await.expect("it stayed ready");
-    assert_eq!((said["status"].as_str(), said["checks"]["listener"].as_str()), (Some("unavailable"), Some("ok")));
+    assert_eq!(
+        (said["status"].as_str(), said["checks"]["listener"].as_str()),
+        (Some("unavailable"), Some("ok"))
+    );
     assert_eq!(server.get("/api/health").await.status(), 503);
     assert_eq!(server.get("/api/health/live").await.status(), 200);
 }
@@ -84,7 +90,8 @@ async fn a_server_whose_workers_do_not_start_is_live_and_not_ready() {
 #[tokio::test]
 async fn a_server_that_is_shutting_down_is_not_ready() {
     let app = "export default { fetch: () => (console.log('begun'), new Promise(() => {})) };";
-    let mut server = Apps::new().file("slow/index.ts", app).lean().env("RUNTIME_SHUTDOWN_TIMEOUT", "60s").start().await;
+    let mut server =
+        Apps::new().file("slow/index.ts", app).lean().env("RUNTIME_SHUTDOWN_TIMEOUT", "60s").start().await;
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     let request = |stream: u8, path: &str| {
         let mut block = vec![0x82, 0x86, 0x01, 4];
@@ -197,11 +204,16 @@ async fn versions_that_cannot_be_are_400_with_a_hint_and_those_that_are_not_ther
 #[tokio::test]
 async fn a_page_repeats_nothing_of_the_request_that_a_browser_would_run() {
     let server = hello("development").await;
-    for path in ["/%3Cscript%3Ealert(1)%3C/script%3E/", "/shop@%3Cscript%3Ealert(1)/", "/hello@%22%3E%3Cimg/"] {
+    for path in ["/%3Cscript%3Ealert(1)%3C/script%3E/", "/shop@%3Cscript%3Ealert(1)/", "/hello@%22%3E%3Cimg/"]
+    {
         let request = Request::get(path).header("accept", "text/html").header("host", "a");
         let answer = server.send(request.body(Full::default()).unwrap()).await;
         assert!(answer.status() >= 400, "{path}");
-        assert!(!answer.text().contains("<script>alert") && !answer.text().contains("<img"), "{}", answer.text());
+        assert!(
+            !answer.text().contains("<script>alert") && !answer.text().contains("<img"),
+            "{}",
+            answer.text()
+        );
     }
 }
 
