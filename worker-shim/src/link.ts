@@ -9,7 +9,8 @@ import type { Socket } from "bun";
 import { FrameType, HEADER_BYTES, type CancelReason } from "./frames.ts";
 import { encode } from "./msgpack.ts";
 
-const LINK_FD = 3;
+/** The descriptor that the supervisor leaves the link on. */
+export const LINK_FD = 3;
 /** Size of the buffer at rest. It grows for a burst of heads and shrinks when they are gone. */
 const BUFFER_BYTES = 512 * 1024;
 /** Beyond so many bytes waiting, bodies stop being copied into the buffer. */

@@ -1,6 +1,6 @@
 /** Routes that are no function: a `Response` or a file in the route table. */
 import { LoadError } from "./errors.ts";
-import { BUFFERED, bufferedResponse, EMPTY, emptyResponse, sourceOf } from "./response.ts";
+import { BUFFERED, bufferedResponse, EMPTY, emptyResponse, isFile, sourceOf } from "./response.ts";
 import type { Handler } from "./routes.ts";
 
 /** Stands for "this route is not here": the app's `fetch` goes on. */
@@ -9,7 +9,7 @@ export const PASS = Symbol("pass");
 /** A `Response` in the table: read once, sent with a strong ETag as often as it is asked for. */
 export function staticRoute(path: string, response: Response): Handler {
   const source = sourceOf(response);
-  if (source instanceof Blob && source.stat() !== undefined) return fileRoute(source, response);
+  if (source instanceof Blob && isFile(source)) return fileRoute(source, response);
   const body = bodyOf(path, response);
   const { status, statusText } = response;
   const headers = new Headers(response.headers);
