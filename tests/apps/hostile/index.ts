@@ -1,7 +1,7 @@
 // Writes to the link behind the shim's back. What it writes is the first segment of the path.
 import fs from "node:fs";
 
-const RESPONSE = 0x11, BODY = 0x12, END = 0x13, CREDIT = 0x14, CANCEL = 0x15, ERROR = 0x16, PONG = 0x21, HOOK_DONE = 0x31;
+const READY = 0x03, FAILED = 0x04, RESPONSE = 0x11, BODY = 0x12, END = 0x13, CREDIT = 0x14, CANCEL = 0x15, ERROR = 0x16, PONG = 0x21, HOOK_DONE = 0x31;
 /** The number of the request: they are counted from 1 in each worker. */
 let stream = 0;
 
@@ -85,6 +85,8 @@ export default {
     if (what === "nothing") {
       write(frame(PONG, 0, new Uint8Array(8)));
       write(frame(HOOK_DONE, 0, [0x92, 1, 0xc0]));
+      write(frame(READY, 0, [0x93, 1, 3, 0xc0]));
+      write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0]));
       return new Response("fine");
     }
     attacks[what]!();
