@@ -3,7 +3,7 @@ const result = await Bun.build({
   entrypoints: [`${import.meta.dir}/src/main.ts`],
   target: "bun",
   format: "esm",
-  minify: { whitespace: true, syntax: true, identifiers: false },
+  minify: { whitespace: true, syntax: true, identifiers: true },
 });
 if (!result.success) throw new AggregateError(result.logs, "the shim does not build");
 const [output] = result.outputs;

@@ -34,7 +34,6 @@ void Bun.connect({
       session = new Session(link, page, loadApp);
       process.on("exit", () => link.flushAtExit());
       link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
-      link.flush();
     },
     data(_socket, chunk) {
       try {

@@ -61,13 +61,6 @@ export function isFile(blob: Blob): boolean {
   return stat !== undefined;
 }
 
-/** A response whose body is in memory. */
-export function bufferedResponse(body: Uint8Array<ArrayBuffer>, init: ResponseInit): Response {
-  const response = new NativeResponse(body, init);
-  new Noted(response, BUFFERED);
-  return response;
-}
-
 /** A response without a body. */
 export function emptyResponse(init: ResponseInit): Response {
   const response = new NativeResponse(null, init);

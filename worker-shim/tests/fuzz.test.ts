@@ -11,8 +11,8 @@ import { App } from "../src/app.ts";
 import { FrameReader, Violation } from "../src/frames.ts";
 import { Link } from "../src/link.ts";
 import type { ProgressPage } from "../src/progress-page.ts";
-import { bufferedResponse } from "../src/response.ts";
 import { Session } from "../src/session.ts";
+import { PreparedResponse } from "../src/static-routes.ts";
 import { frame, frames, pack, T } from "./codec.ts";
 import { generator } from "./random.ts";
 
@@ -82,9 +82,9 @@ class Conversation {
     switch (new URL(request.url).pathname) {
       case "/headers":
         this.asked.push(JSON.stringify([...request.headers]));
-        return bufferedResponse(Buffer.from("h"), {});
+        return answer("h");
       case "/read":
-        return request.text().then((text) => bufferedResponse(Buffer.from(text), {}));
+        return request.text().then((text) => answer(text));
       case "/stream":
         return new Response(chunks(60));
       case "/wait":
@@ -94,10 +94,12 @@ class Conversation {
       case "/reject":
         return Promise.reject(new Error("rejected"));
       default:
-        return bufferedResponse(Buffer.from("ok"), { headers: { x: "1" } });
+        return answer("ok");
     }
   }
 }
+
+const answer = (text: string) => new PreparedResponse(200, "", { x: "1" }, Buffer.from(text));
 
 /** A body that is longer than the window. */
 function chunks(count: number): ReadableStream {
