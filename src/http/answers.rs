@@ -59,6 +59,12 @@ pub fn about(api_base: &str) -> Response<Body> {
     document(StatusCode::OK, &body)
 }
 
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// 308 to a path of ours.
 pub fn permanent_redirect(location: &str) -> Response<Body> {
     let mut response = Response::new(Body::Empty);

@@ -149,6 +149,8 @@ impl Book {
         loop {
             every.tick().await;
             self.tick();
+            // Whoever waits for room looks again: a connection that was busy may have become idle.
+            self.freed.notify_waiters();
             let now = self.now();
             for (_, conn) in self.open().iter() {
                 let since = Duration::from_millis(now.saturating_sub(conn.since.load(Ordering::Relaxed)));

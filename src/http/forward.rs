@@ -191,13 +191,16 @@ fn encode(out: &mut BytesMut, stream: u32, fin: bool, inline: usize, outgoing: &
 /// Headers of a request that do not go on to the app: those of the hop (RFC 9110 §7.6.1), those that we say ourselves,
 /// and those that nobody outside may say.
 struct Dropped<'a> {
-    connection: Option<&'a str>,
+    headers: &'a HeaderMap,
+    /// `Connection` names more than what is dropped anyway.
+    names_others: bool,
 }
 
 impl<'a> Dropped<'a> {
     fn of(headers: &'a HeaderMap) -> Self {
-        let connection = headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
-        Dropped { connection: connection.filter(|value| !value.eq_ignore_ascii_case("keep-alive")) }
+        let names_others = connection_options(headers)
+            .any(|option| !["keep-alive", "close"].iter().any(|usual| option.eq_ignore_ascii_case(usual)));
+        Dropped { headers, names_others }
     }
 
     fn has(&self, name: &HeaderName, cookies_joined: bool) -> bool {
@@ -217,13 +220,16 @@ impl<'a> Dropped<'a> {
         {
             return true;
         }
-        self.connection.is_some_and(|names| {
-            names.split(',').any(|listed| listed.trim().eq_ignore_ascii_case(text))
-                && *name != header::CONTENT_LENGTH
-                && *name != header::AUTHORIZATION
-                && *name != header::COOKIE
-        })
+        self.names_others
+            && ![header::CONTENT_LENGTH, header::AUTHORIZATION].contains(name)
+            && connection_options(self.headers).any(|option| option.eq_ignore_ascii_case(text))
     }
+}
+
+/// What `Connection` lists (RFC 9110 §7.6.1), over all its lines.
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -306,16 +312,10 @@ fn answer(
 }
 
 fn strip_response(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = match headers.get(header::CONNECTION) {
-        None => Vec::new(),
-        Some(value) => value
-            .to_str()
-            .unwrap_or("")
-            .split(',')
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .filter(|name| *name != header::CONTENT_LENGTH && *name != header::SET_COOKIE)
-            .collect(),
-    };
+    let named: Vec<HeaderName> = connection_options(headers)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::SET_COOKIE)
+        .collect();
     for name in &named {
         headers.remove(name);
     }

@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Largest request head in bytes (spec: 64 KiB), and most headers in it.
-const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 100;
+pub const MAX_HEAD: usize = 64 * 1024;
+pub const MAX_HEADERS: usize = 100;
 const MAX_STREAMS: u32 = 128;
 const MAX_PENDING_RESETS: usize = 20;
 /// After an accept(2) that failed for want of descriptors or memory.
@@ -44,7 +44,6 @@ impl Listener {
     /// Accepts until the task is dropped.
     pub async fn serve(self, book: Arc<Book>, service: impl Service) {
         loop {
-            book.room().await;
             if let Err(error) = self.accept(&book, &service).await {
                 if is_of_the_client(&error) {
                     continue;
@@ -60,11 +59,13 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let (socket, peer): (_, SocketAddr) = listener.accept().await?;
                 socket.set_nodelay(true)?;
+                book.room().await;
                 let entry = book.enter(Some(peer.ip().to_canonical()), peer.port());
                 tokio::spawn(converse(socket, entry, service.clone()));
             }
             Listener::Unix(listener) => {
                 let (socket, _) = listener.accept().await?;
+                book.room().await;
                 let entry = book.enter(None, 0);
                 tokio::spawn(converse(socket, entry, service.clone()));
             }

@@ -164,8 +164,14 @@ fn own_host(
     {
         return Err(OriginError::Several);
     }
-    // RFC 9112 §3.2.2: the authority of an absolute target outranks Host. HTTP/2 has `:authority`.
+    // RFC 9112 §3.2.2: the authority of an absolute target outranks Host. RFC 9113 §8.3.1: HTTP/2 has `:authority`, and a
+    // Host beside it must say the same.
     if let Some(authority) = uri.authority() {
+        if version == Version::HTTP_2
+            && first.is_some_and(|host| host.as_bytes() != authority.as_str().as_bytes())
+        {
+            return Err(OriginError::Several);
+        }
         if authority.as_str().contains('@') {
             return Err(OriginError::Malformed);
         }

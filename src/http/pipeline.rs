@@ -4,7 +4,7 @@ use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
 use super::forward::{self, Inbound, Outgoing, REQUEST_ID, Unanswered};
 use super::kept::Kept;
-use super::listener::Service;
+use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
 use super::origin::{Origin, OriginError};
 use super::problem::{Code, Problem};
 use super::{answers, files, landing, request_id};
@@ -14,7 +14,7 @@ use crate::model::{App, AppName, Kind};
 use crate::pool::core::types::Refusal;
 use crate::pool::{Pool, Refused};
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -106,6 +106,7 @@ impl Site {
         watch.name(&id);
         let origin = Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
         let result = match origin {
+            _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
             Ok(origin) => {
                 let mut asked = Asked { head, origin, id: id.clone(), peer_port: conn.peer_port };
                 let result = self.route(&mut asked, body).await;
@@ -131,8 +132,15 @@ impl Site {
         let uri = std::mem::take(&mut asked.head.uri);
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let path = uri.path();
-        if asked.head.method == Method::CONNECT {
-            return Err(Problem::new(Code::MethodNotAllowed).detail("This server is no proxy."));
+        match asked.head.method {
+            Method::CONNECT => {
+                return Err(Problem::new(Code::MethodNotAllowed).detail("This server is no proxy."));
+            }
+            // It would show a page's script the cookies that are kept from it.
+            Method::TRACE => return Err(Problem::new(Code::MethodNotAllowed)),
+            // About the server, not about an app (RFC 9110 §9.3.7).
+            Method::OPTIONS if path == "*" => return Ok(answers::no_content()),
+            _ => {}
         }
         if let Some(rest) = path.strip_prefix(&*self.api_base)
             && (rest.is_empty() || rest.starts_with('/'))
@@ -291,6 +299,17 @@ fn is_navigation(head: &Parts) -> bool {
             .get_all(header::ACCEPT)
             .into_iter()
             .any(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
+}
+
+/// hyper looks at the size of an HTTP/1.1 head only while it is not whole, and at the number of HTTP/2 fields not at all.
+fn is_over_limits(head: &Parts) -> bool {
+    let field =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    let size = head.headers.iter().map(field).sum::<usize>()
+        + head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    // HTTP/2 may split one cookie header into many.
+    let cookies = || head.headers.get_all(header::COOKIE).iter().count();
+    size > MAX_HEAD || head.headers.len() > MAX_HEADERS && head.headers.len() - cookies() >= MAX_HEADERS
 }
 
 fn bad_host(error: OriginError) -> Problem {

@@ -145,7 +145,7 @@ pub fn read_response(payload: &Bytes) -> Result<ResponseHead, WireError> {
     let reason = reader.str_or_nil()?.map(|range| payload.slice(range));
     let pairs = reader.array()?;
     if pairs % 2 != 0 || pairs > 2 * MAX_HEADERS {
-        return Err(WireError::OutOfRange("number of headers"));
+        return Err(WireError::Unexpected("a response head whose headers are no pairs or more than allowed"));
     }
     let mut headers = HeaderMap::with_capacity(pairs / 2 + 2);
     for _ in 0..pairs / 2 {

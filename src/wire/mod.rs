@@ -4,6 +4,8 @@
 pub mod frame;
 pub mod message;
 mod pack;
+#[cfg(test)]
+mod tests;
 
 pub use frame::{Decoder, Frame, Kind};
 

@@ -895,3 +895,6 @@ fn poll_read(
     unsafe { input.set_len(input.len() + read) };
     Poll::Ready(Ok(read))
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,12 +72,23 @@ impl Apps {
         self
     }
 
+    /// Copies the apps in a directory of this repository.
+    pub fn all_of(self, dir: &str) -> Apps {
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), self.0.path());
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
     pub fn launch(self) -> Launch {
         Launch { apps: self, env: Vec::new() }
+    }
+
+    /// Without spares: fewer processes for tests that are not about them.
+    pub fn lean(self) -> Launch {
+        self.launch().env("RUNTIME_SPARE_WORKERS", "0")
     }
 
     /// Starts a supervisor with the settings of a test environment.

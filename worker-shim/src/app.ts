@@ -26,7 +26,9 @@ export class App {
   }
 
   /** Takes handlers as `server.reload` does in Bun: routes are replaced or removed, the others stay where none is given. */
-  reload({ fetch, routes, error }: Record<string, unknown>): void {
+  reload({ fetch, routes: given, error }: Record<string, unknown>): void {
+    // An array is not meant for us: Hono keeps its own list of routes there, and Bun passes it over.
+    const routes = Array.isArray(given) ? undefined : given;
     if (fetch !== undefined && typeof fetch !== "function") throw new LoadError("The app's fetch is not a function", EXAMPLE);
     if (error !== undefined && typeof error !== "function") throw new LoadError("The app's error is not a function", "error(error) { return new Response(error.message, { status: 500 }) }");
     if (routes !== undefined && (typeof routes !== "object" || routes === null)) {

@@ -250,4 +250,10 @@ export default {
     }
     await own.stop();
   });
+
+  test("a list of routes, as Hono's apps have one, is passed over", async () => {
+    const own = await TestWorker.start("export default { routes: [{ path: '/a', method: 'GET' }], fetch: () => new Response('fetch') }");
+    expect((await own.fetch("/a")).text()).toBe("fetch");
+    await own.stop();
+  });
 });
