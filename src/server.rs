@@ -1,7 +1,7 @@
 //! The house put together: from a configuration to a serving supervisor, and down again.
 
 use crate::apps::{self, Change, Index};
-use crate::config::{Bun, Config, Environment, Listen};
+use crate::config::{Bun, Config, Env, Environment, Listen};
 use crate::http::connection::Book;
 use crate::http::kept::Kept;
 use crate::http::listener::Listener;
@@ -149,6 +149,7 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
         },
         development: config.env.is_development(),
+        production: config.env == Env::Production,
         environment: passable(&config.environment),
     };
     Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)

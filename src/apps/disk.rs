@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,14 +81,26 @@ impl Disk {
         Ok(listing)
     }
 
-    /// The first `most` bytes and one more of a regular file. A pipe or a device would block, or never end.
-    pub fn read(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
-        if !self.stat(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    /// The first `most` bytes and one more of a file in `dir` (absolute, links resolved).
+    ///
+    /// An app may be able to write its own directory, and what is read here reaches it again, as variables or in an
+    /// error: so a link that leads out of `dir` (to the supervisor's `/proc/self/environ`, say) is not followed.
+    /// Nothing but a regular file is opened to the end: a pipe would block.
+    pub fn read_inside(&self, dir: &Path, name: &str, most: usize) -> io::Result<Vec<u8>> {
+        let path = self.canonical(&dir.join(name))?;
+        if !path.starts_with(dir) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it leads out of the app's directory",
+            ));
         }
         self.count();
+        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
         let mut bytes = Vec::new();
-        File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
+        file.take(most as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -182,12 +182,16 @@ impl Index {
         self.snapshot.store(Arc::new(Snapshot { apps }));
     }
 
-    /// The parsed form of a range asked for before. Only what starts like a range costs the lock.
+    /// The parsed form of a range asked for before. Only what may be a range costs the lock: `1.4.2` is none.
     fn known_range(&self, text: &str) -> Option<Arc<VersionReq>> {
-        let first = text.bytes().next()?;
-        let whole = first.is_ascii_digit() && text.bytes().filter(|&b| b == b'.').count() >= 2;
-        (matches!(first, b'^' | b'~' | b'v' | b'0'..=b'9') && !whole)
-            .then(|| lock(&self.ranges).get(text).cloned())?
+        let is_digit = |b: &u8| b.is_ascii_digit();
+        let is_exact =
+            text.split('.').nth(2).is_some_and(|patch| patch.as_bytes().first().is_some_and(is_digit));
+        match text.as_bytes().first()? {
+            b'^' | b'~' => lock(&self.ranges).get(text).cloned(),
+            b'v' | b'0'..=b'9' if !is_exact => lock(&self.ranges).get(text).cloned(),
+            _ => None,
+        }
     }
 }
 
@@ -231,5 +235,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

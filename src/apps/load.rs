@@ -1,5 +1,6 @@
 //! Reads one version's directory into an `App`.
 
+use super::at_start;
 use super::disk::{Disk, Listing};
 use super::entrypoint::{self, Hints, Package};
 use super::manifest::{self, Ceilings, MAX_MANIFEST, ManifestError};
@@ -19,6 +20,7 @@ const MAX_PACKAGE: usize = 1 << 20;
 pub(super) struct Loader {
     pub disk: Disk,
     pub ceilings: Ceilings,
+    pub production: bool,
     /// What `envPassthrough` may name.
     pub environment: BTreeMap<String, String>,
     pub next_key: u64,
@@ -109,6 +111,8 @@ impl Loader {
             (true, _, _) => Some("bunfig.toml"),
             (_, true, _) => Some("lowMemory"),
             (_, _, Some(_)) => Some("maxMemory"),
+            _ if at_start::reads_any(&env) => Some("a variable that acts at process start"),
+            _ if at_start::reads_tsconfig(&self.disk, &dir, self.production) => Some("tsconfig.json"),
             _ => None,
         };
         Ok(Found::App(Box::new(Draft { dir, manifest, kind, env, needs_fresh })))
@@ -128,7 +132,7 @@ impl Loader {
             let message = "there is a manifest.yml beside it; keep one of them".to_owned();
             return Err(ManifestError::at_start(&file, message).into());
         }
-        let bytes = self.disk.read(&dir.join(name), MAX_MANIFEST);
+        let bytes = self.disk.read_inside(dir, name, MAX_MANIFEST);
         let bytes = bytes.map_err(|error| LoadError::Io { file: file.clone(), error })?;
         let text =
             String::from_utf8(bytes).map_err(|_| ManifestError::at_start(&file, "not UTF-8".into()))?;
@@ -147,7 +151,7 @@ impl Loader {
         if !listing.may_have("package.json") || !self.disk.is_file(&file) {
             return None;
         }
-        let read = self.disk.read(&file, MAX_PACKAGE).map_err(|error| error.to_string());
+        let read = self.disk.read_inside(dir, "package.json", MAX_PACKAGE).map_err(|error| error.to_string());
         let parse = |bytes: Vec<u8>| Package::parse(&bytes).map_err(|error| error.to_string());
         let package = match read.and_then(parse) {
             Ok(package) => package,
@@ -175,12 +179,12 @@ impl Loader {
     ) -> Result<BTreeMap<String, String>, LoadError> {
         let passed = |name: &String| self.environment.get(name).map(|value| (name.clone(), value.clone()));
         let above: BTreeMap<_, _> = manifest.env_passthrough.iter().filter_map(passed).collect();
-        let path = dir.join(".env");
-        let bytes = match listing.may_have(".env") && self.disk.is_file(&path) {
-            true => self.disk.read(&path, dotenv::MAX_FILE),
+        let bytes = match listing.may_have(".env") && self.disk.is_file(&dir.join(".env")) {
+            true => self.disk.read_inside(dir, ".env", dotenv::MAX_FILE),
             false => Ok(Vec::new()),
         };
-        let bytes = bytes.map_err(|error| LoadError::Io { file: path.display().to_string(), error })?;
+        let bytes =
+            bytes.map_err(|error| LoadError::Io { file: dir.join(".env").display().to_string(), error })?;
         Ok(dotenv::merge(&bytes, &manifest.env, &above)?)
     }
 }

@@ -4,6 +4,7 @@
 //! `Index` answers requests from memory. `split_path` says what a request path asks for.
 
 mod agenda;
+mod at_start;
 mod disk;
 mod dotenv;
 mod entrypoint;
@@ -38,6 +39,8 @@ pub struct Options {
     pub ceilings: manifest::Ceilings,
     /// Whether any changed file counts, not only a replaced directory.
     pub development: bool,
+    /// `NODE_ENV` is `production`: Bun compiles JSX accordingly.
+    pub production: bool,
     /// The supervisor's own variables that `envPassthrough` may name.
     pub environment: BTreeMap<String, String>,
 }

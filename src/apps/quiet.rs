@@ -17,15 +17,18 @@ pub(super) struct Quiet {
 struct Pending {
     stamp: u64,
     since: Duration,
+    /// The last look.
+    seen: Duration,
 }
 
 impl Quiet {
     /// A look at `path` at `now` found a change, with this stamp of the tree. Ok = it counts now; else when to look
     /// again. `now` is time since some fixed moment.
     pub fn settle(&mut self, path: &Path, stamp: u64, now: Duration) -> Result<(), Duration> {
-        let pending = self.pending.entry(path.to_owned()).or_insert(Pending { stamp, since: now });
+        let pending = self.pending.entry(path.to_owned()).or_insert(Pending { stamp, since: now, seen: now });
+        pending.seen = now;
         if pending.stamp != stamp {
-            *pending = Pending { stamp, since: now };
+            *pending = Pending { stamp, since: now, seen: now };
         }
         let due = pending.since + QUIET;
         if now < due {
@@ -40,6 +43,11 @@ impl Quiet {
         if !self.pending.is_empty() {
             self.pending.remove(path);
         }
+    }
+
+    /// After a look at everything at `now`: drops what was not come by, for it is gone for good.
+    pub fn forget_unseen(&mut self, now: Duration) {
+        self.pending.retain(|_, pending| pending.seen == now);
     }
 }
 
@@ -80,5 +88,15 @@ mod tests {
         quiet.forget(a);
         assert_eq!(quiet.settle(a, 1, 600 * MS), Err(1100 * MS));
         assert_eq!(quiet.settle(b, 1, 800 * MS), Ok(()));
+    }
+
+    #[test]
+    fn what_came_and_went_before_it_counted_takes_no_room() {
+        let mut quiet = Quiet::default();
+        assert!(quiet.settle(Path::new("/a"), 1, 100 * MS).is_err());
+        assert!(quiet.settle(Path::new("/b"), 1, 200 * MS).is_err());
+        quiet.forget_unseen(200 * MS);
+        assert_eq!(quiet.pending.len(), 1);
+        assert_eq!(quiet.settle(Path::new("/b"), 1, 700 * MS), Ok(()));
     }
 }

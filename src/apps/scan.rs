@@ -6,15 +6,17 @@
 //! stamp of its tree. What is no live app (broken, disabled, no entrypoint) is always judged by its tree, so repairing
 //! it in place is noticed.
 
+mod look;
+
+use self::look::Look;
 use super::disk::{Disk, Identity};
 use super::load::{Loader, Outcome};
 use super::quiet::Quiet;
-use super::tree::{self, View};
+use super::tree;
 use super::{App, Options};
 use crate::model::{AppName, AppVersion};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,6 +25,8 @@ use std::time::{Duration, SystemTime};
 const MAX_APPS: usize = 100_000;
 /// Entries of one app's directory among which versions are looked for.
 const MAX_VERSIONS: usize = 10_000;
+/// A directory changed so recently may change again without its time of change telling (its clock ticks slowly).
+const FRESH: Duration = Duration::from_secs(2);
 /// The stamp of what is not there.
 const GONE: u64 = 0;
 
@@ -48,8 +52,10 @@ struct Root {
 /// `shop`, `shop@1.2.0` or `@team/shop` in a worker directory.
 struct Entry {
     label: Label,
-    /// The directory and its sub-directories that are named like versions, as last listed.
-    listed: Option<(DirStamp, Vec<(PathBuf, AppVersion)>)>,
+    /// Sub-directories that are named like versions, as last listed.
+    listed: Vec<(PathBuf, AppVersion)>,
+    /// What the directory was then, if that tells whether to list it again.
+    stamp: Option<DirStamp>,
     versions: BTreeMap<PathBuf, Version>,
 }
 
@@ -74,7 +80,7 @@ struct Version {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct DirStamp {
     identity: Identity,
-    modified: Option<SystemTime>,
+    modified: SystemTime,
 }
 
 /// What to look at.
@@ -98,12 +104,12 @@ pub(super) struct Pass {
 
 impl Scanner {
     pub fn new(options: Options, disk: Disk) -> Scanner {
-        let Options { worker_dirs, reserved, ceilings, development, environment } = options;
+        let Options { worker_dirs, reserved, ceilings, development, production, environment } = options;
         let root =
             |dir| Root { dir, scopes: BTreeSet::new(), entries: BTreeMap::new(), warnings: BTreeSet::new() };
         Scanner {
             roots: worker_dirs.into_iter().map(root).collect(),
-            loader: Loader { disk, ceilings, environment, next_key: 1 },
+            loader: Loader { disk, ceilings, production, environment, next_key: 1 },
             quiet: Quiet::default(),
             development,
             reserved,
@@ -147,6 +153,9 @@ impl Scanner {
         }
         self.roots = roots;
         self.started = true;
+        if *scope == Scope::All {
+            self.quiet.forget_unseen(now);
+        }
         let (apps, warnings) = self.assemble();
         pass.apps = changed.then_some(apps);
         pass.warnings = warnings.difference(&self.warned).cloned().collect();
@@ -218,7 +227,7 @@ impl Scanner {
         let mut entry = match root.entries.remove(&path) {
             Some(entry) => entry,
             None => match self.label(&root.dir, &path) {
-                Ok(label) => Entry { label, listed: None, versions: BTreeMap::new() },
+                Ok(label) => Entry { label, listed: Vec::new(), stamp: None, versions: BTreeMap::new() },
                 Err(Some(warning)) => {
                     root.warnings.insert(warning);
                     return false;
@@ -277,130 +286,6 @@ impl Scanner {
         }
         (apps, warnings)
     }
-}
-
-/// A look at one entry.
-struct Look<'s> {
-    scanner: &'s mut Scanner,
-    now: Duration,
-    /// When to look again.
-    due: Option<Duration>,
-    changed: bool,
-}
-
-impl Look<'_> {
-    /// False = the directory is not there.
-    fn entry(&mut self, path: &Path, entry: &mut Entry) -> bool {
-        let label = entry.label.clone();
-        let meta = match self.scanner.loader.disk.stat(path) {
-            Ok(meta) if meta.is_dir() => meta,
-            // What cannot be seen just now (a network file system, say) is not gone.
-            Err(error) if !is_gone(&error) => return true,
-            _ => {
-                self.remove_others(entry, &BTreeSet::new());
-                return false;
-            }
-        };
-        let mut found = BTreeSet::new();
-        match label.version {
-            Some(version) => {
-                self.version(path, &label.name, &version, entry);
-                found.insert(path.to_owned());
-            }
-            None => {
-                self.list_versions(path, &meta, entry);
-                let listed = entry.listed.as_ref().map(|(_, versions)| versions.clone()).unwrap_or_default();
-                for (path, version) in listed {
-                    self.version(&path, &label.name, &version, entry);
-                    found.insert(path);
-                }
-                // Version sub-directories win over loose files, but a sub-directory is a version only if it is an app.
-                let nested = found.iter().filter_map(|path| entry.versions.get(path));
-                if nested.clone().all(|version| matches!(version.outcome, Outcome::NoEntrypoint)) {
-                    self.version(path, &label.name, &AppVersion::Latest, entry);
-                    found.insert(path.to_owned());
-                }
-            }
-        }
-        self.remove_others(entry, &found);
-        true
-    }
-
-    /// Lists an app's directory again if something was added to it or taken from it.
-    fn list_versions(&self, path: &Path, meta: &std::fs::Metadata, entry: &mut Entry) {
-        let stamp = DirStamp { identity: Identity::of(meta), modified: meta.modified().ok() };
-        if entry.listed.as_ref().is_some_and(|(listed, _)| *listed == stamp) {
-            return;
-        }
-        let disk = &self.scanner.loader.disk;
-        let Ok(listing) = disk.list(path, MAX_VERSIONS) else { return };
-        let version = |name: &OsStr| AppVersion::parse(name.to_str()?).ok();
-        let is_dir = |path: &Path, known| known || disk.stat(path).is_ok_and(|meta| meta.is_dir());
-        let items = listing.items.into_iter().filter(|item| item.is_dir != Some(false));
-        let versions = items.filter_map(|item| {
-            let (version, path) = (version(&item.name)?, path.join(&item.name));
-            is_dir(&path, item.is_dir == Some(true)).then_some((path, version))
-        });
-        entry.listed = Some((stamp, versions.collect()));
-    }
-
-    /// Looks at a directory that stands for a version, and reads it if it changed and is quiet.
-    fn version(&mut self, path: &Path, name: &AppName, version: &AppVersion, entry: &mut Entry) {
-        let Ok(meta) = self.scanner.loader.disk.stat(path) else { return };
-        let identity = Identity::of(&meta);
-        let disk = self.scanner.loader.disk.clone();
-        let development = self.scanner.development;
-        let known = entry.versions.get(path);
-        if let Some(known) = known.filter(|known| known.identity == identity) {
-            let same_tree = |tree| tree == tree::stamp(&disk, path, View::Source);
-            if known.tree.is_none_or(same_tree) {
-                return self.scanner.quiet.forget(path);
-            }
-        }
-        if self.scanner.started && !self.settled(path, tree::stamp(&disk, path, View::Whole)) {
-            return;
-        }
-        // The stamp comes before the reading, so what changes meanwhile is noticed at the next look. A tree that only
-        // matters because the reading failed is read once more.
-        let stamp = || tree::stamp(&disk, path, View::Source);
-        let mut tree = development.then(stamp);
-        let mut reading = self.scanner.loader.load(name, version, path);
-        if tree.is_none() && !reading.outcome.is_live() {
-            let judged_by = stamp();
-            reading = self.scanner.loader.load(name, version, path);
-            tree = (!reading.outcome.is_live()).then_some(judged_by);
-        }
-        let (outcome, warnings) = (reading.outcome, reading.warnings);
-        entry
-            .versions
-            .insert(path.to_owned(), Version { version: version.clone(), identity, tree, outcome, warnings });
-        self.changed = true;
-    }
-
-    /// Drops the versions that are no longer there, once that is quiet, too: a directory may be on its way back.
-    fn remove_others(&mut self, entry: &mut Entry, found: &BTreeSet<PathBuf>) {
-        let gone: Vec<_> = entry.versions.keys().filter(|path| !found.contains(*path)).cloned().collect();
-        for path in gone {
-            if self.settled(&path, GONE) {
-                entry.versions.remove(&path);
-                self.changed = true;
-            }
-        }
-    }
-
-    fn settled(&mut self, path: &Path, stamp: u64) -> bool {
-        match self.scanner.quiet.settle(path, stamp, self.now) {
-            Ok(()) => true,
-            Err(due) => {
-                self.due = Some(self.due.map_or(due, |other| other.min(due)));
-                false
-            }
-        }
-    }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn is_scope(name: &OsStr) -> bool {

@@ -79,15 +79,16 @@ impl Slots {
         plan
     }
 
-    /// A worker of it is Ready. Returns the app whose resolution may have changed; so do the next two.
+    /// A worker of it is Ready. Returns the app, if what it resolves to has changed; so do the next two.
     pub fn prove(&mut self, key: VersionKey) -> Option<AppName> {
         let (name, slot) = self.slot_mut(key)?;
         let old = if slot.newest().key == key { slot.advance() } else { None };
-        slot.candidate = false;
+        let was_candidate = std::mem::take(&mut slot.candidate);
         slot.current.proven = true;
         slot.current.gone = false;
+        let changed = old.is_some() || was_candidate;
         self.forget(old);
-        Some(name)
+        changed.then_some(name)
     }
 
     /// It failed to start. Where another version is proven, names and ranges pass over this one from now on; where
@@ -97,19 +98,22 @@ impl Slots {
         let versions = self.names.get_mut(&name)?;
         let stood_in = versions.iter().any(|(other, slot)| *other != version && slot.current.proven);
         let slot = versions.get_mut(&version)?;
-        slot.candidate |= stood_in && slot.current.app.key == key && !slot.current.proven;
-        Some(name)
+        let failed = slot.current.app.key == key && !slot.current.proven && !slot.candidate;
+        slot.candidate |= failed && stood_in;
+        (failed && stood_in).then_some(name)
     }
 
     /// It has no worker left: its successor, if there is one, is used at once.
     pub fn forget_old(&mut self, key: VersionKey) -> Option<AppName> {
         let (name, slot) = self.slot_mut(key)?;
-        if slot.current.app.key == key {
-            slot.current.gone = true;
-            let old = slot.advance();
-            self.forget(old);
+        if slot.current.app.key != key {
+            return None;
         }
-        Some(name)
+        slot.current.gone = true;
+        let old = slot.advance();
+        let changed = old.is_some();
+        self.forget(old);
+        changed.then_some(name)
     }
 
     fn slot_mut(&mut self, key: VersionKey) -> Option<(AppName, &mut Slot)> {

@@ -27,7 +27,15 @@ pub struct Watcher {
 
 enum Message {
     Touched(PathBuf),
+    /// Events were lost; the flag says so, too, in case this finds no room.
+    Lost,
     Stop,
+}
+
+/// Hears of events on a thread of `notify`'s and passes them on without ever blocking it.
+struct Ear {
+    events: SyncSender<Message>,
+    lost: Arc<AtomicBool>,
 }
 
 /// What the thread owns.
@@ -57,7 +65,7 @@ impl Watcher {
     ) -> io::Result<Watcher> {
         let (events, inbox) = sync_channel(MAX_EVENTS);
         let lost = Arc::new(AtomicBool::new(false));
-        let watches = Watches::new(index.disk(), events.clone(), lost.clone());
+        let watches = Watches::new(index.disk(), Ear { events: events.clone(), lost: lost.clone() });
         let scanner = Scanner::new(options, index.disk());
         let started = Instant::now();
         let mut owner = Owner { index, scanner, agenda: Agenda::new(Duration::ZERO), watches, tell, started };
@@ -91,6 +99,7 @@ impl<F: FnMut(Change)> Owner<F> {
             while let Some(heard) = message {
                 match heard {
                     Message::Touched(path) => self.agenda.touch(self.scanner.scope_of(&path), now),
+                    Message::Lost => {}
                     Message::Stop => return,
                 }
                 message = inbox.try_recv().ok();
@@ -127,6 +136,30 @@ impl<F: FnMut(Change)> Owner<F> {
     }
 }
 
+impl Ear {
+    fn hear(&self, event: notify::Result<Event>) {
+        let Ok(event) = event else { return self.lose() };
+        if event.need_rescan() {
+            self.lose();
+        }
+        // Reading changes nothing, and we read much.
+        if matches!(event.kind, EventKind::Access(_)) {
+            return;
+        }
+        for path in event.paths {
+            if let Err(TrySendError::Full(_)) = self.events.try_send(Message::Touched(path)) {
+                self.lose();
+            }
+        }
+    }
+
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        // Without room the thread is awake anyway, and sees the flag.
+        let _ = self.events.try_send(Message::Lost);
+    }
+}
+
 /// Directories under watch, with which directory it was: a path that means another one is watched anew.
 struct Watches {
     disk: Disk,
@@ -137,22 +170,8 @@ struct Watches {
 }
 
 impl Watches {
-    fn new(disk: Disk, events: SyncSender<Message>, lost: Arc<AtomicBool>) -> Watches {
-        let hear = move |event: notify::Result<Event>| {
-            let Ok(event) = event else { return lost.store(true, Ordering::Relaxed) };
-            if event.need_rescan() {
-                lost.store(true, Ordering::Relaxed);
-            }
-            if matches!(event.kind, EventKind::Access(_)) {
-                return;
-            }
-            for path in event.paths {
-                if let Err(TrySendError::Full(_)) = events.try_send(Message::Touched(path)) {
-                    lost.store(true, Ordering::Relaxed);
-                }
-            }
-        };
-        let watcher = notify::recommended_watcher(hear);
+    fn new(disk: Disk, ear: Ear) -> Watches {
+        let watcher = notify::recommended_watcher(move |event| ear.hear(event));
         let mut watches = Watches { disk, watcher: None, dirs: HashMap::new(), warned: false };
         match watcher {
             Ok(watcher) => watches.watcher = Some(watcher),
@@ -199,3 +218,6 @@ impl Watches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,17 +81,17 @@ pub async fn forward(
     outgoing: &Outgoing<'_>,
     inbound: &mut Option<Inbound>,
 ) -> Result<Response<Body>, Unanswered> {
+    // A request that certainly never reached the app is sent once more. A worker that is found dead before anything was
+    // sent does not count; each time it is one worker less to be found.
     let mut second_try = false;
     loop {
         let mut lease = pool.checkout(outgoing.app).await.map_err(Unanswered::Refused)?;
         let (mut exchange, upload) = match begin(&lease, outgoing, inbound) {
-            Ok(begun) => begun,
-            // The worker died between being chosen and being spoken to: nothing was sent.
-            Err(_) if !second_try => {
-                second_try = true;
+            Some(begun) => begun,
+            None => {
+                lease.lost();
                 continue;
             }
-            Err(failure) => return Err(Unanswered::Failed(failure)),
         };
         let failure = match exchange.head().await {
             Ok(head) => {
@@ -102,6 +102,9 @@ pub async fn forward(
         };
         if matches!(failure, Failure::App(_)) {
             lease.answered();
+        }
+        if matches!(failure, Failure::Gone { .. }) {
+            lease.lost();
         }
         match failure {
             Failure::Gone { started: false } if !second_try => second_try = true,
@@ -118,11 +121,12 @@ pub async fn forward(
 }
 
 /// Puts the request on the link. The body goes with it if it is whole, else a task of its own carries it.
+/// `None` = the worker is dead and nothing was sent.
 fn begin(
     lease: &Lease,
     outgoing: &Outgoing<'_>,
     inbound: &mut Option<Inbound>,
-) -> Result<(Exchange, Option<JoinHandle<Inbound>>), Failure> {
+) -> Option<(Exchange, Option<JoinHandle<Inbound>>)> {
     let whole = inbound.as_ref().is_none_or(|inbound| inbound.ended);
     let inline: usize = match inbound {
         Some(inbound) if whole => inbound.replay.iter().map(Bytes::len).sum(),
@@ -140,7 +144,7 @@ fn begin(
     } else {
         inbound.take().map(|inbound| tokio::spawn(inbound.carry(exchange.upload())))
     };
-    Ok((exchange, upload))
+    Some((exchange, upload))
 }
 
 fn encode(out: &mut BytesMut, stream: u32, fin: bool, inline: usize, outgoing: &Outgoing<'_>) {

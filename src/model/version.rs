@@ -93,8 +93,7 @@ impl VersionSpec {
             b'~' => (Op::Tilde, &text[1..]),
             _ => (Op::Exact, text),
         };
-        let numbers = rest.strip_prefix('v').filter(|r| r.starts_with(|c: char| c.is_ascii_digit()));
-        let numbers = numbers.unwrap_or(rest);
+        let numbers = rest.strip_prefix('v').unwrap_or(rest);
         if numbers.starts_with(|c: char| c.is_ascii_digit()) {
             if let Some(range) = partial(op, numbers) {
                 return Ok(VersionSpec::Range(VersionReq { comparators: vec![range] }));
@@ -105,7 +104,8 @@ impl VersionSpec {
                 Err(_) => hint(GRAMMAR),
             };
         }
-        if matches!(text.split('.').next(), Some("*" | "x" | "X")) {
+        if op == Op::Exact && matches!(rest.trim_start_matches('v').split('.').next(), Some("*" | "x" | "X"))
+        {
             return hint("leave the version out to mean the newest one");
         }
         if op == Op::Exact && is_tag(text) {
@@ -162,8 +162,11 @@ fn number(text: &str) -> Option<u64> {
     plain.then(|| text.parse().ok())?.filter(|&n| n <= MAX_PART)
 }
 
+/// Letters first, and nothing that npm would take for a range (it tolerates any number of `v`).
 fn is_tag(text: &str) -> bool {
+    let range = text.trim_start_matches('v');
     text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !range.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
@@ -238,6 +241,8 @@ mod tests {
             "",
             "*",
             "x",
+            "vx",
+            "vv1",
             ">=1.0.0",
             "<2",
             "=1.2.3",

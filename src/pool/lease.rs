@@ -36,6 +36,11 @@ impl Lease {
         self.ok = true;
     }
 
+    /// The worker's link has closed. Said by whoever notices first, so that nobody is sent there again.
+    pub fn lost(&self) {
+        self.pool.tell(Event::Lost { worker: self.worker });
+    }
+
     /// The app answered.
     pub fn answered(&mut self) {
         self.ok = true;
@@ -55,18 +60,12 @@ pub(super) fn log_transition(
     to: State,
     reason: Reason,
 ) {
-    let (name, version) = match app {
-        Some(app) => (app.name.as_str(), app.version.to_string()),
-        None => ("", String::new()),
-    };
-    let worker = worker.0;
-    let bad = matches!(
-        reason,
-        Reason::Crash | Reason::Protocol | Reason::Unresponsive | Reason::StartFailed | Reason::StartTimeout
-    );
-    if bad {
-        tracing::warn!(app = name, version, worker, ?from, ?to, ?reason, "worker");
+    let version = app.map(|app| app.version.to_string());
+    let app = app.map(|app| app.name.as_str());
+    let (from, to) = (from.map(State::as_str), to.as_str());
+    if reason.is_fault() {
+        tracing::warn!(app, version, %worker, from, to, reason = reason.as_str(), "worker");
     } else {
-        tracing::info!(app = name, version, worker, ?from, ?to, ?reason, "worker");
+        tracing::info!(app, version, %worker, from, to, reason = reason.as_str(), "worker");
     }
 }

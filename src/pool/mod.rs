@@ -14,13 +14,16 @@ pub use self::failure::StartFailure;
 pub use self::lease::Lease;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::worker::actor::{self, Assignment, Birth, Order, Report};
-use crate::worker::link::Link;
+use crate::worker::link::{Link, MAX_STREAM};
 use crate::worker::spawn::{self, Spawner};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Every worker is recycled before its link runs out of stream numbers, jitter included.
+const STREAM_NUMBERS: u64 = (MAX_STREAM as u64 / 10) * 9 / 2;
 
 /// What the pool needs to know to run workers.
 #[derive(Clone, Debug)]
@@ -487,7 +490,10 @@ fn policy(app: &App) -> Policy {
         idle_timeout: manifest.idle_timeout,
         start_timeout: manifest.start_timeout,
         drain_timeout: manifest.drain_timeout,
-        max_requests: manifest.max_requests,
+        max_requests: match manifest.max_requests {
+            0 => STREAM_NUMBERS,
+            requests => requests.min(STREAM_NUMBERS),
+        },
         max_memory: manifest.max_memory,
         concurrency: manifest.concurrency,
         min: manifest.instances.min,

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc};
 /// Credit goes back to the worker in steps of this many bytes.
 const CREDIT_STEP: u32 = 64 * 1024;
 /// Stream numbers end here; a worker is recycled long before.
-const MAX_STREAM: u32 = 1 << 31;
+pub const MAX_STREAM: u32 = 1 << 31;
 /// How much the driver reads before it lets other tasks run.
 const READS_A_TURN: usize = 16;
 const READ_BUFFER: usize = 64 * 1024;
@@ -201,8 +201,7 @@ impl Link {
     /// Begins an exchange. `encode` appends the REQUEST frame for the stream number it is given, with `inline` bytes
     /// of body counted in it; `fin` = the request's body ends with them.
     ///
-    /// # Errors
-    /// The worker is gone (nothing was sent), or its stream numbers are used up.
+    /// `None` = the link has closed, or its stream numbers are used up; nothing was sent.
     pub fn open(
         self: &Arc<Self>,
         now: Instant,
@@ -210,10 +209,10 @@ impl Link {
         inline: u32,
         fin: bool,
         encode: impl FnOnce(&mut BytesMut, u32),
-    ) -> Result<Exchange, Failure> {
+    ) -> Option<Exchange> {
         let mut shared = self.lock();
         if shared.closed || shared.last == MAX_STREAM {
-            return Err(Failure::Gone { started: false });
+            return None;
         }
         shared.last += 1;
         let id = shared.last;
@@ -241,7 +240,7 @@ impl Link {
             self.busy.notify_one();
         }
         shared.wake_driver();
-        Ok(Exchange { link: Arc::clone(self), id, over: false })
+        Some(Exchange { link: Arc::clone(self), id, over: false })
     }
 
     /// Sends the app to load.

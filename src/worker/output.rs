@@ -143,7 +143,7 @@ pub fn follow(
         let mut pipe = match pipe::Receiver::from_owned_fd(fd) {
             Ok(pipe) => pipe,
             Err(error) => {
-                tracing::error!(worker = output.identity.worker.0, %error, "a worker's output cannot be read");
+                tracing::error!(worker = %output.identity.worker, %error, "a worker's output cannot be read");
                 return;
             }
         };
@@ -169,15 +169,15 @@ impl Output {
         let Verdict::Log { dropped } = self.limit.admit(self.began.elapsed()) else { return };
         self.dropped(dropped);
         let (app, version) = self.identity.app();
-        let worker = self.identity.worker.0;
+        let worker = self.identity.worker;
         let request = self.link.only_request();
         let request_id = request.as_ref().and_then(|id| id.to_str().ok());
         match self.stream {
             Stream::Stdout => {
-                tracing::info!(target: "buntime::app", app, version, worker, request_id, stream = "stdout", "{line}");
+                tracing::info!(target: "buntime::app", app, version, %worker, request_id, stream = "stdout", "{line}");
             }
             Stream::Stderr => {
-                tracing::warn!(target: "buntime::app", app, version, worker, request_id, stream = "stderr", "{line}");
+                tracing::warn!(target: "buntime::app", app, version, %worker, request_id, stream = "stderr", "{line}");
             }
         }
     }
@@ -185,8 +185,8 @@ impl Output {
     fn dropped(&self, lines: u64) {
         if lines > 0 {
             let (app, version) = self.identity.app();
-            let worker = self.identity.worker.0;
-            tracing::warn!(app, version, worker, lines, "output was dropped: the worker prints too much");
+            let worker = self.identity.worker;
+            tracing::warn!(app, version, %worker, lines, "output was dropped: the worker prints too much");
         }
     }
 }

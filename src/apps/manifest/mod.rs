@@ -3,6 +3,7 @@
 mod error;
 mod fields;
 mod position;
+mod read;
 
 pub use error::{ManifestError, Problem};
 

@@ -26,6 +26,7 @@ mod timers;
 pub mod types;
 mod version;
 mod view;
+mod words;
 mod worker;
 
 pub use types::{Action, Event, Limits, Now, Policy, Reason, Refusal, State, Ticket};

@@ -1,0 +1,138 @@
+//! A look at one entry: which versions it holds, and which of them count as changed.
+
+use super::{DirStamp, Entry, FRESH, GONE, MAX_VERSIONS, Scanner, Version};
+use crate::apps::disk::Identity;
+use crate::apps::load::Outcome;
+use crate::apps::tree::{self, View};
+use crate::model::{AppName, AppVersion};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A look at one entry.
+pub(super) struct Look<'s> {
+    pub scanner: &'s mut Scanner,
+    pub now: Duration,
+    /// When to look again.
+    pub due: Option<Duration>,
+    pub changed: bool,
+}
+
+impl Look<'_> {
+    /// False = the directory is not there.
+    pub fn entry(&mut self, path: &Path, entry: &mut Entry) -> bool {
+        let label = entry.label.clone();
+        let meta = match self.scanner.loader.disk.stat(path) {
+            Ok(meta) if meta.is_dir() => meta,
+            // What cannot be seen just now (a network file system, say) is not gone.
+            Err(error) if !is_gone(&error) => return true,
+            _ => {
+                self.remove_others(entry, &BTreeSet::new());
+                return false;
+            }
+        };
+        let mut found = BTreeSet::new();
+        match label.version {
+            Some(version) => {
+                self.version(path, &label.name, &version, entry);
+                found.insert(path.to_owned());
+            }
+            None => {
+                self.list_versions(path, &meta, entry);
+                for (path, version) in entry.listed.clone() {
+                    self.version(&path, &label.name, &version, entry);
+                    found.insert(path);
+                }
+                // Version sub-directories win over loose files, but a sub-directory is a version only if it is an app.
+                let nested = found.iter().filter_map(|path| entry.versions.get(path));
+                if nested.clone().all(|version| matches!(version.outcome, Outcome::NoEntrypoint)) {
+                    self.version(path, &label.name, &AppVersion::Latest, entry);
+                    found.insert(path.to_owned());
+                }
+            }
+        }
+        self.remove_others(entry, &found);
+        true
+    }
+
+    /// Lists an app's directory again if something was added to it or taken from it.
+    fn list_versions(&self, path: &Path, meta: &std::fs::Metadata, entry: &mut Entry) {
+        let age = meta.modified().ok().and_then(|modified| modified.elapsed().ok());
+        let modified = meta.modified().ok().filter(|_| age.is_some_and(|age| age > FRESH));
+        let stamp = modified.map(|modified| DirStamp { identity: Identity::of(meta), modified });
+        if stamp.is_some() && entry.stamp == stamp {
+            return;
+        }
+        let disk = &self.scanner.loader.disk;
+        let Ok(listing) = disk.list(path, MAX_VERSIONS) else { return };
+        let version = |name: &OsStr| AppVersion::parse(name.to_str()?).ok();
+        let is_dir = |path: &Path, known| known || disk.stat(path).is_ok_and(|meta| meta.is_dir());
+        let items = listing.items.into_iter().filter(|item| item.is_dir != Some(false));
+        let versions = items.filter_map(|item| {
+            let (version, path) = (version(&item.name)?, path.join(&item.name));
+            is_dir(&path, item.is_dir == Some(true)).then_some((path, version))
+        });
+        entry.listed = versions.collect();
+        entry.stamp = stamp;
+    }
+
+    /// Looks at a directory that stands for a version, and reads it if it changed and is quiet.
+    fn version(&mut self, path: &Path, name: &AppName, version: &AppVersion, entry: &mut Entry) {
+        let Ok(meta) = self.scanner.loader.disk.stat(path) else { return };
+        let identity = Identity::of(&meta);
+        let disk = self.scanner.loader.disk.clone();
+        let development = self.scanner.development;
+        let known = entry.versions.get(path);
+        if let Some(known) = known.filter(|known| known.identity == identity) {
+            let same_tree = |tree| tree == tree::stamp(&disk, path, View::Source);
+            if known.tree.is_none_or(same_tree) {
+                return self.scanner.quiet.forget(path);
+            }
+        }
+        if self.scanner.started && !self.settled(path, tree::stamp(&disk, path, View::Whole)) {
+            return;
+        }
+        // The stamp comes before the reading, so what changes meanwhile is noticed at the next look. A tree that only
+        // matters because the reading failed is read once more.
+        let stamp = || tree::stamp(&disk, path, View::Source);
+        let mut tree = development.then(stamp);
+        let mut reading = self.scanner.loader.load(name, version, path);
+        if tree.is_none() && !reading.outcome.is_live() {
+            let judged_by = stamp();
+            reading = self.scanner.loader.load(name, version, path);
+            tree = (!reading.outcome.is_live()).then_some(judged_by);
+        }
+        let (outcome, warnings) = (reading.outcome, reading.warnings);
+        entry
+            .versions
+            .insert(path.to_owned(), Version { version: version.clone(), identity, tree, outcome, warnings });
+        self.changed = true;
+    }
+
+    /// Drops the versions that are no longer there, once that is quiet, too: a directory may be on its way back.
+    fn remove_others(&mut self, entry: &mut Entry, found: &BTreeSet<PathBuf>) {
+        let gone: Vec<_> = entry.versions.keys().filter(|path| !found.contains(*path)).cloned().collect();
+        for path in gone {
+            if self.settled(&path, GONE) {
+                entry.versions.remove(&path);
+                self.changed = true;
+            }
+        }
+    }
+
+    fn settled(&mut self, path: &Path, stamp: u64) -> bool {
+        match self.scanner.quiet.settle(path, stamp, self.now) {
+            Ok(()) => true,
+            Err(due) => {
+                self.due = Some(self.due.map_or(due, |other| other.min(due)));
+                false
+            }
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

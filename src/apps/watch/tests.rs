@@ -1,0 +1,173 @@
+use super::*;
+use crate::apps::fixture::{apps, options, show, write};
+use crate::apps::{App, ResolveError};
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+
+/// Far beyond what any of these takes; a test waits for the event, not for this.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A watched worker directory, and what is told of it.
+struct Watched {
+    temp: tempfile::TempDir,
+    index: Arc<Index>,
+    changes: Receiver<Change>,
+    _watcher: Watcher,
+}
+
+impl Watched {
+    fn new(fill: impl FnOnce(&Path), development: bool) -> Watched {
+        let temp = tempfile::tempdir().unwrap();
+        fill(temp.path());
+        let index = Index::new();
+        let (sender, changes) = channel();
+        let options = Options { development, ..options(&[temp.path()]) };
+        let watcher =
+            Watcher::start(index.clone(), options, move |change| sender.send(change).unwrap()).unwrap();
+        Watched { temp, index, changes, _watcher: watcher }
+    }
+
+    fn dir(&self) -> &Path {
+        self.temp.path()
+    }
+
+    fn next(&self) -> String {
+        show(&self.changes.recv_timeout(DEADLINE).expect("a change in time"))
+    }
+
+    /// Waits until this resolves; the index is written just after a change is told.
+    fn resolved(&self, name: &str, fits: impl Fn(&Result<Arc<App>, ResolveError>) -> bool) {
+        let begin = Instant::now();
+        while !fits(&self.index.resolve(name, None)) {
+            assert!(begin.elapsed() < DEADLINE, "{:?}", self.index.resolve(name, None));
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn what_is_there_at_start_resolves_as_soon_as_the_watcher_is_started() {
+    let watched = Watched::new(|dir| apps(dir, &["a@1.0.0", "@t/b"]), false);
+    assert!(watched.index.resolve("a", Some("1")).is_ok());
+    assert!(watched.index.resolve("@t/b", None).is_ok());
+    assert_eq!([watched.next(), watched.next()], ["+@t/b@latest", "+a@1.0.0"]);
+}
+
+#[test]
+fn directories_that_appear_are_replaced_and_go_are_noticed() {
+    let watched = Watched::new(|dir| apps(dir, &["a@1.0.0", "n/1.0.0"]), false);
+    assert_eq!([watched.next(), watched.next()], ["+a@1.0.0", "+n@1.0.0"]);
+    let first = watched.index.resolve("a", None).unwrap().key;
+
+    apps(watched.dir(), &["@t/b@1.0.0"]);
+    assert_eq!(watched.next(), "+@t/b@1.0.0");
+    watched.resolved("@t/b", |found| found.is_ok());
+    // In the scope, and in the directory of a name.
+    apps(watched.dir(), &["@t/c"]);
+    assert_eq!(watched.next(), "+@t/c@latest");
+    apps(watched.dir(), &["n/2.0.0"]);
+    assert_eq!(watched.next(), "+n@2.0.0");
+
+    apps(watched.dir(), &[".staged"]);
+    fs::rename(watched.dir().join("a@1.0.0"), watched.dir().join(".old")).unwrap();
+    fs::rename(watched.dir().join(".staged"), watched.dir().join("a@1.0.0")).unwrap();
+    assert_eq!(watched.next(), "~a@1.0.0");
+    watched.resolved("a", |found| found.as_ref().is_ok_and(|app| app.key != first));
+
+    fs::remove_dir_all(watched.dir().join("a@1.0.0")).unwrap();
+    assert_eq!(watched.next(), "-a@1.0.0");
+    watched.resolved("a", |found| found.is_err());
+}
+
+#[test]
+fn a_version_beside_a_proven_one_is_to_be_proven() {
+    let watched = Watched::new(|dir| apps(dir, &["a@1.0.0"]), false);
+    assert_eq!(watched.next(), "+a@1.0.0");
+    watched.index.prove(watched.index.resolve("a", None).unwrap().key);
+    apps(watched.dir(), &["a@1.1.0"]);
+    assert_eq!([watched.next(), watched.next()], ["+a@1.1.0", "?a@1.1.0"]);
+    assert_eq!(watched.index.resolve("a", None).unwrap().version.to_string(), "1.0.0");
+    let new = loop {
+        if let Ok(app) = watched.index.resolve("a", Some("1.1.0")) {
+            break app;
+        }
+    };
+    watched.index.prove(new.key);
+    assert_eq!(watched.index.resolve("a", None).unwrap().key, new.key);
+}
+
+#[test]
+fn in_development_any_changed_file_is_noticed_also_in_new_directories() {
+    let watched = Watched::new(|dir| apps(dir, &["a"]), true);
+    assert_eq!(watched.next(), "+a@latest");
+    write(watched.dir(), "a/index.ts", "1");
+    assert_eq!(watched.next(), "~a@latest");
+    write(watched.dir(), "a/src/deep/x.ts", "1");
+    assert_eq!(watched.next(), "~a@latest");
+    write(watched.dir(), "a/src/deep/x.ts", "22");
+    assert_eq!(watched.next(), "~a@latest");
+}
+
+#[test]
+fn an_app_that_is_repaired_in_place_is_noticed() {
+    let watched = Watched::new(
+        |dir| {
+            apps(dir, &["a@1.0.0"]);
+            write(dir, "a@1.0.0/manifest.yaml", "ttl: never");
+        },
+        false,
+    );
+    assert_eq!(watched.next(), "+a@1.0.0");
+    write(watched.dir(), "a@1.0.0/manifest.yaml", "ttl: 1h");
+    assert_eq!(watched.next(), "~a@1.0.0");
+    watched.resolved("a", |found| found.as_ref().is_ok_and(|app| app.kind.is_worker()));
+}
+
+/// An owner that no notification reaches, and the ear that would hear them.
+fn deaf(
+    dir: &Path,
+    events: usize,
+) -> (Owner<impl FnMut(Change) + use<>>, Ear, Receiver<Message>, Receiver<Change>) {
+    let (sender, inbox) = sync_channel(events);
+    let (told, changes) = channel();
+    let index = Index::new();
+    let owner = Owner {
+        scanner: Scanner::new(options(&[dir]), index.disk()),
+        watches: Watches { disk: index.disk(), watcher: None, dirs: HashMap::new(), warned: false },
+        index,
+        agenda: Agenda::new(Duration::ZERO),
+        tell: move |change| told.send(change).unwrap(),
+        started: Instant::now(),
+    };
+    (owner, Ear { events: sender, lost: Arc::default() }, inbox, changes)
+}
+
+#[test]
+fn lost_events_lead_to_a_look_at_everything() {
+    let temp = tempfile::tempdir().unwrap();
+    // Lost by the kernel; or here, as there is no room.
+    let overflow = || Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+    let elsewhere = || Event::new(EventKind::Any).add_path("/elsewhere/a".into());
+    for (name, events) in [("a", vec![overflow()]), ("b", vec![elsewhere(), elsewhere()])] {
+        let (mut owner, ear, inbox, changes) = deaf(temp.path(), 1);
+        owner.pass(&Scope::All);
+        while changes.try_recv().is_ok() {}
+        apps(temp.path(), &[name]);
+        events.into_iter().for_each(|event| ear.hear(Ok(event)));
+        let (stop, lost) = (ear.events.clone(), ear.lost.clone());
+        let thread = std::thread::spawn(move || owner.run(&inbox, &lost));
+        let change = changes.recv_timeout(DEADLINE / 2).expect("before the slow rescan");
+        assert_eq!(show(&change), format!("+{name}@latest"));
+        stop.send(Message::Stop).unwrap();
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn dropping_the_watcher_ends_its_thread() {
+    let watched = Watched::new(|_| {}, false);
+    let Watched { changes, _watcher, .. } = watched;
+    drop(_watcher);
+    assert!(changes.recv().is_err(), "the thread let go of its callback");
+}

@@ -1,0 +1,55 @@
+//! The words for states and reasons, as the log and later the metrics and the API say them.
+
+use super::types::{Reason, State};
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Creating => "creating",
+            State::Ready => "ready",
+            State::Active => "active",
+            State::Idle => "idle",
+            State::Terminated => "terminated",
+        }
+    }
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Request => "request",
+            Reason::Minimum => "minimum",
+            Reason::Prove => "prove",
+            Reason::Replacement => "replacement",
+            Reason::Spare => "spare",
+            Reason::Loaded => "loaded",
+            Reason::Idle => "idle",
+            Reason::Ttl => "idle-ttl",
+            Reason::Ephemeral => "ephemeral",
+            Reason::Evicted => "evicted",
+            Reason::MaxRequests => "max-requests",
+            Reason::Memory => "memory",
+            Reason::ScaleDown => "scale-down",
+            Reason::Deploy => "deploy",
+            Reason::Removed => "removed",
+            Reason::StartFailed => "start-failed",
+            Reason::StartTimeout => "start-timeout",
+            Reason::Unresponsive => "unresponsive",
+            Reason::Protocol => "protocol",
+            Reason::Crash => "crash",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+
+    /// Something went wrong.
+    pub fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Reason::StartFailed
+                | Reason::StartTimeout
+                | Reason::Unresponsive
+                | Reason::Protocol
+                | Reason::Crash
+        )
+    }
+}
