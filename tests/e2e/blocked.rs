@@ -28,7 +28,7 @@ async fn a_blocked_event_loop_is_killed_and_the_others_go_on() {
     let load = Load::start(&server, 2, &["/probe/", "/other/"]).await;
     load.answers(1).await;
 
-    let ended = server.transition("probe", "Terminated", "Unresponsive").await;
+    let ended = server.transition("probe", "terminated", "unresponsive").await;
     for request in begun {
         assert_eq!(request.await.unwrap(), (502, "worker_died".to_owned()));
     }
@@ -38,6 +38,6 @@ async fn a_blocked_event_loop_is_killed_and_the_others_go_on() {
     let of_probe = outcomes.iter().filter(|outcome| outcome.path == "/probe/");
     assert!(of_probe.map(|outcome| outcome.answer.as_ref().unwrap().pid()).all(|pid| pid != blocked));
     let terminated: Vec<_> =
-        server.transitions("probe").into_iter().filter(|found| found.to == "Terminated").collect();
+        server.transitions("probe").await.into_iter().filter(|found| found.to == "terminated").collect();
     assert_eq!(terminated, [ended]);
 }

@@ -32,8 +32,8 @@ async fn two_hundred_requests_at_once_for_a_cold_version_start_one_worker() {
         }
         assert_eq!(given.len(), 1, "{given:?}");
         assert_eq!(given.first().unwrap().0, 200);
-        assert_eq!(server.count("cold", "Ready"), 1);
-        let started = server.transitions("cold").into_iter().filter(|found| found.to == "Creating").count();
+        assert_eq!(server.count("cold", "ready").await, 1);
+        let started = server.count("cold", "creating").await;
         assert_eq!(started, if spares == "0" { 1 } else { 0 }, "with {spares} spares");
     }
 }

@@ -78,6 +78,6 @@ async fn an_app_that_does_not_finish_loading_is_503_after_its_start_timeout() {
         let answer = server.get("/slow/").await;
         assert_eq!(answer.problem(), (503, "start_timeout".to_owned()));
         assert_retry_after(&answer);
-        server.transition("slow", "Terminated", "StartTimeout").await;
+        server.transition("slow", "terminated", "start-timeout").await;
     }
 }

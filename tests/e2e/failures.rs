@@ -29,7 +29,7 @@ async fn an_app_that_throws_is_500_with_a_problem_and_the_id_of_the_request() {
     assert!(!answer.text().contains("undefined") && !answer.text().contains("index.ts"), "{answer:?}");
     // It lives on.
     assert_eq!(server.get("/shop/").await.status(), 500);
-    assert_eq!(server.count("shop", "Ready"), 1);
+    assert_eq!(server.count("shop", "ready").await, 1);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 /// How long a test waits for what must come. Generous: it only bounds a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory of apps, written by the test.
 pub struct Apps(TempDir);
@@ -240,7 +240,11 @@ impl Log {
                 count.changed().await.unwrap();
             }
         });
-        found.await.unwrap_or_else(|_| panic!("no such line in the log: {:#?}", self.lines.lock().unwrap()))
+        found.await.unwrap_or_else(|_| {
+            let lines = self.lines.lock().unwrap();
+            let last: Vec<String> = lines.iter().rev().take(200).rev().map(Value::to_string).collect();
+            panic!("no such line in the log, which ends:\n{}", last.join("\n"))
+        })
     }
 }
 

@@ -43,7 +43,7 @@ async fn a_worker_killed_under_load_hurts_only_requests_begun_on_it_and_they_get
     assert_eq!(tally.into_keys().collect::<Vec<_>>(), ["200"]);
     let last = outcomes.last().unwrap().answer.as_ref().unwrap();
     assert_ne!(last.pid(), first.pid());
-    server.transition("probe", "Terminated", "Crash").await;
+    server.transition("probe", "terminated", "crash").await;
 }
 
 #[tokio::test]
@@ -92,7 +92,8 @@ async fn a_request_that_ends_its_process_gets_502_and_ends_no_second_one() {
     assert_eq!(server.get("/probe/").await.status(), 200);
     assert_eq!(server.get("/probe/exit").await.problem(), (502, "worker_died".to_owned()));
     assert_eq!(server.get("/probe/").await.status(), 200);
-    let ready = server.count("probe", "Ready");
-    let crashes = server.transitions("probe").iter().filter(|found| found.reason == "Crash").count();
-    assert_eq!((ready, crashes), (2, 1), "{:#?}", server.transitions("probe"));
+    let changes = server.transitions("probe").await;
+    let ready = changes.iter().filter(|found| found.to == "ready").count();
+    let crashes = changes.iter().filter(|found| found.reason == "crash").count();
+    assert_eq!((ready, crashes), (2, 1), "{changes:#?}");
 }

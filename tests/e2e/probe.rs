@@ -13,7 +13,7 @@ pub struct Gate(TempDir);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
     pub app: String,
-    pub worker: u64,
+    pub worker: String,
     pub to: String,
     pub reason: String,
 }
@@ -68,14 +68,33 @@ impl Server {
         Transition::of(&event).unwrap()
     }
 
+    /// Waits until all that has happened so far is in the log.
+    pub async fn caught_up(&self) {
+        // The log is written in order: with this request's own line in it, all earlier ones are there too.
+        let id = self.get("/.well-known/").await.header("x-request-id").to_owned();
+        self.logged(|event| event["request_id"] == id && event["message"] == "request").await;
+    }
+
     /// The changes so far of the workers of `app`.
-    pub fn transitions(&self, app: &str) -> Vec<Transition> {
+    pub async fn transitions(&self, app: &str) -> Vec<Transition> {
+        self.caught_up().await;
+        self.known_transitions(app)
+    }
+
+    /// Those that are in the log already.
+    pub fn known_transitions(&self, app: &str) -> Vec<Transition> {
         self.log(|event| event["app"] == app).iter().filter_map(Transition::of).collect()
     }
 
-    /// How many workers of `app` have come to this state so far.
-    pub fn count(&self, app: &str, to: &str) -> usize {
-        self.transitions(app).iter().filter(|transition| transition.to == to).count()
+    /// How many times workers of `app` have come to this state so far.
+    pub async fn count(&self, app: &str, to: &str) -> usize {
+        self.caught_up().await;
+        self.known_count(app, to)
+    }
+
+    /// As often as the log knows already.
+    pub fn known_count(&self, app: &str, to: &str) -> usize {
+        self.known_transitions(app).iter().filter(|transition| transition.to == to).count()
     }
 
     /// The processes whose parent is the supervisor.
@@ -94,7 +113,7 @@ impl Transition {
         (event["message"] == "worker").then_some(())?;
         Some(Transition {
             app: text("app")?,
-            worker: event["worker"].as_u64()?,
+            worker: text("worker")?,
             to: text("to")?,
             reason: text("reason")?,
         })

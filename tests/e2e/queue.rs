@@ -75,5 +75,5 @@ async fn a_full_pool_whose_workers_are_all_busy_evicts_none_of_them() {
     let body = http_body_util::BodyExt::collect(stream.into_body()).await.unwrap().to_bytes();
     assert_eq!(body, "first,last");
     assert_eq!(server.get("/other/").await.text(), "other");
-    server.transition("probe", "Terminated", "Evicted").await;
+    server.transition("probe", "terminated", "evicted").await;
 }

@@ -9,8 +9,8 @@ async fn portrait(spares: &str, manifest: &str) -> Value {
         .with("portrait")
         .file("portrait/manifest.yaml", manifest)
         .file("portrait/.env", "GREETING=hi there\nQUOTED='a b'\n")
-        .file("portrait/node_modules/jsx/jsx-runtime.js", "export const jsx = () => 'production';")
-        .file("portrait/node_modules/jsx/jsx-dev-runtime.js", "export const jsxDEV = () => 'development';")
+        .file("portrait/node_modules/react/jsx-runtime.js", "export const jsx = () => 'production';")
+        .file("portrait/node_modules/react/jsx-dev-runtime.js", "export const jsxDEV = () => 'development';")
         .launch()
         .env("RUNTIME_SPARE_WORKERS", spares)
         .env("LANG", "C.UTF-8")
@@ -19,12 +19,11 @@ async fn portrait(spares: &str, manifest: &str) -> Value {
         .await;
     if spares != "0" {
         // A spare is there to be taken.
-        server.logged(|line| line["message"] == "worker" && line["reason"] == "Spare").await;
+        server.logged(|line| line["message"] == "worker" && line["reason"] == "spare").await;
     }
     let answer = server.get("/portrait/").await;
     assert_eq!(answer.status(), 200, "{answer:?}");
-    let fresh = server.transitions("portrait").iter().any(|found| found.to == "Creating");
-    assert_eq!(fresh, spares == "0", "{:#?}", server.transitions("portrait"));
+    assert_eq!(server.count("portrait", "creating").await, if spares == "0" { 1 } else { 0 });
     serde_json::from_str(&common(&server, answer.text())).unwrap()
 }
 
@@ -60,7 +59,7 @@ async fn a_spare_and_a_fresh_worker_are_the_same_to_an_app() {
     for manifest in [
         "",
         "env: { TZ: America/New_York, EXTRA: '1' }",
-        "env: { NODE_ENV: production, TZ: UTC, PATH: '/usr/bin:/bin', LANG: C }",
+        "env: { TZ: UTC, PATH: '/usr/bin:/bin', LANG: C, APP_NAME: mine, PUBLIC_KEY: k }",
     ] {
         let (spare, fresh) = tokio::join!(portrait("2", manifest), portrait("0", manifest));
         let differences = differences("", &spare, &fresh);
@@ -109,5 +108,33 @@ async fn an_app_sees_its_own_directory_environment_and_time_zone_everywhere() {
                 assert!(zone.contains("GMT-0500"), "{spares} spares, {way}: {zone}");
             }
         }
+    }
+}
+
+/// Such an app takes no spare, though one is there.
+#[tokio::test]
+async fn what_bun_reads_only_at_its_start_holds_with_spares_too() {
+    let app = "const element = <made />;
+        export default { fetch: () => new Response(element) };";
+    let server = Apps::new()
+        .file("jsx/index.tsx", app)
+        .file("jsx/tsconfig.json", r#"{ "compilerOptions": { "jsxImportSource": "other" } }"#)
+        .file("jsx/node_modules/other/jsx-dev-runtime.js", "export const jsxDEV = () => 'other';")
+        .file("env/index.tsx", app)
+        .file("env/manifest.yaml", "env: { NODE_ENV: production }")
+        .file("env/node_modules/react/jsx-runtime.js", "export const jsx = () => 'production';")
+        .file(
+            "bunfig/index.ts",
+            "export default { fetch: () => new Response(String(globalThis.preloaded)) };",
+        )
+        .file("bunfig/bunfig.toml", "preload = ['./preload.ts']")
+        .file("bunfig/preload.ts", "globalThis.preloaded = 'preloaded';")
+        .launch()
+        .env("RUNTIME_SPARE_WORKERS", "2")
+        .start()
+        .await;
+    for (app, expected) in [("jsx", "other"), ("env", "production"), ("bunfig", "preloaded")] {
+        let answer = server.get(&format!("/{app}/")).await;
+        assert_eq!((answer.status(), answer.text()), (200, expected));
     }
 }

@@ -30,8 +30,6 @@ export default {
         return new Response(held(gate));
       case "/spin":
         begun();
-        // The line is to be out before nothing moves any more.
-        await Bun.sleep(0);
         for (;;);
       case "/exit":
         process.exit(3);

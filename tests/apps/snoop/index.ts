@@ -50,11 +50,12 @@ function environments(): string {
 export default {
   fetch(request: Request): Response {
     return Response.json({
+      // First of all: what follows opens some of its own.
+      descriptors: descriptors("self"),
       env: process.env,
       environ: readFileSync("/proc/self/environ", "latin1"),
       child: Bun.spawnSync(["env"]).stdout.toString(),
       status: readFileSync("/proc/self/status", "latin1"),
-      descriptors: descriptors("self"),
       parent: process.ppid,
       group: readFileSync("/proc/self/stat", "latin1").replace(/.*\) /, "").split(" ").slice(2, 4).map(Number),
       pid: process.pid,
