@@ -109,7 +109,7 @@ impl Launch {
             .env("RUNTIME_LOG_LEVEL", "debug")
             .envs(self.env)
             .stdin(Stdio::null())
-            .stdout(Stdio::inherit())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
