@@ -122,6 +122,7 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
     let tell = move |change: Change| {
         // The pool starts workers, which needs the runtime; this is the watcher's thread.
         let _inside = runtime.enter();
+        log(&change);
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
@@ -153,6 +154,16 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
         environment: passable(&config.environment),
     };
     Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)
+}
+
+fn log(change: &Change) {
+    let (what, app) = match change {
+        Change::Added(app) => return tracing::debug!(app = %app.name, version = %app.version, "added"),
+        Change::Prove(app) => ("to be proven", app),
+        Change::Removed(app) => ("removed", app),
+        Change::Replaced { new, .. } => ("replaced", new),
+    };
+    tracing::info!(app = %app.name, version = %app.version, "{what}");
 }
 
 /// The supervisor's variables that an app may ask for: those that are text.

@@ -24,8 +24,15 @@ impl StartFailure {
         StartFailure { summary: format!("the process could not be started: {error}"), ..Self::default() }
     }
 
-    pub(super) fn exited(journey: Journey, status: Option<ExitStatus>, stderr: Vec<String>) -> Self {
+    /// `late` = it was ended because its start took too long.
+    pub(super) fn exited(
+        journey: Journey,
+        status: Option<ExitStatus>,
+        stderr: Vec<String>,
+        late: bool,
+    ) -> Self {
         let summary = match status.map(|status| (status.code(), status.signal())) {
+            _ if late => "the app was not ready within its startTimeout".into(),
             Some((Some(code), _)) => format!("the process exited with code {code} before the app was ready"),
             Some((None, Some(signal))) => {
                 format!("the process was ended by signal {signal} before the app was ready")

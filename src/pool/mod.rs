@@ -94,6 +94,10 @@ struct Handle {
     link: Option<Arc<Link>>,
     version: Option<VersionKey>,
     ready: bool,
+    /// It said why it cannot serve.
+    failed: bool,
+    /// It was told to end, and why.
+    told: Option<Reason>,
 }
 
 struct Version {
@@ -285,9 +289,9 @@ impl Pool {
             Action::IdleHook { worker } => order(inner, worker, Order::IdleHook),
             Action::Terminate { worker, reason } => {
                 let quick = matches!(reason, Reason::Ephemeral);
-                order(inner, worker, Order::Terminate { quick });
+                end(inner, worker, reason, Order::Terminate { quick });
             }
-            Action::Kill { worker, .. } => order(inner, worker, Order::Kill),
+            Action::Kill { worker, reason } => end(inner, worker, reason, Order::Kill),
             Action::Transition { worker, version, from, to, reason } => {
                 let app =
                     version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
@@ -319,7 +323,9 @@ impl Pool {
     fn spawn(self: &Arc<Self>, inner: &mut Inner, worker: WorkerId, version: Option<VersionKey>) {
         let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
         let (orders, inbox) = mpsc::unbounded_channel();
-        inner.workers.insert(worker, Handle { orders, link: None, version, ready: false });
+        inner
+            .workers
+            .insert(worker, Handle { orders, link: None, version, ready: false, failed: false, told: None });
         let private = self.settings.private_dir.join(worker.to_string());
         let birth = Birth {
             id: worker,
@@ -390,6 +396,9 @@ impl Pool {
                 Event::Ready { worker }
             }
             Report::StartFailed { journey, error } => {
+                if let Some(handle) = inner.workers.get_mut(&worker) {
+                    handle.failed = true;
+                }
                 note_failure(inner, worker, StartFailure::thrown(journey, *error));
                 Event::StartFailed { worker }
             }
@@ -408,12 +417,13 @@ impl Pool {
                 Event::Exited { worker }
             }
             Report::Exited { status, journey, stderr } => {
-                if let Some(handle) = inner.workers.get(&worker)
-                    && !handle.ready
-                {
-                    inner.stillborn |=
-                        handle.link.is_none() && handle.version.is_none() && !inner.core.is_shutting_down();
-                    note_failure(inner, worker, StartFailure::exited(journey, status, stderr));
+                if let Some(handle) = inner.workers.get(&worker) {
+                    let early = handle.told.is_none();
+                    inner.stillborn |= early && handle.link.is_none() && handle.version.is_none();
+                    let late = handle.told == Some(Reason::StartTimeout);
+                    if !handle.ready && !handle.failed && (early || late) {
+                        note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));
+                    }
                 }
                 inner.workers.remove(&worker);
                 Event::Exited { worker }
@@ -467,6 +477,13 @@ fn order(inner: &Inner, worker: WorkerId, order: Order) {
         // A task that has ended has reported, or is about to report, that its process is gone.
         let _ = handle.orders.send(order);
     }
+}
+
+fn end(inner: &mut Inner, worker: WorkerId, reason: Reason, how: Order) {
+    if let Some(handle) = inner.workers.get_mut(&worker) {
+        handle.told = handle.told.or(Some(reason));
+    }
+    order(inner, worker, how);
 }
 
 fn note_failure(inner: &mut Inner, worker: WorkerId, failure: StartFailure) {

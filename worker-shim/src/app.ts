@@ -43,7 +43,7 @@ export class App {
 
   /** The route for a request; `url` as it came over the link. */
   route(method: string, url: string): Match | undefined {
-    return this.#router?.find(method, pathOf(url));
+    return this.#router?.find(method, url);
   }
 
   /** Calls `fetch`. Without one, what no route has matched is not there. */
@@ -96,11 +96,4 @@ function checkDefault(module: object): Record<string, unknown> {
     throw new LoadError("The default export is a server that Bun.serve() has started", `export what Bun.serve() was given: ${EXAMPLE}`);
   }
   return target as Record<string, unknown>;
-}
-
-/** The path of an absolute URL, encoded as it came and without its query. */
-function pathOf(url: string): string {
-  const start = url.indexOf("/", url.indexOf("//") + 2);
-  const query = url.indexOf("?", start);
-  return query < 0 ? url.slice(start) : url.slice(start, query);
 }

@@ -1,4 +1,6 @@
-/** ASSIGN: which app this worker is to run. */
+/** ASSIGN: which app this worker is to run, and making it run. */
+import { App } from "./app.ts";
+import { replaceEnvironment } from "./environment.ts";
 import { Violation } from "./frames.ts";
 import { decode } from "./msgpack.ts";
 
@@ -38,4 +40,11 @@ export function readAssignment(payload: Uint8Array): Assignment {
     dev,
     env: env as Map<string, string>,
   };
+}
+
+/** Turns this process into one that was started for the app, and loads its entrypoint. */
+export async function loadApp({ dir, entry, env }: Assignment): Promise<App> {
+  replaceEnvironment(env);
+  process.chdir(dir);
+  return new App(await import(Bun.pathToFileURL(entry).href));
 }

@@ -4,12 +4,12 @@
  * what the kernel has room for and keeps nothing, so the rest stays here until
  * `drain`.
  */
-import fs from "node:fs";
 import type { Socket } from "bun";
 import { FrameType, HEADER_BYTES, type CancelReason } from "./frames.ts";
 import { encode } from "./msgpack.ts";
 
-const LINK_FD = 3;
+/** The descriptor that the supervisor leaves the link on. */
+export const LINK_FD = 3;
 /** Size of the buffer at rest. It grows for a burst of heads and shrinks when they are gone. */
 const BUFFER_BYTES = 512 * 1024;
 /** Beyond so many bytes waiting, bodies stop being copied into the buffer. */
@@ -157,6 +157,9 @@ export class Link {
 
   /** Writes what is left before the process ends: answers that were given before `process.exit()` still go out. */
   flushAtExit(): void {
+    if (this.#sent === this.fill) return;
+    // Importing it at the start would double the time that a start takes.
+    const fs = process.getBuiltinModule("node:fs");
     for (let patience = EXIT_STEPS; this.#sent < this.fill && patience > 0; ) {
       try {
         this.#sent += fs.writeSync(LINK_FD, this.out, this.#sent, this.fill - this.#sent);

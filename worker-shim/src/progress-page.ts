@@ -1,5 +1,4 @@
 /** The page of memory that tells the supervisor, even after a SIGKILL, which requests the app has seen. */
-import fs from "node:fs";
 
 const PAGE_FD = 4;
 const PAGE_BYTES = 4096;
@@ -8,11 +7,14 @@ const MAGIC = 0x42544d31;
 export class ProgressPage {
   private constructor(private readonly words: Uint32Array) {}
 
-  /** Maps the inherited page; without one the supervisor counts every request as started. */
+  /**
+   * Maps the inherited page. Its descriptor stays open: closing it would take `node:fs`, whose import costs
+   * as much as all the rest of the start, and what `Bun.spawn` starts does not inherit it. Without a page the
+   * supervisor counts every request as started.
+   */
   static map(): { page: ProgressPage; mapped: boolean } {
     try {
       const bytes = Bun.mmap(`/proc/self/fd/${PAGE_FD}`, { shared: true, size: PAGE_BYTES });
-      fs.closeSync(PAGE_FD);
       const words = new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 4);
       words[0] = MAGIC;
       return { page: new ProgressPage(words), mapped: true };

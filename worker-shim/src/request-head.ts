@@ -75,9 +75,26 @@ export function readHeaders(source: string, from: number, count: number, take: (
   text = source;
   at = from;
   for (let i = 0; i < count; i += 2) {
-    const name = slice(textLength());
+    const name = knownName(textLength());
     take(name, slice(binaryLength()));
   }
+}
+
+/** Header names seen before, by a hash of theirs. The same few come with every request: a slice each is half their cost. */
+const names: string[] = new Array(256).fill("");
+const LONGEST_KNOWN = 64;
+
+/** The next `length` characters, as the string that was made of them the last time. */
+function knownName(length: number): string {
+  if (length === 0 || length > LONGEST_KNOWN || at + length > text.length) return slice(length);
+  const slot = (length * 7 + text.charCodeAt(at) * 31 + text.charCodeAt(at + length - 1)) & 0xff;
+  const known = names[slot]!;
+  if (known.length === length && text.startsWith(known, at)) {
+    at += length;
+    return known;
+  }
+  // Encoded and decoded: a slice would keep its whole head in memory.
+  return (names[slot] = Buffer.from(slice(length), "latin1").toString("latin1"));
 }
 
 function byte(): number {

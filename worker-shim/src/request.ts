@@ -78,6 +78,10 @@ defineHidden(WorkerRequest.prototype, "constructor", NativeRequest);
 
 /** A request that a route has matched: Bun's `BunRequest`. */
 export class RouteRequest extends WorkerRequest {
+  constructor(url: string, init: RequestInit | undefined, exchange: Exchange) {
+    super(url, init, exchange);
+  }
+
   get params(): Record<string, string> {
     return exchangeOf(this)!.params;
   }
@@ -96,6 +100,11 @@ defineHidden(RouteRequest.prototype, "constructor", NativeRequest);
 /** The exchange of a request that came over the link, or of a clone of one. */
 export function exchangeOf(request: object): Exchange | undefined {
   return Marked.exchange(request);
+}
+
+/** False where a request that came over the link has no such header, found without making `Headers` of it. */
+export function mentions(request: object, name: string): boolean {
+  return exchangeOf(request)?.headText.includes(name) ?? true;
 }
 
 /**

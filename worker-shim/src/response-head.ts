@@ -19,6 +19,9 @@ export type InlineBody = string | Uint8Array | null;
 /** Longest string, in UTF-16 units, that is encoded in place. */
 export const MAX_INLINE_TEXT = 64 * 1024;
 
+/** What a head says beside its headers. */
+export type ResponseHead = Pick<Response, "status" | "statusText">;
+
 /** Header values by name; only `set-cookie` has several. */
 export type HeaderTable = Record<string, string | string[]>;
 
@@ -37,7 +40,7 @@ export function headersOf(response: Response): HeaderTable {
 export function writeResponse(
   link: Link,
   exchange: Exchange,
-  response: Response,
+  response: ResponseHead,
   headers: HeaderTable,
   type: string | null,
   length: number,
@@ -112,7 +115,7 @@ export function writeResponse(
 }
 
 /** The content-length header to send, null for none. */
-function contentLength(exchange: Exchange, response: Response, headers: HeaderTable, length: number, fin: boolean): string | null {
+function contentLength(exchange: Exchange, response: ResponseHead, headers: HeaderTable, length: number, fin: boolean): string | null {
   if (length === NO_LENGTH || (fin && !exchange.isHead)) return null;
   if (response.status === 204 || response.status === 304) return null;
   const own = headers["content-length"];

@@ -5,6 +5,7 @@
  */
 import { LoadError } from "./errors.ts";
 import { NativeResponse } from "./natives.ts";
+import { isFile } from "./response.ts";
 import { fileRoute, staticRoute } from "./static-routes.ts";
 
 /** `this` is the app. */
@@ -76,12 +77,20 @@ export class Router {
     if (route.names.length === 0) this.#exact.set(path, route);
   }
 
-  /** The handler for a path as it stands in the request line, still percent-encoded. */
-  find(method: string, path: string): Match | undefined {
+  /** The handler for an absolute URL as it came: neither decoded nor with its dots resolved. */
+  find(method: string, url: string): Match | undefined {
+    const path = pathOf(url);
     const handler = this.#exact.get(path)?.handler(method);
     if (handler !== undefined) return { handler, params: {} };
     return walk(this.#root, method, path, 1, []);
   }
+}
+
+/** The path of an absolute URL, encoded as it came and without its query. */
+function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  const query = url.indexOf("?", start);
+  return query < 0 ? url.slice(start) : url.slice(start, query);
 }
 
 function walk(node: Node, method: string, path: string, at: number, values: string[]): Match | undefined {
@@ -177,7 +186,7 @@ function makeRoute(path: string, names: string[], value: unknown): Route | null 
 function makeHandler(path: string, value: unknown): Handler | null {
   if (typeof value === "function") return value as Handler;
   if (value instanceof NativeResponse) return staticRoute(path, value);
-  if (value instanceof Blob && value.stat() !== undefined) return fileRoute(value);
+  if (value instanceof Blob && isFile(value)) return fileRoute(value);
   if (Bun.inspect(value).startsWith("HTMLBundle")) {
     throw new LoadError(
       `The route "${path}" is an HTML import, which workers do not bundle`,

@@ -12,8 +12,9 @@ import { NativeResponse } from "./natives.ts";
 import type { ProgressPage } from "./progress-page.ts";
 import { RouteRequest, WorkerRequest } from "./request.ts";
 import { head, readRequestHead } from "./request-head.ts";
-import { type HeaderTable, headersOf, type InlineBody, MAX_INLINE_TEXT, NO_LENGTH, OCTETS, TEXT, writeResponse } from "./response-head.ts";
+import { type HeaderTable, headersOf, type InlineBody, MAX_INLINE_TEXT, NO_LENGTH, OCTETS, type ResponseHead, TEXT, writeResponse } from "./response-head.ts";
 import { BUFFERED, EMPTY, emptyResponse, markSent, SENT, sourceOf } from "./response.ts";
+import { PreparedResponse } from "./static-routes.ts";
 
 const USED = "Response body already used. A Response body can only be sent once; create a new Response for each request.";
 const LOCKED = "Stream already used, please create a new one";
@@ -180,6 +181,10 @@ export class Dispatcher {
 
   /** Throws before anything was written if the answer cannot be sent. */
   #respond(exchange: Exchange, answer: unknown): void {
+    if (answer instanceof PreparedResponse) {
+      this.#sendBytes(exchange, answer, answer.headers, null, answer.body);
+      return;
+    }
     if (!(answer instanceof NativeResponse)) {
       console.error(`error: Expected a Response object, but received '${Bun.inspect(answer, { depth: 0 })}'`);
       answer = emptyResponse({ status: 204 });
@@ -217,7 +222,7 @@ export class Dispatcher {
     }
   }
 
-  #sendBytes(exchange: Exchange, response: Response, headers: HeaderTable, type: string, body: Uint8Array): void {
+  #sendBytes(exchange: Exchange, response: ResponseHead, headers: HeaderTable, type: string | null, body: Uint8Array): void {
     const { length } = body;
     const inline: InlineBody = length <= WINDOW && !exchange.isHead ? body : null;
     const fin = inline !== null || exchange.isHead;

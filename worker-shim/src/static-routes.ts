@@ -1,27 +1,43 @@
 /** Routes that are no function: a `Response` or a file in the route table. */
 import { LoadError } from "./errors.ts";
-import { BUFFERED, bufferedResponse, EMPTY, emptyResponse, sourceOf } from "./response.ts";
+import { mentions } from "./request.ts";
+import { type HeaderTable, TEXT } from "./response-head.ts";
+import { BUFFERED, EMPTY, emptyResponse, isFile, sourceOf } from "./response.ts";
 import type { Handler } from "./routes.ts";
 
 /** Stands for "this route is not here": the app's `fetch` goes on. */
 export const PASS = Symbol("pass");
 
+const NO_BYTES = new Uint8Array(0);
+
+/** An answer that is made once and sent often: what a `Response` comes down to. */
+export class PreparedResponse {
+  constructor(
+    readonly status: number,
+    readonly statusText: string,
+    readonly headers: HeaderTable,
+    readonly body: Uint8Array,
+  ) {}
+}
+
 /** A `Response` in the table: read once, sent with a strong ETag as often as it is asked for. */
 export function staticRoute(path: string, response: Response): Handler {
   const source = sourceOf(response);
-  if (source instanceof Blob && source.stat() !== undefined) return fileRoute(source, response);
-  const body = bodyOf(path, response);
+  if (source instanceof Blob && isFile(source)) return fileRoute(source, response);
   const { status, statusText } = response;
+  if (status < 200) throw new LoadError(`The Response of route "${path}" has status ${status}`, "use a status from 200 to 599");
+  const body = status === 204 || status === 304 ? NO_BYTES : bodyOf(path, response);
   const headers = new Headers(response.headers);
-  if (typeof source === "string" && source !== "" && !headers.has("content-type")) headers.set("content-type", "text/plain;charset=utf-8");
+  if (typeof source === "string" && body.length > 0 && !headers.has("content-type")) headers.set("content-type", TEXT);
   if (body.length > 0 && !headers.has("etag")) headers.set("etag", `"${Bun.hash.xxHash64(body).toString(16)}"`);
   const etag = headers.get("etag");
+  const table = headers.toJSON() as HeaderTable;
+  const whole = new PreparedResponse(status, statusText, table, body);
+  if (etag === null || status !== 200) return () => whole;
+  const unchanged = new PreparedResponse(304, "", table, NO_BYTES);
   return (request) => {
-    const { method } = request;
-    if (etag !== null && status === 200 && (method === "GET" || method === "HEAD") && matches(request.headers.get("if-none-match"), etag)) {
-      return emptyResponse({ status: 304, headers });
-    }
-    return bufferedResponse(body, { status, statusText, headers });
+    if (!mentions(request, "if-none-match") || (request.method !== "GET" && request.method !== "HEAD")) return whole;
+    return matches(request.headers.get("if-none-match"), etag) ? unchanged : whole;
   };
 }
 
@@ -40,9 +56,9 @@ export function fileRoute(file: Blob, response?: Response): Handler {
   };
 }
 
-function bodyOf(path: string, response: Response): Uint8Array<ArrayBuffer> {
+function bodyOf(path: string, response: Response): Uint8Array {
   const source = sourceOf(response);
-  if (source === EMPTY) return new Uint8Array(0);
+  if (source === EMPTY) return NO_BYTES;
   if (response.bodyUsed) throw new LoadError(`The Response of route "${path}" was read already`, "give the route a Response of its own");
   if (typeof source === "string" || source === BUFFERED || source instanceof Blob) {
     const bytes = Bun.peek(response.clone().bytes());

@@ -36,10 +36,13 @@ export interface RequestOptions {
 
 export class TestWorker {
   readonly received: Frame[] = [];
+  /** Takes all frames instead of {@link received}; for benchmarks. */
+  onFrames: ((frames: Frame[]) => void) | null = null;
   stderr = "";
   stdout = "";
   #next = 1;
   #waiters: { match: (frame: Frame) => boolean; resolve: (frame: Frame) => void; reject: (error: Error) => void }[] = [];
+  #conditions: { condition: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = [];
   #rest = Buffer.alloc(0);
   #out = Buffer.alloc(0);
   #ended = false;
@@ -204,6 +207,43 @@ export class TestWorker {
     return this.received.filter((frame) => frame.type === type && (stream === undefined || frame.stream === stream));
   }
 
+  /** Resolves when `condition` holds after some frame has come. */
+  until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
+    if (this.#ended) return Promise.reject(new Error(`the link is closed; stderr: ${this.stderr}`));
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#conditions.push({ condition, resolve, reject });
+    return promise;
+  }
+
+  /** Sends a body as the window allows, and END after it. */
+  async sendBody(stream: number, body: Uint8Array): Promise<void> {
+    let window = WINDOW;
+    for (let at = 0; at < body.length; ) {
+      if (window === 0) window += (await this.take(T.CREDIT, stream)).payload.readUInt32BE();
+      const size = Math.min(window, 100_000, body.length - at);
+      this.send(T.BODY, stream, body.subarray(at, at + size));
+      at += size;
+      window -= size;
+    }
+    this.send(T.END, stream, Buffer.alloc(0));
+  }
+
+  /** Resolves when all that was sent is in the kernel's hands. */
+  async written(): Promise<void> {
+    while (this.#out.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Reads nothing off the link until {@link resume}. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
   /** Word 1 of the progress page. */
   progress(): number {
     return fs.readFileSync(this.page).readUInt32LE(4);
@@ -236,11 +276,20 @@ export class TestWorker {
   #data(chunk: Buffer): void {
     const { frames: found, rest } = frames(this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk);
     this.#rest = rest as Buffer<ArrayBuffer>;
+    if (this.onFrames !== null) {
+      this.onFrames(found);
+      return;
+    }
     for (const one of found) {
       const index = this.#waiters.findIndex((waiter) => waiter.match(one));
       if (index >= 0) this.#waiters.splice(index, 1)[0]!.resolve(one);
       else this.received.push(one);
     }
+    this.#conditions = this.#conditions.filter(({ condition, resolve }) => {
+      if (!condition()) return true;
+      resolve();
+      return false;
+    });
   }
 
   #flush(): void {
@@ -252,7 +301,7 @@ export class TestWorker {
   async #close(): Promise<void> {
     this.#ended = true;
     await this.process.exited;
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(new Error(`the link is closed; stderr: ${this.stderr}`));
+    for (const { reject } of [...this.#waiters.splice(0), ...this.#conditions.splice(0)]) reject(new Error(`the link is closed; stderr: ${this.stderr}`));
   }
 
   async #collect(name: "stdout" | "stderr"): Promise<void> {

@@ -13,10 +13,10 @@ impl Core {
             return turn.actions.push(Action::Refuse { ticket, why: Refusal::Gone });
         };
         let Some(version) = self.versions.get_mut(&key) else { return };
-        let own = turn.now.saturating_add(version.policy.queue_timeout);
-        // A request that moved here from another version may have longer; the order of deadlines stays true.
-        let deadline = version.waiting.back().map_or(own, |last| own.max(last.deadline));
-        version.waiting.push_back(Waiter { ticket, deadline });
+        let deadline = turn.now.saturating_add(version.policy.queue_timeout);
+        // At the back, but for requests that moved here from a version with a longer timeout.
+        let at = version.waiting.partition_point(|waiter| waiter.deadline <= deadline);
+        version.waiting.insert(at, Waiter { ticket, deadline });
         self.tickets.insert(ticket, key);
         self.mark(key);
         // Whether a worker starts for it, now or after an eviction, decides whether there is a place to wait in.
@@ -24,12 +24,10 @@ impl Core {
         if !self.tickets.contains_key(&ticket) {
             return;
         }
-        let Some(version) = self.versions.get_mut(&key) else { return };
+        let Some(version) = self.versions.get(&key) else { return };
         if version.waiting.len() > capacity(version, self.room.is_coming()) {
-            version.waiting.pop_back();
-            self.tickets.remove(&ticket);
+            self.abandon(ticket);
             turn.actions.push(Action::Refuse { ticket, why: Refusal::QueueFull });
-            self.mark(key);
         }
     }
 
@@ -48,10 +46,12 @@ impl Core {
 
     pub(super) fn abandon(&mut self, ticket: Ticket) {
         let Some(key) = self.tickets.remove(&ticket) else { return };
-        if let Some(version) = self.versions.get_mut(&key) {
-            version.waiting.retain(|waiter| waiter.ticket != ticket);
-            self.mark(key);
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        // Who has just come is near the back.
+        if let Some(at) = version.waiting.iter().rposition(|waiter| waiter.ticket == ticket) {
+            version.waiting.remove(at);
         }
+        self.mark(key);
     }
 
     /// Refuses the first `count` that wait.

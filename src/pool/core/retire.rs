@@ -14,7 +14,9 @@ impl Core {
     /// It has served its number. It goes when another one is Ready; but one that is far over goes at once.
     pub(super) fn reached_limit(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
-        if worker.served >= worker.limit.saturating_mul(2) {
+        if self.shutdown.is_some() {
+            // There will be no other one for those who still wait.
+        } else if worker.served >= worker.limit.saturating_mul(2) {
             self.drain(id, Reason::MaxRequests, turn);
         } else {
             self.replace(id, Reason::MaxRequests, turn);

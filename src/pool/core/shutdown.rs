@@ -1,8 +1,7 @@
 //! The end: nothing new, what is in flight ends, then everything goes.
 
 use super::timers::Subject;
-use super::types::{Action, Now, Reason, Refusal};
-use super::worker::Course;
+use super::types::{Action, Now, Reason};
 use super::{Core, Turn};
 use crate::model::VersionKey;
 use std::time::Duration;
@@ -23,14 +22,9 @@ impl Core {
         let deadline = shutdown.deadline;
         self.timers.arm(&mut shutdown.armed, Subject::Shutdown, deadline);
         for id in self.worker_ids(None) {
-            let Some(worker) = self.workers.get_mut(&id) else { continue };
-            match &mut worker.course {
-                Course::Drain { by, .. } => {
-                    *by = deadline.min(*by);
-                    self.arm_worker(id, turn.now);
-                }
-                Course::Serve if worker.version.is_none() => self.kill(id, Reason::Shutdown, turn),
-                _ => {}
+            let Some(worker) = self.workers.get(&id) else { continue };
+            if worker.version.is_none() && worker.stays() {
+                self.kill(id, Reason::Shutdown, turn);
             }
         }
         let mut keys: Vec<_> = self.versions.keys().copied().collect();
@@ -54,11 +48,6 @@ impl Core {
     pub(super) fn shutdown_is_due(&mut self, turn: &mut Turn<'_>) {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.armed = None;
-        }
-        let mut keys: Vec<_> = self.versions.keys().copied().collect();
-        keys.sort_unstable();
-        for key in keys {
-            self.refuse_first(key, usize::MAX, Refusal::ShuttingDown, turn);
         }
         for id in self.worker_ids(None) {
             self.terminate(id, Reason::Shutdown, turn);

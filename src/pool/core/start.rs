@@ -65,7 +65,7 @@ impl Core {
     pub(super) fn ready(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(key) = worker.version else { return };
-        if !worker.is_creating() || !worker.connected || !worker.stays() {
+        if !worker.is_creating() || !worker.stays() {
             return;
         }
         worker.last_used = turn.now;

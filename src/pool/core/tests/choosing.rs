@@ -6,11 +6,13 @@ use super::*;
 fn a_warm_request_is_one_dispatch_and_nothing_else() {
     let mut pool = Pool::with(1, &[(A, policy())]);
     let worker = pool.rested(A);
+    pool.until(secs(5));
     assert_eq!(
         pool.request(A).0,
         [Action::Dispatch { ticket: Ticket(2), worker }],
         "it was Active already, and stays so between requests"
     );
+    assert_eq!(pool.worker(worker).last_used, secs(5));
     assert!(pool.head(worker).is_silent());
     assert!(pool.tell(Event::Done { worker, head: true, ok: true }).is_silent());
 }
@@ -47,7 +49,7 @@ fn a_full_pool_evicts_the_least_recently_used_worker_at_rest() {
     let versions = [A, B, C, d].map(|version| (version, policy()));
     let mut pool = Pool::with(3, &versions);
     let (a, b, c) = (pool.rested(A), pool.rested(B), pool.rested(C));
-    for (at, version) in [(1, C), (2, A), (3, B)] {
+    for (at, version) in [(1, C), (2, B), (3, A)] {
         pool.until(secs(at));
         let worker = pool.request(version).dispatched()[0];
         pool.until(secs(10 + at));
@@ -56,11 +58,11 @@ fn a_full_pool_evicts_the_least_recently_used_worker_at_rest() {
     pool.request(C);
     assert_eq!(
         pool.request(d).terminated(),
-        [(a, Reason::Evicted)],
-        "{c} was used longer ago and is busy, {b} later"
+        [(b, Reason::Evicted)],
+        "{c} was used longer ago and is busy, {a} later"
     );
     assert!(pool.request(d).is_silent(), "one is enough for all who wait");
-    let spawned = pool.exit(a).spawned();
+    let spawned = pool.exit(b).spawned();
     assert_eq!(pool.load(spawned[0]).dispatched().len(), 2);
 }
 

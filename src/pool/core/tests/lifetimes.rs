@@ -71,6 +71,23 @@ fn workers_at_rest_need_no_ticks() {
 }
 
 #[test]
+fn workers_that_are_gone_need_no_ticks() {
+    let mut pool = Pool::with(10, &[(A, Policy { ephemeral: true, ..policy() })]);
+    for n in 0..1_000 {
+        pool.now = millis(n);
+        let worker = pool.rested(A);
+        pool.exit(worker);
+    }
+    let mut ticks = 0;
+    while let Some(due) = pool.core.next_deadline() {
+        pool.now = pool.now.max(due);
+        pool.tell(Event::Tick);
+        ticks += 1;
+    }
+    assert!(ticks <= 2, "{ticks} ticks for nothing");
+}
+
+#[test]
 fn a_draining_worker_ends_with_its_last_exchange_or_its_time() {
     for finishes in [true, false] {
         let mut pool = Pool::with(1, &[(A, policy())]);
@@ -177,6 +194,21 @@ fn memory_over_the_limit_replaces_a_worker_in_use_and_ends_an_idle_one() {
 }
 
 #[test]
+fn of_two_workers_to_be_replaced_the_first_goes_first() {
+    let limited = Policy { concurrency: 1, max: 2, max_memory: Some(1_000), ..policy() };
+    let mut pool = Pool::with(4, &[(A, limited)]);
+    let (one, two) = (pool.busy(A), pool.busy(A));
+    let mut new = Vec::new();
+    for (at, worker) in [(1, two), (2, one)] {
+        pool.until(secs(at));
+        new.extend(pool.tell(Event::Memory { worker, pss: 2_000 }).spawned());
+    }
+    pool.load(new[0]);
+    assert!(pool.worker(two).draining);
+    assert!(!pool.worker(one).draining);
+}
+
+#[test]
 fn a_worker_whose_replacement_does_not_come_goes_after_a_start_timeout() {
     let mut pool = Pool::with(1, &[(A, Policy { max_memory: Some(1_000), ..policy() })]);
     let worker = pool.busy(A);
@@ -223,6 +255,18 @@ fn shutdown_finishes_what_was_accepted_and_then_ends_everything() {
     pool.exit(resting);
     assert_eq!(pool.done(busy).terminated(), [(busy, Reason::Shutdown)]);
     assert_eq!(pool.exit(busy).0.last(), Some(&Action::Drained));
+}
+
+#[test]
+fn shutdown_lets_a_worker_over_its_number_serve_those_who_wait() {
+    let mut pool = Pool::with(1, &[(A, Policy { concurrency: 1, max_requests: 1, ..policy() })]);
+    let worker = pool.busy(A);
+    pool.request(A);
+    pool.request(A);
+    pool.tell(Event::Shutdown { within: secs(30) });
+    assert_eq!(pool.done(worker).dispatched(), [worker]);
+    assert_eq!(pool.done(worker).dispatched(), [worker]);
+    assert_eq!(pool.done(worker).terminated(), [(worker, Reason::Shutdown)]);
 }
 
 #[test]

@@ -21,8 +21,8 @@ fn a_version_proves_itself_once() {
 fn old_workers_serve_until_a_new_one_is_ready() {
     let mut pool = Pool::with(2, &[(A, Policy { concurrency: 1, ..policy() }), (B, policy())]);
     let old = pool.busy(A);
-    pool.request(A);
     let new = replace(&mut pool, A, B).spawned()[0];
+    pool.request(A);
     assert_eq!(pool.done(old).dispatched(), [old]);
     pool.request(A);
     let said = pool.load(new);
@@ -64,6 +64,35 @@ fn a_replaced_version_without_workers_starts_none_and_passes_requests_on() {
         panic!("{:?}", said.0)
     };
     assert_eq!(pool.load(worker).dispatched(), [worker]);
+}
+
+#[test]
+fn requests_that_wait_for_room_move_to_the_version_that_replaces_theirs() {
+    let mut pool = Pool::with(1, &[(A, policy()), (B, policy()), (C, policy())]);
+    let busy = pool.busy(C);
+    pool.request(A);
+    assert!(replace(&mut pool, A, B).is_silent());
+    pool.done(busy);
+    let new = pool.exit(busy).spawned()[0];
+    assert_eq!(pool.worker(new).version, Some(B));
+    assert_eq!(pool.load(new).dispatched(), [new]);
+}
+
+#[test]
+fn requests_that_move_keep_their_deadlines() {
+    let busy_for = |seconds| Policy { concurrency: 1, queue_timeout: secs(seconds), ..policy() };
+    for (old, new) in [(1, 10), (10, 1)] {
+        let mut pool = Pool::with(2, &[(A, busy_for(old)), (B, busy_for(new))]);
+        pool.busy(B);
+        pool.busy(A);
+        pool.request(B);
+        pool.request(A);
+        replace(&mut pool, A, B);
+        pool.request(B);
+        let (early, late) = (pool.until(secs(1)).refused(), pool.until(secs(10)).refused());
+        let of_one = if old == 1 { 1 } else { 2 };
+        assert_eq!((early.len(), late.len()), (of_one, 3 - of_one), "from {old}s to {new}s");
+    }
 }
 
 #[test]

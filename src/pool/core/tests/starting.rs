@@ -65,6 +65,18 @@ fn spares_that_keep_dying_are_not_started_without_end() {
 }
 
 #[test]
+fn a_spare_waits_for_ever_and_its_death_is_no_trouble_once_spares_were_of_use() {
+    let mut pool = warm(1, &[(A, policy())]);
+    assert!(pool.until(secs(100_000)).is_silent());
+    pool.request(A);
+    pool.tell(Event::Ready { worker: WorkerId(1) });
+    for spare in [2, 3] {
+        pool.connect(WorkerId(spare));
+        assert_eq!(pool.exit(WorkerId(spare)).spawned(), [WorkerId(spare + 1)]);
+    }
+}
+
+#[test]
 fn simultaneous_first_requests_start_one_worker() {
     let mut pool = Pool::with(10, &[(A, Policy { concurrency: 10, max: 8, queue_size: 1_000, ..policy() })]);
     let mut spawned = Vec::new();
@@ -88,6 +100,17 @@ fn more_instances_start_only_when_the_others_are_full() {
     for _ in 0..5 {
         assert!(pool.request(A).spawned().is_empty(), "three are the most");
     }
+}
+
+#[test]
+fn an_instance_that_is_to_be_replaced_does_not_count_as_one() {
+    let limited = Policy { concurrency: 1, max: 3, max_memory: Some(1_000), ..policy() };
+    let mut pool = Pool::with(10, &[(A, limited)]);
+    let (one, _two) = (pool.busy(A), pool.busy(A));
+    assert_eq!(pool.tell(Event::Memory { worker: one, pss: 2_000 }).spawned().len(), 1);
+    assert!(pool.request(A).spawned().is_empty(), "the one that replaces it will do");
+    assert_eq!(pool.request(A).spawned().len(), 1);
+    assert!(pool.request(A).spawned().is_empty(), "three without it");
 }
 
 #[test]

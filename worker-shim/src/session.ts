@@ -1,0 +1,80 @@
+/** The life of a worker as its frames tell it: spare, assigned, serving. */
+import type { App } from "./app.ts";
+import { type Assignment, readAssignment } from "./assign.ts";
+import { describeError } from "./errors.ts";
+import { FrameType, Violation } from "./frames.ts";
+import type { Link } from "./link.ts";
+import { decode } from "./msgpack.ts";
+import type { ProgressPage } from "./progress-page.ts";
+import { Dispatcher } from "./serve.ts";
+import { WorkerServer } from "./server.ts";
+
+/** HOOK_DONE has at most 64 KiB; a hook's error needs much less. */
+const MAX_HOOK_ERROR = 16 * 1024;
+
+export class Session {
+  #assigned = false;
+  #app: App | null = null;
+  #dispatcher: Dispatcher | null = null;
+
+  constructor(
+    private readonly link: Link,
+    private readonly page: ProgressPage,
+    private readonly loadApp: (assignment: Assignment) => Promise<App>,
+  ) {}
+
+  /** Takes one frame; throws a {@link Violation} at one that cannot be. */
+  frame(type: number, stream: number, bytes: Buffer, start: number, end: number): void {
+    const dispatcher = this.#dispatcher;
+    if (type === FrameType.Request && dispatcher !== null) {
+      dispatcher.request(stream, bytes, start, end);
+      return;
+    }
+    switch (type) {
+      case FrameType.Ping:
+        this.link.frame(FrameType.Pong, 0, bytes.subarray(start, end));
+        break;
+      case FrameType.Assign:
+        if (this.#assigned) throw new Violation("a second ASSIGN");
+        this.#assigned = true;
+        void this.#load(readAssignment(bytes.subarray(start, end)));
+        break;
+      case FrameType.Hook:
+        void this.#runHook(readHook(bytes.subarray(start, end)));
+        break;
+      default:
+        if (dispatcher === null) throw new Violation(`frame type 0x${type.toString(16)} came before READY`);
+        dispatcher.streamFrame(type, stream, bytes, start, end);
+    }
+  }
+
+  async #load(assignment: Assignment): Promise<void> {
+    try {
+      const before = performance.now();
+      const app = await this.loadApp(assignment);
+      const dispatcher = new Dispatcher(this.link, this.page, app);
+      app.server = new WorkerServer(app, dispatcher, assignment);
+      this.#app = app;
+      this.#dispatcher = dispatcher;
+      this.link.control(FrameType.Ready, 0, [performance.now() - before, app.hooks, app.maxRequestBodySize]);
+    } catch (error) {
+      this.link.control(FrameType.Failed, 0, describeError(error));
+    }
+  }
+
+  async #runHook(kind: number): Promise<void> {
+    let error: string | null = null;
+    try {
+      await this.#app?.runHook(kind);
+    } catch (thrown) {
+      error = describeError(thrown)[3].slice(0, MAX_HOOK_ERROR);
+    }
+    this.link.control(FrameType.HookDone, 0, [kind, error]);
+  }
+}
+
+function readHook(payload: Uint8Array): number {
+  const value = decode(payload);
+  if (!Array.isArray(value) || value.length !== 1 || (value[0] !== 1 && value[0] !== 2)) throw new Violation("a HOOK is no array of one kind");
+  return value[0];
+}
