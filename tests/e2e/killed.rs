@@ -97,3 +97,13 @@ async fn a_request_that_ends_its_process_gets_502_and_ends_no_second_one() {
     let crashes = changes.iter().filter(|found| found.reason == "crash").count();
     assert_eq!((ready, crashes), (2, 1), "{changes:#?}");
 }
+
+#[tokio::test]
+async fn a_request_that_throws_costs_no_worker() {
+    let server = Apps::new().with("probe").serve().await;
+    let first = server.get("/probe/").await.pid();
+    for _ in 0..3 {
+        assert_eq!(server.get("/probe/throw").await.problem(), (500, "app_error".to_owned()));
+    }
+    assert_eq!(server.get("/probe/").await.pid(), first);
+}

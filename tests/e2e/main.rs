@@ -1,19 +1,19 @@
 //! End to end: the real binary, real `bun`, real HTTP. One file a promise.
 
 mod blocked;
-mod bodies;
 mod cold;
 mod crash_loop;
-mod failures;
 mod harness;
 mod isolation;
 mod killed;
+mod large_bodies;
 mod load;
 mod lossless;
 mod no_downloads;
 mod output;
 mod probe;
 mod queue;
+mod redeploy;
 mod serving;
 mod shutdown;
 mod spares;

@@ -126,14 +126,15 @@ impl Process {
     }
 
     fn find(pid: u32, parent_is: impl Fn(u32) -> bool) -> Option<Process> {
-        // proc_pid_stat(5): what follows the name in parentheses begins with field 3.
+        // proc_pid_stat(5): what follows the name in parentheses begins with field 3, the state.
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        parent_is(fields[1].parse().ok()?).then_some(Process { pid, started: fields[19].parse().ok()? })
+        let lives = fields[0] != "Z" && parent_is(fields[1].parse().ok()?);
+        lives.then_some(Process { pid, started: fields[19].parse().ok()? })
     }
 
-    /// Also while it waits to be reaped.
-    pub fn is_there(self) -> bool {
+    /// One that has ended and waits to be reaped (by init, where its parent has ended too) does not count.
+    pub fn lives(self) -> bool {
         Process::of(self.pid) == Some(self)
     }
 }

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 
 async fn gone(processes: Vec<Process>) {
     assert!(!processes.is_empty());
-    eventually("no bun process is left", || !processes.iter().any(|process| process.is_there())).await;
+    eventually("no bun process is left", || !processes.iter().any(|process| process.lives())).await;
 }
 
 /// A server with an app that has a worker, and spares.
@@ -136,7 +136,7 @@ async fn what_a_worker_spawned_ends_with_it() {
     };";
     let server = Apps::new().file("parent/index.ts", app).serve().await;
     let child = Process::of(server.get("/parent/").await.pid()).unwrap();
-    assert!(child.is_there());
+    assert!(child.lives());
     assert_eq!(server.get("/parent/exit").await.status(), 502);
     gone(vec![child]).await;
 }
