@@ -1,12 +1,13 @@
 //! A worker that is killed or ends by itself takes down only what it had begun.
 
-use super::harness::Apps;
+use super::harness::{Apps, eventually};
 use super::load::{Load, tally};
 use super::probe::{Gate, kill};
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 /// Longer than any test waits: a 502 that came only at this limit would never be seen.
 const PATIENT: &str = "timeout: 5m";
@@ -106,4 +107,41 @@ async fn a_request_that_throws_costs_no_worker() {
         assert_eq!(server.get("/probe/throw").await.problem(), (500, "app_error".to_owned()));
     }
     assert_eq!(server.get("/probe/").await.pid(), first);
+}
+
+#[tokio::test]
+async fn the_body_of_a_worker_that_dies_breaks_off_and_never_looks_whole() {
+    let server = Apps::new().with("probe").serve().await;
+    let never = Gate::new();
+    let first = server.get("/probe/").await.pid();
+    let mut client = server.connect().await;
+    let stream = Request::get(never.at("/probe/stream")).body(Full::default()).unwrap();
+    let stream = client.begin(stream).await.unwrap();
+    kill(first, Signal::SIGKILL);
+    assert!(stream.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn spares_that_die_are_replaced() {
+    let server = Apps::new()
+        .with("probe")
+        .file("probe/manifest.yaml", "ttl: 0")
+        .launch()
+        .env("RUNTIME_SPARE_WORKERS", "2")
+        .start()
+        .await;
+    let ended = || {
+        let is_end =
+            |line: &Value| line["app"].is_null() && line["message"] == "worker" && line["to"] == "terminated";
+        server.log(is_end).len()
+    };
+    for round in 1..=3 {
+        eventually("two spares are there", || server.children().len() == 2).await;
+        for process in server.children() {
+            kill(process.pid, Signal::SIGKILL);
+        }
+        eventually("both were found dead", || ended() == 2 * round).await;
+        assert_eq!(server.get("/probe/").await.status(), 200);
+        eventually("its worker is gone", || server.known_count("probe", "terminated") == round).await;
+    }
 }

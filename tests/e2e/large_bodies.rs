@@ -1,7 +1,7 @@
 //! Large bodies pass through; they do not pile up.
 
 use super::harness::{Apps, Server};
-use super::probe::peak_memory;
+use super::probe::{Gate, peak_memory};
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
@@ -129,4 +129,30 @@ async fn a_stalled_reader_stalls_only_its_stream_and_memory_stays_bounded() {
         // Of 1024 pieces of 256 KiB; how many the sockets on the way hold is the system's choice.
         assert!(made < 100, "{event}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_its_app_does_not_read_holds_up_no_other_and_memory_stays_bounded() {
+    let server = server().await;
+    let gate = Gate::new();
+    let before = peak_memory(server.pid);
+    let path = gate.at("/probe/hold");
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        unread.push(send(&server, &path, LARGE));
+    }
+    let unread = futures_util::future::join_all(unread);
+    let others = async {
+        server.said("probe", "begun /hold").await;
+        for _ in 0..4 {
+            assert_eq!(drain(send(&server, "/probe/echo", 16 * MEBI).await).await, 16 * MEBI);
+        }
+        gate.open();
+    };
+    // The answers come although the bodies were never taken.
+    let (unread, ()) = tokio::join!(unread, others);
+    for body in unread {
+        assert!(drain(body).await > 0);
+    }
+    assert_grew_little(&server, before);
 }
