@@ -214,7 +214,8 @@ lints() {
   fi
   step "shim: types" in_dir worker-shim npm run --silent check
   step "shim: the committed bundle is what its source gives" shim_bundle_is_current
-  step "scripts: syntax" bash -n scripts/lib.sh scripts/start scripts/test scripts/lint scripts/build scripts/ci-tools .ci/run
+  step "bench: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/side-by-side
+  step "scripts: syntax" bash -n scripts/bench scripts/lib.sh scripts/start scripts/test scripts/lint scripts/build scripts/ci-tools .ci/run
 }
 
 in_dir() {

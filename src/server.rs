@@ -46,7 +46,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let mut signals = Signals::register()?;
     let (listener, origin) = listen(&config.listen).await?;
     let dirs = Dirs::prepare(&config.state_dir)?;
-    let shim = shim::install(&dirs.run)?;
+    let shim = shim::install(&dirs.run, &bun)?;
     let index = Index::new();
     let observer = Proofs { index: Arc::clone(&index) };
     let pool = Pool::start(settings(&config, &bun, &dirs, shim, &origin), Box::new(observer))?;

@@ -46,5 +46,19 @@ export function readAssignment(payload: Uint8Array): Assignment {
 export async function loadApp({ dir, entry, env }: Assignment): Promise<App> {
   replaceEnvironment(env);
   process.chdir(dir);
-  return new App(await import(Bun.pathToFileURL(entry).href));
+  return new App(await load(entry));
+}
+
+/**
+ * Imports a module. `require` evaluates it on this thread, without the detour over Bun's thread pool that takes two
+ * milliseconds of a cold start; what it cannot do (a top-level await) it leaves to `import`, which does not evaluate anything
+ * a second time and throws again what was thrown.
+ */
+async function load(entry: string): Promise<object> {
+  try {
+    require(entry);
+  } catch {
+    // Reported by the import.
+  }
+  return import(Bun.pathToFileURL(entry).href);
 }

@@ -92,11 +92,7 @@ export class BodyOut implements Pump {
       const ends = size === left;
       if (size > 0 || this.#last) {
         const last = ends && this.#last;
-        link.reserve(HEADER_BYTES + size);
-        link.header(last ? FrameType.End : FrameType.Body, stream, size);
-        link.out.set(ends && this.#restAt === 0 ? this.#rest : this.#rest.subarray(this.#restAt, this.#restAt + size), link.fill);
-        link.fill += size;
-        link.written();
+        link.body(last ? FrameType.End : FrameType.Body, stream, ends && this.#restAt === 0 ? this.#rest : this.#rest.subarray(this.#restAt, this.#restAt + size));
         this.#credit -= size;
         this.#restAt += size;
         if (last) return this.#end();

@@ -15,6 +15,8 @@ const BUFFER_BYTES = 512 * 1024;
 /** Beyond so many bytes waiting, bodies stop being copied into the buffer. */
 const HIGH_WATER = 256 * 1024;
 
+/** Body chunks from this size on are not copied into the buffer first. */
+const DIRECT_BYTES = 64 * 1024;
 /** How long an exiting process waits for a supervisor that does not read: 100 times 10 ms. */
 const EXIT_STEPS = 100;
 const EXIT_STEP_MS = 10;
@@ -34,9 +36,15 @@ export class Link {
   #scheduled = false;
   /** Inside a data event, whose end flushes. */
   #inTurn = false;
+  /** Inside the promise jobs that follow a data event: what it has asked for may be answered here. */
+  #inJobs = false;
   #waiting: Pump[] = [];
   readonly #flushLater = () => {
     this.#scheduled = false;
+    this.flush();
+  };
+  readonly #afterJobs = () => {
+    this.#inJobs = false;
     this.flush();
   };
 
@@ -62,6 +70,9 @@ export class Link {
     } finally {
       this.#inTurn = false;
       this.flush();
+      this.#inJobs = true;
+      // A tick runs when all promise jobs have.
+      process.nextTick(this.#afterJobs);
     }
   }
 
@@ -105,6 +116,24 @@ export class Link {
     this.written();
   }
 
+  /** Sends a body frame. What is large goes to the kernel from where it is; only what it does not take is copied. */
+  body(type: FrameType, stream: number, bytes: Uint8Array): void {
+    if (bytes.length < DIRECT_BYTES || this.#blocked) {
+      this.frame(type, stream, bytes);
+      return;
+    }
+    this.reserve(HEADER_BYTES);
+    this.header(type, stream, bytes.length);
+    this.flush();
+    const taken = this.#blocked ? 0 : Math.max(0, this.socket.write(bytes));
+    if (taken === bytes.length) return;
+    this.#blocked = true;
+    const left = bytes.subarray(taken);
+    this.reserve(left.length);
+    this.out.set(left, this.fill);
+    this.fill += left.length;
+  }
+
   /** Appends a control frame with an array of plain values. */
   control(type: FrameType, stream: number, values: readonly (null | boolean | number | string)[]): void {
     this.frame(type, stream, encode(values));
@@ -122,9 +151,12 @@ export class Link {
     this.written();
   }
 
-  /** To be called after appending: what was appended outside a data event goes out at the end of this turn. */
+  /**
+   * To be called after appending: what was appended outside a data event and its promise jobs goes out
+   * at the end of this turn of the event loop, with what the turn's other callbacks append.
+   */
   written(): void {
-    if (this.#inTurn || this.#scheduled || this.#blocked) return;
+    if (this.#inTurn || this.#inJobs || this.#scheduled || this.#blocked) return;
     this.#scheduled = true;
     setImmediate(this.#flushLater);
   }

@@ -70,13 +70,13 @@ function readFields(): void {
   head.length = at;
 }
 
-/** Calls `take` with each name and value of a head that {@link readRequestHead} has accepted. */
-export function readHeaders(source: string, from: number, count: number, take: (name: string, value: string) => void): void {
+/** Adds the headers of a head that {@link readRequestHead} has accepted to `headers`. */
+export function readHeaders(source: string, from: number, count: number, headers: Headers): void {
   text = source;
   at = from;
   for (let i = 0; i < count; i += 2) {
     const name = knownName(textLength());
-    take(name, slice(binaryLength()));
+    headers.append(name, slice(binaryLength()));
   }
 }
 

@@ -27,7 +27,7 @@ class Marked extends Existing {
     if (!(#exchange in request) || request.#headersFilled) return;
     request.#headersFilled = true;
     const { headText, headersAt, headerCount } = request.#exchange;
-    readHeaders(headText, headersAt, headerCount, (name, value) => headers.append(name, value));
+    readHeaders(headText, headersAt, headerCount, headers);
   }
 }
 

@@ -7,6 +7,11 @@ use super::worker::Worker;
 use super::{Core, Turn, broken};
 use crate::model::WorkerId;
 use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A spare that was taken is replaced a little later: the start of a process takes a processor that the request which
+/// took the spare needs right now.
+const REFILL_DELAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Spares {
@@ -16,6 +21,8 @@ pub(super) struct Spares {
     /// Of spares that die before an app was loaded into one.
     pub backoff: Backoff,
     pub changed: bool,
+    /// Not filled up before.
+    refill: Option<Now>,
     pub armed: Option<Now>,
 }
 
@@ -28,8 +35,9 @@ impl Spares {
 
 impl Core {
     /// A spare for a version to have: a connected one, else the one that will be next.
-    pub(super) fn take_spare(&mut self) -> Option<WorkerId> {
+    pub(super) fn take_spare(&mut self, now: Now) -> Option<WorkerId> {
         let id = self.spares.ready.pop_front().or_else(|| self.spares.starting.pop_front())?;
+        self.spares.refill.get_or_insert(now.saturating_add(REFILL_DELAY));
         self.spares.changed = true;
         Some(id)
     }
@@ -40,10 +48,12 @@ impl Core {
         if self.shutdown.is_some() {
             return;
         }
-        if let Some(until) = self.spares.backoff.until(turn.now) {
+        let wait = [self.spares.backoff.until(turn.now), self.spares.refill.filter(|at| *at > turn.now)];
+        if let Some(until) = wait.into_iter().flatten().max() {
             self.arm_spares(until);
             return;
         }
+        self.spares.refill = None;
         let missing = self.limits.spares.saturating_sub(self.spares.ready.len() + self.spares.starting.len());
         let may_start = self.limits.spare_starts.max(1).saturating_sub(self.spares.starting.len());
         let starts = if broken!(self, HoardsSpares) { may_start } else { missing.min(may_start) };

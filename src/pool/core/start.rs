@@ -14,7 +14,7 @@ impl Core {
         self.room.pooled += 1;
         let policy = version.policy.clone();
         let limit = self.request_limit(policy.max_requests);
-        let spare = if policy.fresh { None } else { self.take_spare() };
+        let spare = if policy.fresh { None } else { self.take_spare(turn.now) };
         let id = match spare {
             Some(id) => {
                 if let Some(worker) = self.workers.get_mut(&id) {

@@ -1,13 +1,14 @@
 /**
  * CPU time of the worker per request (user and system, its whole process) against
  * that of the same app under `Bun.serve` on a Unix socket, 32 requests in flight
- * on both. Only the ratio means anything: `bun bench/cpu.ts [seconds]`
+ * on both. Only the ratio means anything: `bun bench/requests.ts [seconds]`
  */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { T } from "../tests/codec.ts";
 import { requestFrame, TestWorker } from "../tests/worker.ts";
+import { cpu } from "./cpu-time.ts";
 
 const IN_FLIGHT = 32;
 const MILLISECONDS = Number(process.argv[2] ?? 1) * 1000;
@@ -26,6 +27,7 @@ const apps: Record<string, string> = {
   hello: "export default { fetch: () => new Response('Hello, world!') }",
   "hello, async": "export default { fetch: async () => new Response('Hello, world!') }",
   "hello, later": "export default { fetch: async () => { await null; await null; return new Response('Hello, world!') } }",
+  "hello, on a timer": "export default { fetch: async () => { await Bun.sleep(1); return new Response('Hello, world!') } }",
   "json and headers": "export default { fetch: (r) => Response.json({ hello: 'world', agent: r.headers.get('user-agent') }, { headers: { 'cache-control': 'no-store' } }) }",
   "url and html": "export default { fetch: (r) => { const { pathname } = new URL(r.url); return new Response('<p>' + pathname, { headers: { 'content-type': 'text/html' } }) } }",
   "bytes of 10 kB": "const bytes = Buffer.alloc(10_000, 'x'); export default { fetch: () => new Response(bytes) }",
@@ -33,19 +35,6 @@ const apps: Record<string, string> = {
   "static route": "export default { routes: { '/a/7': new Response('Hello, world!') }, fetch: () => new Response('no') }",
   stream: "export default { fetch: () => new Response(new ReadableStream({ pull(c) { c.enqueue('Hello, world!'); c.close() } })) }",
 };
-
-/** CPU time of a process so far, in microseconds. */
-function cpu(pid: number): number {
-  let total = 0;
-  for (const task of fs.readdirSync(`/proc/${pid}/task`)) {
-    try {
-      total += Number(fs.readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]) / 1000;
-    } catch {
-      // The thread has ended.
-    }
-  }
-  return total;
-}
 
 /** Keeps 32 requests in flight and returns the CPU time per request in microseconds. */
 async function measure(pid: number, run: (until: number) => Promise<number>): Promise<number> {
