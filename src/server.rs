@@ -218,6 +218,11 @@ impl Dirs {
         let runs = state.join("run");
         remove_dead(&runs);
         let run = runs.join(std::process::id().to_string());
+        // In a container every start has the same number: nothing of an earlier one may be found there.
+        if run.exists() {
+            std::fs::remove_dir_all(&run)
+                .with_context(|| format!("the old directory {} cannot be removed", run.display()))?;
+        }
         for dir in ["empty", "workers"] {
             make(&run.join(dir))?;
         }

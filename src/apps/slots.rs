@@ -162,6 +162,10 @@ impl Slots {
                 versions.insert(version.clone(), slot);
             }
         }
+        if let Some(old) = gone.as_ref().filter(|_| app.kind.is_broken()) {
+            // What is broken takes over no workers: those of the old one would be kept for nobody.
+            plan.after.push(Change::Removed(old.clone()));
+        }
         self.forget(gone);
         plan.names.insert(name.clone());
         self.places.insert(app.key, (name, version));

@@ -59,16 +59,15 @@ pub struct Inbound {
     body: Incoming,
     /// What was sent before the app had certainly seen the request.
     replay: VecDeque<Bytes>,
-    /// Bytes that may still come.
-    left: u64,
+    /// Bytes that have come, and the most that may.
+    come: u64,
+    limit: u64,
     ended: bool,
 }
 
 /// The body of an answer, still coming from the worker.
 struct Streaming {
     exchange: Exchange,
-    /// Given back when the body ends or the client goes.
-    _lease: Lease,
 }
 
 /// Sends a request to a worker of its app and returns the answer's head with its body. `inbound` is left as it was
@@ -86,6 +85,9 @@ pub async fn forward(
     let mut second_try = false;
     loop {
         let mut lease = pool.checkout(outgoing.app).await.map_err(Unanswered::Refused)?;
+        if inbound.as_ref().is_some_and(|inbound| inbound.exceeds(lease.link().body_limit())) {
+            return Err(Unanswered::Failed(Failure::RequestBody(RequestBody::TooLarge)));
+        }
         let (mut exchange, upload) = match begin(&lease, outgoing, inbound) {
             Some(begun) => begun,
             None => {
@@ -113,7 +115,8 @@ pub async fn forward(
         // The task that carries the body ends with its exchange.
         if let Some(upload) = upload {
             match upload.await {
-                Ok(whole) => *inbound = Some(whole),
+                Ok(Ok(whole)) => *inbound = Some(whole),
+                Ok(Err(why)) => return Err(Unanswered::Failed(why.into())),
                 Err(_) => return Err(Unanswered::Failed(Failure::RequestBody(RequestBody::Broken))),
             }
         }
@@ -126,12 +129,10 @@ fn begin(
     lease: &Lease,
     outgoing: &Outgoing<'_>,
     inbound: &mut Option<Inbound>,
-) -> Option<(Exchange, Option<JoinHandle<Inbound>>)> {
-    let whole = inbound.as_ref().is_none_or(|inbound| inbound.ended);
-    let inline: usize = match inbound {
-        Some(inbound) if whole => inbound.replay.iter().map(Bytes::len).sum(),
-        _ => 0,
-    };
+) -> Option<(Exchange, Option<JoinHandle<Result<Inbound, RequestBody>>>)> {
+    let held: usize = inbound.iter().flat_map(|inbound| &inbound.replay).map(Bytes::len).sum();
+    let whole = inbound.as_ref().is_none_or(|inbound| inbound.ended) && held <= 2 * INLINE;
+    let inline = if whole { held } else { 0 };
     let exchange =
         lease.link().open(Instant::now(), outgoing.request_id, inline as u32, whole, |out, stream| {
             encode(out, stream, whole, inline, outgoing);
@@ -142,7 +143,8 @@ fn begin(
     let upload = if whole {
         None
     } else {
-        inbound.take().map(|inbound| tokio::spawn(inbound.carry(exchange.upload())))
+        let most = lease.link().body_limit();
+        inbound.take().map(|inbound| tokio::spawn(inbound.carry(exchange.upload(), most)))
     };
     Some((exchange, upload))
 }
@@ -297,7 +299,9 @@ fn answer(
     }
     lease.head_came();
     check_length(response.headers_mut());
-    *response.body_mut() = Body::stream(Streaming { exchange, _lease: lease });
+    // A client that does not read must not keep the worker from resting.
+    exchange.hold(Box::new(lease));
+    *response.body_mut() = Body::stream(Streaming { exchange });
     response
 }
 
@@ -354,7 +358,7 @@ impl Inbound {
         if body.size_hint().lower() > limit {
             return Err(RequestBody::TooLarge);
         }
-        Inbound { body, replay: VecDeque::new(), left: limit, ended: false }.arrived().await
+        Inbound { body, replay: VecDeque::new(), come: 0, limit, ended: false }.arrived().await
     }
 
     async fn arrived(mut self) -> Result<Option<Self>, RequestBody> {
@@ -384,50 +388,57 @@ impl Inbound {
     }
 
     fn count(&mut self, piece: &Bytes) -> Result<(), RequestBody> {
-        self.left = self.left.checked_sub(piece.len() as u64).ok_or(RequestBody::TooLarge)?;
-        Ok(())
+        self.come += piece.len() as u64;
+        if self.come > self.limit { Err(RequestBody::TooLarge) } else { Ok(()) }
     }
 
-    /// Carries the body to the worker. Returns itself, so that it can be carried to another worker if this one died before the app
-    /// saw the request.
-    async fn carry(mut self, upload: Upload) -> Inbound {
+    /// Whether it is already known to be larger than `bytes`.
+    fn exceeds(&self, bytes: u64) -> bool {
+        self.come.saturating_add(self.body.size_hint().lower()) > bytes
+    }
+
+    /// Carries the body to the worker, which wants at most `limit` bytes. Returns itself, so that it can be carried to another
+    /// worker if this one died before the app saw the request.
+    ///
+    /// # Errors
+    /// The body is too large or broke off. The exchange has been told.
+    async fn carry(mut self, upload: Upload, limit: u64) -> Result<Inbound, RequestBody> {
+        self.limit = self.limit.min(limit);
         for index in 0..self.replay.len() {
             if !upload.send(self.replay[index].clone()).await {
-                return self;
+                return Ok(self);
             }
         }
         loop {
+            if self.ended {
+                upload.finish();
+                return Ok(self);
+            }
             if upload.is_started() {
                 self.replay.clear();
             }
             let frame = tokio::select! {
                 biased;
-                () = upload.unwanted() => return self,
+                () = upload.unwanted() => return Ok(self),
                 frame = self.body.frame() => frame,
             };
-            match frame {
+            let piece = match frame {
                 None => {
                     self.ended = true;
-                    upload.finish();
-                    return self;
+                    continue;
                 }
-                Some(Err(_)) => {
-                    upload.fail(RequestBody::Broken);
-                    return self;
-                }
-                Some(Ok(frame)) => {
-                    let Ok(piece) = frame.into_data() else { continue };
-                    if let Err(why) = self.count(&piece) {
-                        upload.fail(why);
-                        return self;
-                    }
-                    if !upload.is_started() {
-                        self.replay.push_back(piece.clone());
-                    }
-                    if !upload.send(piece).await {
-                        return self;
-                    }
-                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => self.count(&piece).map(|()| piece),
+                    Err(_) => continue,
+                },
+                Some(Err(_)) => Err(RequestBody::Broken),
+            };
+            let piece = piece.inspect_err(|why| upload.fail(*why))?;
+            if !upload.is_started() {
+                self.replay.push_back(piece.clone());
+            }
+            if !upload.send(piece).await {
+                return Ok(self);
             }
         }
     }

@@ -25,6 +25,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// Every worker is recycled before its link runs out of stream numbers, jitter included.
 const STREAM_NUMBERS: u64 = (MAX_STREAM as u64 / 10) * 9 / 2;
 
+/// How long a process that did not come up speaks against starting others.
+const STILLBORN_COUNTS: Duration = Duration::from_secs(30);
+
 /// What the pool needs to know to run workers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -85,8 +88,8 @@ struct Inner {
     tickets: u64,
     armed: Option<Now>,
     drained: bool,
-    /// The last process that was started ended before its shim spoke.
-    stillborn: bool,
+    /// When the last process that was started ended before its shim spoke.
+    stillborn: Option<Now>,
 }
 
 struct Handle {
@@ -135,7 +138,7 @@ impl Pool {
                 tickets: 0,
                 armed: None,
                 drained: false,
-                stillborn: false,
+                stillborn: None,
             }),
             began: Instant::now(),
             spawner: Spawner::start()?,
@@ -220,9 +223,10 @@ impl Pool {
         }
     }
 
-    /// False while the last process that was started did not come up.
+    /// False for a while after a process that was started did not come up: where nothing is sent, nothing would show
+    /// that it works again.
     pub fn can_start(&self) -> bool {
-        !self.lock().stillborn
+        self.lock().stillborn.is_none_or(|since| self.now().saturating_sub(since) > STILLBORN_COUNTS)
     }
 
     /// Looks at the core's state.
@@ -341,7 +345,7 @@ impl Pool {
             orders: inbox,
         };
         let pool = Arc::clone(self);
-        tokio::spawn(actor::run(birth, move |report| pool.hear(worker, report)));
+        tokio::spawn(actor::run(birth, Arc::new(move |report| pool.hear(worker, report))));
     }
 
     fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
@@ -386,7 +390,7 @@ impl Pool {
                 if let Some(handle) = inner.workers.get_mut(&worker) {
                     handle.link = Some(link);
                 }
-                inner.stillborn = false;
+                inner.stillborn = None;
                 Event::Connected { worker }
             }
             Report::Ready(_) => {
@@ -413,13 +417,15 @@ impl Pool {
                 tracing::error!(%worker, %error, "a worker could not be started");
                 note_failure(inner, worker, StartFailure::not_started(&error));
                 inner.workers.remove(&worker);
-                inner.stillborn = true;
+                inner.stillborn = Some(self.now());
                 Event::Exited { worker }
             }
             Report::Exited { status, journey, stderr } => {
                 if let Some(handle) = inner.workers.get(&worker) {
                     let early = handle.told.is_none();
-                    inner.stillborn |= early && handle.link.is_none() && handle.version.is_none();
+                    if early && handle.link.is_none() && handle.version.is_none() {
+                        inner.stillborn = Some(self.now());
+                    }
                     let late = handle.told == Some(Reason::StartTimeout);
                     if !handle.ready && !handle.failed && (early || late) {
                         note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));

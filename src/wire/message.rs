@@ -97,7 +97,7 @@ impl Ready {
 
 /// Appends a REQUEST frame without its body: the caller appends the `body_len` bytes.
 ///
-/// `headers` yields lower-case names with their values; `count` is how many pairs it yields.
+/// `headers` yields lower-case names with their values; `url` is given in pieces.
 #[allow(clippy::too_many_arguments)] // the fields of the frame, in their order
 pub fn put_request<'a>(
     out: &mut BytesMut,

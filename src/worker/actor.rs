@@ -53,7 +53,7 @@ pub struct Assignment {
 pub enum Order {
     Assign(Box<Assignment>),
     IdleHook,
-    /// `onTerminate`, SIGTERM, SIGKILL. `quick` = without a hook, straight to SIGKILL.
+    /// `onTerminate`, SIGTERM, SIGKILL. `quick` = straight to SIGKILL where the app has no such hook.
     Terminate {
         quick: bool,
     },
@@ -111,10 +111,10 @@ pub struct Birth {
     pub orders: mpsc::UnboundedReceiver<Order>,
 }
 
-struct Life<'a> {
+struct Life {
     id: WorkerId,
     build: Arc<str>,
-    report: &'a (dyn Fn(Report) + Send + Sync),
+    report: Arc<dyn Fn(Report) + Send + Sync>,
     child: Child,
     link: Arc<Link>,
     identity: Arc<Identity>,
@@ -138,7 +138,7 @@ enum Ending {
 }
 
 /// Lives a worker's life. Returns after the last report.
-pub async fn run(mut birth: Birth, report: impl Fn(Report) + Send + Sync) {
+pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let private = birth.start.private.clone();
     let began = Instant::now();
     let spawned = match birth.spawner.spawn(birth.start).await {
@@ -166,7 +166,7 @@ pub async fn run(mut birth: Birth, report: impl Fn(Report) + Send + Sync) {
     let mut life = Life {
         id: birth.id,
         build: birth.build,
-        report: &report,
+        report: Arc::clone(&report),
         child,
         link: Arc::clone(&link),
         identity,
@@ -190,6 +190,8 @@ pub async fn run(mut birth: Birth, report: impl Fn(Report) + Send + Sync) {
         }
         Err(_) => life.kill(),
     }
+    // However it ended: nobody may wait for an answer from a process that is gone.
+    life.link.close(&LinkEnd::Closed);
     let status = life.reap();
     let journey = life.journey;
     for output in outputs {
@@ -200,7 +202,7 @@ pub async fn run(mut birth: Birth, report: impl Fn(Report) + Send + Sync) {
     report(Report::Exited { status, journey, stderr: tail.lines() });
 }
 
-impl Life<'_> {
+impl Life {
     /// Until the process has exited.
     async fn supervise(
         &mut self,
@@ -222,13 +224,13 @@ impl Life<'_> {
             let deadline = self.next_deadline(look_again);
             tokio::select! {
                 biased;
-                Some(control) = control.recv() => self.hear(control),
-                _ = pidfd.readable() => break,
                 order = orders.recv(), if commanded => match order {
                     Some(order) => self.obey(order),
                     // The pool has gone: nobody would end this worker.
                     None => { commanded = false; self.kill() }
                 },
+                Some(control) = control.recv() => self.hear(control),
+                _ = pidfd.readable() => break,
                 end = &mut driver, if linked => {
                     linked = false;
                     self.link_ended(end.unwrap_or(LinkEnd::Closed));
@@ -241,9 +243,14 @@ impl Life<'_> {
                 }
             }
         }
-        if linked {
-            // What the worker wrote before it ended is still to be read; the end of the stream follows it.
-            let _ = tokio::time::timeout(LINGER, driver).await;
+        if linked && tokio::time::timeout(LINGER, &mut driver).await.is_err() {
+            // What the worker wrote is read by now, but a descendant that left its group holds the other end open.
+            driver.abort();
+        }
+        while let Ok(control) = control.try_recv() {
+            if matches!(control, Control::Failed(_)) {
+                self.hear(control);
+            }
         }
     }
 
@@ -253,6 +260,9 @@ impl Life<'_> {
             Control::Ready(ready) => {
                 self.journey.load = self.assigned.map(|at| at.elapsed());
                 self.ready = Some(ready);
+                if let Some(bytes) = ready.max_request_body_size {
+                    self.link.limit_bodies(bytes);
+                }
                 (self.report)(Report::Ready(self.journey));
             }
             Control::Failed(error) => {
@@ -391,9 +401,13 @@ impl Life<'_> {
             && (health == Health::AtRest || now.duration_since(measured) >= MEMORY_EVERY)
         {
             self.memory = Some(now);
-            if let Some(pss) = proportional_memory(self.child.id()) {
-                (self.report)(Report::Memory(pss));
-            }
+            let (pid, report) = (self.child.id(), Arc::clone(&self.report));
+            // The kernel walks all of its pages: milliseconds for a large process.
+            tokio::task::spawn_blocking(move || {
+                if let Some(pss) = proportional_memory(pid) {
+                    report(Report::Memory(pss));
+                }
+            });
         }
         (health != Health::AtRest).then(|| now + self.look_every())
     }

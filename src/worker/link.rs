@@ -11,10 +11,13 @@ use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone
 use crate::wire::{MAX_CHUNK, WINDOW, WireError};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
+use nix::sys::socket::MsgFlags;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -29,6 +32,9 @@ pub const MAX_STREAM: u32 = 1 << 31;
 /// How much the driver reads before it lets other tasks run.
 const READS_A_TURN: usize = 16;
 const READ_BUFFER: usize = 64 * 1024;
+/// Pieces of a body below these sizes are copied out of the read buffer: behind others, and at the head of the queue.
+const COPY_WAITING: usize = 16 * 1024;
+const COPY_SMALL: usize = 1024;
 /// With less room than this left, a new buffer is taken.
 const READ_AT_LEAST: usize = 16 * 1024;
 
@@ -58,7 +64,7 @@ pub enum Failure {
     BadResponse(&'static str),
     #[error("the app's response body failed")]
     BodyFailed,
-    /// The client's request body failed; the text says how.
+    /// The client's request body failed.
     #[error("the request body failed")]
     RequestBody(RequestBody),
 }
@@ -107,6 +113,8 @@ pub struct Link {
     control: mpsc::UnboundedSender<Control>,
     /// Told when the first exchange begins on a link that was at rest.
     busy: Notify,
+    /// The app's own `maxRequestBodySize`.
+    body_limit: AtomicU64,
 }
 
 /// One request and its answer. Dropping it before the end tells the worker that nobody listens any more.
@@ -123,7 +131,27 @@ pub struct Upload {
     id: u32,
 }
 
+/// What has to be done when the lock is free again.
+#[derive(Default)]
+struct Aftermath {
+    wake: Vec<Waker>,
+    released: Vec<Box<dyn Send>>,
+}
+
+/// How far a worker has come, as its control frames may follow each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Silent,
+    Spare,
+    Assigned,
+    /// READY or FAILED was said.
+    Settled,
+}
+
 struct Shared {
+    stage: Stage,
+    /// HOOK_DONE frames that are due, by kind.
+    hooks: [u8; 2],
     out: Outbox,
     streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
     last: u32,
@@ -136,6 +164,10 @@ struct Shared {
 
 struct Stream {
     request_id: HeaderValue,
+    /// The worker has answered something: the app certainly has the request.
+    started: bool,
+    /// Given back when the worker has nothing more to do with this exchange.
+    guard: Option<Box<dyn Send>>,
     head: Option<ResponseHead>,
     has_head: bool,
     body: VecDeque<Bytes>,
@@ -183,6 +215,8 @@ impl Link {
     pub fn new(progress: Progress, control: mpsc::UnboundedSender<Control>) -> Arc<Link> {
         Arc::new(Link {
             shared: Mutex::new(Shared {
+                stage: Stage::Silent,
+                hooks: [0; 2],
                 out: Outbox::default(),
                 streams: HashMap::default(),
                 last: 0,
@@ -195,6 +229,7 @@ impl Link {
             progress,
             control,
             busy: Notify::new(),
+            body_limit: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -221,6 +256,8 @@ impl Link {
             id,
             Stream {
                 request_id: request_id.clone(),
+                started: false,
+                guard: None,
                 head: None,
                 has_head: false,
                 body: VecDeque::new(),
@@ -246,12 +283,26 @@ impl Link {
     /// Sends the app to load.
     pub fn assign(&self, assign: &Assign<'_>) -> Result<(), rmp_serde::encode::Error> {
         let payload = rmp_serde::to_vec_named(assign)?;
-        self.queue(Kind::Assign, &payload);
+        let mut shared = self.lock();
+        shared.stage = Stage::Assigned;
+        shared.queue(Kind::Assign, &payload);
         Ok(())
     }
 
     pub fn hook(&self, hook: Hook) {
-        self.queue(Kind::Hook, &[0x91, hook as u8]);
+        let mut shared = self.lock();
+        let due = &mut shared.hooks[hook as usize - 1];
+        *due = due.saturating_add(1);
+        shared.queue(Kind::Hook, &[0x91, hook as u8]);
+    }
+
+    /// The largest request body in bytes that the app itself wants.
+    pub fn body_limit(&self) -> u64 {
+        self.body_limit.load(Ordering::Relaxed)
+    }
+
+    pub fn limit_bodies(&self, bytes: u64) {
+        self.body_limit.store(bytes, Ordering::Relaxed);
     }
 
     /// Exchanges that are open.
@@ -273,7 +324,7 @@ impl Link {
 
     /// Ends exchanges that are over their time and asks a silent worker for a sign of life.
     pub fn sweep(&self, now: Instant, limits: &Timeouts) -> Health {
-        let mut wake = Vec::new();
+        let mut after = Aftermath::default();
         let mut shared = self.lock();
         let shared_ref = &mut *shared;
         for (id, stream) in &mut shared_ref.streams {
@@ -293,13 +344,13 @@ impl Link {
             } else {
                 continue;
             };
-            stream.fail(failure, &mut wake);
+            stream.fail(failure, &mut after);
             put_cancel(shared_ref.out.tail(), *id, Cancel::Timeout);
         }
         let health = shared.vital_signs(now, limits);
         shared.wake_driver();
         drop(shared);
-        wake.into_iter().for_each(Waker::wake);
+        after.take_place();
         health
     }
 
@@ -307,19 +358,44 @@ impl Link {
     pub async fn drive(self: Arc<Self>, mut socket: UnixStream) -> LinkEnd {
         let mut input = BytesMut::with_capacity(READ_BUFFER);
         let mut output = Outbox::default();
-        let mut wake = Vec::new();
-        let end = poll_fn(|cx| {
-            match self.read_turn(cx, &mut socket, &mut input, &mut wake) {
-                Ok(()) => {}
-                Err(end) => return Poll::Ready(end),
+        let mut after = Aftermath::default();
+        let mut end = poll_fn(|cx| {
+            if let Err(end) = self.read_turn(cx, &mut socket, &mut input, &mut after) {
+                return Poll::Ready(end);
             }
-            wake.drain(..).for_each(Waker::wake);
+            after.take_place();
             self.write_turn(cx, &mut socket, &mut output)
         })
         .await;
-        self.close(&mut wake);
-        wake.drain(..).for_each(Waker::wake);
+        if let LinkEnd::Io(_) = end
+            && let Err(error) = self.read_rest(&socket, &mut input, &mut after)
+        {
+            end = LinkEnd::Protocol(error);
+        }
+        after.take_place();
+        self.close(&end);
         end
+    }
+
+    /// A worker that has ended may have written answers before. They are read past tokio, which knows of them only after
+    /// its next look at the system.
+    fn read_rest(
+        &self,
+        socket: &UnixStream,
+        input: &mut BytesMut,
+        after: &mut Aftermath,
+    ) -> Result<(), WireError> {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            match nix::sys::socket::recv(socket.as_raw_fd(), &mut piece, MsgFlags::MSG_DONTWAIT) {
+                Err(nix::errno::Errno::EINTR) => {}
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(read) => {
+                    input.extend_from_slice(&piece[..read]);
+                    self.receive(input, after)?;
+                }
+            }
+        }
     }
 
     fn read_turn(
@@ -327,7 +403,7 @@ impl Link {
         cx: &mut Context<'_>,
         socket: &mut UnixStream,
         input: &mut BytesMut,
-        wake: &mut Vec<Waker>,
+        after: &mut Aftermath,
     ) -> Result<(), LinkEnd> {
         for _ in 0..READS_A_TURN {
             let wanted = Decoder.missing(input).max(READ_AT_LEAST);
@@ -338,7 +414,7 @@ impl Link {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(LinkEnd::Io(error)),
                 Poll::Ready(Ok(0)) => return Err(LinkEnd::Closed),
-                Poll::Ready(Ok(_)) => self.receive(input, wake).map_err(LinkEnd::Protocol)?,
+                Poll::Ready(Ok(_)) => self.receive(input, after).map_err(LinkEnd::Protocol)?,
             }
         }
         cx.waker().wake_by_ref();
@@ -371,18 +447,32 @@ impl Link {
         }
     }
 
-    fn receive(&self, input: &mut BytesMut, wake: &mut Vec<Waker>) -> Result<(), WireError> {
+    fn receive(&self, input: &mut BytesMut, after: &mut Aftermath) -> Result<(), WireError> {
         let now = Instant::now();
         let mut shared = self.lock();
         shared.heard = now;
         while let Some(frame) = Decoder.next(input)? {
+            let payload = &frame.payload;
             match frame.kind {
-                Kind::Hello => self.report(Control::Hello(message::read_control(&frame.payload)?)),
-                Kind::Ready => self.report(Control::Ready(message::read_control(&frame.payload)?)),
-                Kind::Failed => self.report(Control::Failed(message::read_control(&frame.payload)?)),
-                Kind::HookDone => self.report(Control::HookDone(message::read_control(&frame.payload)?)),
+                Kind::Hello => {
+                    shared.advance(Stage::Silent, Stage::Spare)?;
+                    self.report(Control::Hello(message::read_control(payload)?));
+                }
+                Kind::Ready => {
+                    shared.advance(Stage::Assigned, Stage::Settled)?;
+                    self.report(Control::Ready(message::read_control(payload)?));
+                }
+                Kind::Failed => {
+                    shared.advance(Stage::Assigned, Stage::Settled)?;
+                    self.report(Control::Failed(message::read_control(payload)?));
+                }
+                Kind::HookDone => {
+                    let done = message::read_control(payload)?;
+                    shared.hook_done(&done)?;
+                    self.report(Control::HookDone(done));
+                }
                 Kind::Pong => {}
-                _ => shared.stream_frame(frame, now, wake)?,
+                _ => shared.stream_frame(frame, now, after)?,
             }
         }
         Ok(())
@@ -393,22 +483,27 @@ impl Link {
         let _ = self.control.send(control);
     }
 
-    fn queue(&self, kind: Kind, payload: &[u8]) {
+    /// Fails whatever is open; nothing can be opened any more. A second call does nothing.
+    pub fn close(&self, end: &LinkEnd) {
+        let mut after = Aftermath::default();
         let mut shared = self.lock();
-        frame::put_frame(shared.out.tail(), kind, 0, payload);
-        shared.wake_driver();
-    }
-
-    fn close(&self, wake: &mut Vec<Waker>) {
-        let started = self.progress.started();
-        let mut shared = self.lock();
-        shared.closed = true;
+        if std::mem::replace(&mut shared.closed, true) {
+            return;
+        }
+        // A worker that broke the protocol still runs, and may take a request from its socket at this very moment.
+        let started = match end {
+            LinkEnd::Protocol(_) => u32::MAX,
+            LinkEnd::Closed | LinkEnd::Io(_) => self.progress.started(),
+        };
         shared.driver = None;
         for (id, stream) in &mut shared.streams {
             if !stream.fin && stream.failure.is_none() {
-                stream.fail(Failure::Gone { started: *id <= started }, wake);
+                let started = stream.started || *id <= started;
+                stream.fail(Failure::Gone { started }, &mut after);
             }
         }
+        drop(shared);
+        after.take_place();
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -417,7 +512,36 @@ impl Link {
     }
 }
 
+impl Aftermath {
+    fn take_place(&mut self) {
+        self.wake.drain(..).for_each(Waker::wake);
+        self.released.clear();
+    }
+}
+
 impl Shared {
+    fn queue(&mut self, kind: Kind, payload: &[u8]) {
+        frame::put_frame(self.out.tail(), kind, 0, payload);
+        self.wake_driver();
+    }
+
+    fn advance(&mut self, from: Stage, to: Stage) -> Result<(), WireError> {
+        if self.stage != from {
+            return Err(WireError::Unexpected("a control frame out of its order"));
+        }
+        self.stage = to;
+        Ok(())
+    }
+
+    fn hook_done(&mut self, done: &HookDone) -> Result<(), WireError> {
+        let due = (done.kind as usize).checked_sub(1).and_then(|index| self.hooks.get_mut(index));
+        match due {
+            Some(due) if *due > 0 => *due -= 1,
+            _ => return Err(WireError::Unexpected("a HOOK_DONE for no hook")),
+        }
+        Ok(())
+    }
+
     fn wake_driver(&mut self) {
         if !self.out.is_empty()
             && let Some(driver) = self.driver.take()
@@ -447,7 +571,7 @@ impl Shared {
         Health::Busy
     }
 
-    fn stream_frame(&mut self, frame: Frame, now: Instant, wake: &mut Vec<Waker>) -> Result<(), WireError> {
+    fn stream_frame(&mut self, frame: Frame, now: Instant, after: &mut Aftermath) -> Result<(), WireError> {
         let Some(stream) = self.streams.get_mut(&frame.stream) else {
             return if frame.stream > self.last {
                 Err(WireError::Unexpected("a frame for a request that was never sent"))
@@ -462,6 +586,7 @@ impl Shared {
             return Err(WireError::Unexpected("a frame after the end of its stream"));
         }
         stream.moved = now;
+        stream.started = true;
         match frame.kind {
             Kind::Response => match message::read_response(&frame.payload) {
                 Ok(_) if stream.has_head => return Err(WireError::Unexpected("a second response head")),
@@ -471,11 +596,11 @@ impl Shared {
                     stream.has_head = true;
                     stream.head = Some(head);
                     stream.receive_body(body)?;
-                    stream.wake_reader(wake);
+                    stream.answered(after);
                 }
                 Err(WireError::OutOfRange(what)) => {
-                    stream.fail(Failure::BadResponse(what), wake);
-                    put_cancel(self.out.tail(), frame.stream, Cancel::NotWanted);
+                    stream.fail(Failure::BadResponse(what), after);
+                    put_cancel(self.out.tail(), frame.stream, Cancel::BodyFailed);
                 }
                 Err(error) => return Err(error),
             },
@@ -485,7 +610,7 @@ impl Shared {
                 }
                 stream.fin = frame.kind == Kind::End;
                 stream.receive_body(frame.payload)?;
-                stream.wake_reader(wake);
+                stream.answered(after);
             }
             Kind::Credit => {
                 let credit = u32::from_be_bytes([
@@ -498,20 +623,20 @@ impl Shared {
                     return Err(WireError::OutOfRange("credit"));
                 }
                 stream.send += credit;
-                wake.extend(stream.sender.take());
+                after.wake.extend(stream.sender.take());
             }
             Kind::Cancel => match message::read_cancel(&frame.payload)? {
                 Cancel::NotWanted => {
                     stream.sent = true;
-                    wake.extend(stream.sender.take());
+                    after.wake.extend(stream.sender.take());
                 }
-                _ => stream.fail(Failure::BodyFailed, wake),
+                _ => stream.fail(Failure::BodyFailed, after),
             },
             Kind::Error => {
                 if stream.has_head {
                     return Err(WireError::Unexpected("an error after the response head"));
                 }
-                stream.fail(Failure::App(message::read_control(&frame.payload)?), wake);
+                stream.fail(Failure::App(message::read_control(&frame.payload)?), after);
             }
             _ => return Err(WireError::Unexpected("a frame only the supervisor sends")),
         }
@@ -528,21 +653,30 @@ impl Stream {
             .receive
             .checked_sub(body.len() as u32)
             .ok_or(WireError::Unexpected("more body than there was credit for"))?;
-        // A small piece that waits must not keep the whole read buffer alive.
-        let body = if body.len() < 1024 && !self.fin { Bytes::copy_from_slice(&body) } else { body };
+        // A piece that waits must not keep a whole read buffer alive.
+        let body = match self.body.back() {
+            Some(_) if body.len() < COPY_WAITING => Bytes::copy_from_slice(&body),
+            None if body.len() < COPY_SMALL && !self.fin => Bytes::copy_from_slice(&body),
+            _ => body,
+        };
         self.body.push_back(body);
         Ok(())
     }
 
-    fn fail(&mut self, failure: Failure, wake: &mut Vec<Waker>) {
-        self.failure = Some(failure);
-        self.sent = true;
-        self.wake_reader(wake);
-        wake.extend(self.sender.take());
+    /// Something for the reader has come.
+    fn answered(&mut self, after: &mut Aftermath) {
+        after.wake.extend(self.reader.take());
+        if self.fin {
+            after.released.extend(self.guard.take());
+        }
     }
 
-    fn wake_reader(&mut self, wake: &mut Vec<Waker>) {
-        wake.extend(self.reader.take());
+    fn fail(&mut self, failure: Failure, after: &mut Aftermath) {
+        self.failure = Some(failure);
+        self.sent = true;
+        after.wake.extend(self.reader.take());
+        after.wake.extend(self.sender.take());
+        after.released.extend(self.guard.take());
     }
 
     fn wait(&mut self, cx: &Context<'_>) {
@@ -625,6 +759,18 @@ impl Exchange {
         Poll::Ready(end)
     }
 
+    /// Keeps `guard` until the worker has nothing more to do with this exchange: its last byte has come, or it failed. Whether
+    /// the client takes those bytes is another matter.
+    pub fn hold(&self, guard: Box<dyn Send>) {
+        let mut shared = self.link.lock();
+        let done = match shared.streams.get_mut(&self.id) {
+            Some(stream) if !stream.fin && stream.failure.is_none() => stream.guard.replace(guard),
+            _ => Some(guard),
+        };
+        drop(shared);
+        drop(done);
+    }
+
     /// True when every byte of the body has been handed out.
     pub fn is_over(&self) -> bool {
         self.over
@@ -682,17 +828,17 @@ impl Upload {
 
     /// The request's body failed at its source: the app's reader is told, and the exchange fails.
     pub fn fail(&self, why: RequestBody) {
-        let mut wake = Vec::new();
+        let mut after = Aftermath::default();
         let mut shared = self.link.lock();
         let Some(stream) = shared.streams.get_mut(&self.id) else { return };
         if stream.sent {
             return;
         }
-        stream.fail(Failure::RequestBody(why), &mut wake);
+        stream.fail(Failure::RequestBody(why), &mut after);
         put_cancel(shared.out.tail(), self.id, Cancel::BodyFailed);
         shared.wake_driver();
         drop(shared);
-        wake.into_iter().for_each(Waker::wake);
+        after.take_place();
     }
 
     /// Resolves when nobody wants the body any more (the exchange ended, or the app cancelled it).
@@ -710,9 +856,13 @@ impl Upload {
         .await;
     }
 
-    /// True once the app has certainly seen the request.
+    /// True once the app has certainly seen the request, while the exchange goes on.
     pub fn is_started(&self) -> bool {
-        self.link.progress.started() >= self.id
+        let shared = self.link.lock();
+        // After the link has closed it is the failure that tells: the page may have been written since.
+        shared.streams.get(&self.id).is_some_and(|stream| {
+            stream.failure.is_none() && (stream.started || self.link.progress.started() >= self.id)
+        })
     }
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<u32>> {

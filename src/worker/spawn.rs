@@ -28,6 +28,22 @@ const PAGE_FD: RawFd = 4;
 const SAFE_FD: RawFd = 16;
 /// Linux has 41 capabilities today; dropping one that does not exist is an error we ignore.
 const CAPABILITIES: libc::c_ulong = 64;
+/// `_LINUX_CAPABILITY_VERSION_3` (capset(2)).
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilitySet {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
 
 /// What to start.
 #[derive(Debug)]
@@ -88,8 +104,9 @@ impl Spawner {
 }
 
 fn spawn(order: Order) -> io::Result<Spawned> {
-    for name in [HOME, TMP] {
-        DirBuilder::new().recursive(true).mode(0o700).create(order.private.join(name))?;
+    // Not recursively: what is there already would be somebody else's.
+    for dir in [order.private.clone(), order.private.join(HOME), order.private.join(TMP)] {
+        DirBuilder::new().mode(0o700).create(dir)?;
     }
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -140,7 +157,8 @@ fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// Runs between fork and exec, where only plain system calls are allowed.
 fn in_child(link: RawFd, page: RawFd, parent: u32, as_root: bool) -> io::Result<()> {
-    // SAFETY: system calls on plain integers. `link` and `page` are open and lie above `SAFE_FD`.
+    // SAFETY: system calls on plain integers and on structures of this frame, in the layout that capset(2) gives.
+    // `link` and `page` are open and lie above `SAFE_FD`.
     unsafe {
         check(libc::setsid())?;
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
@@ -149,12 +167,18 @@ fn in_child(link: RawFd, page: RawFd, parent: u32, as_root: bool) -> io::Result<
             libc::_exit(1);
         }
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        // A worker has no capability, whatever its user: so it cannot trace its supervisor. What exec could give it comes
+        // from the ambient, the inheritable and, for root, the bounding set (capabilities(7)).
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
         if as_root {
-            // A worker of a root supervisor keeps the user but no power: with an empty bounding set and
-            // no_new_privs, exec gives it no capability (capabilities(7)), so it cannot trace its supervisor.
             for capability in 0..CAPABILITIES {
                 libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
             }
+        }
+        let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+        let none = [CapabilitySet::default(); 2];
+        if libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) == -1 {
+            return Err(io::Error::last_os_error());
         }
         check(libc::dup2(link, LINK_FD))?;
         check(libc::dup2(page, PAGE_FD))?;

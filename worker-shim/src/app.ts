@@ -92,8 +92,13 @@ function checkDefault(module: object): Record<string, unknown> {
   if (target === null || (typeof target !== "object" && typeof target !== "function")) {
     throw new LoadError(`The default export is ${target === null ? "null" : `a ${typeof target}`}`, EXAMPLE);
   }
-  if (/^(Debug)?HTTPS?Server$/.test((target as object).constructor?.name) || /HTTPS?Server\]$/.test(String(target))) {
+  if (isServer(target)) {
     throw new LoadError("The default export is a server that Bun.serve() has started", `export what Bun.serve() was given: ${EXAMPLE}`);
   }
   return target as Record<string, unknown>;
+}
+
+/** Whether this is what `Bun.serve()` returns. */
+function isServer(target: object): boolean {
+  return "pendingWebSockets" in target && Object.prototype.toString.call(target).includes("Server");
 }

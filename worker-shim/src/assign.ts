@@ -16,7 +16,7 @@ export interface Assignment {
   env: Map<string, string>;
 }
 
-export function readAssignment(payload: Uint8Array): Assignment {
+export function readAssignment(payload: Buffer): Assignment {
   const fields = decode(payload);
   if (!(fields instanceof Map)) throw new Violation("ASSIGN is no map");
   const text = (key: string): string => {

@@ -6,7 +6,7 @@ const MAX_STACK = 128 * 1024;
 /** PROTOCOL.md: at most 64 KiB. */
 const MAX_INSPECT = 64 * 1024;
 /** The bundle: its own frames tell an app's author nothing. */
-const SHIM = import.meta.path;
+const SHIM = Bun.main;
 
 export type WireError = [name: string, message: string, stack: string, inspect: string];
 

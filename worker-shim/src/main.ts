@@ -10,6 +10,7 @@ import { ProgressPage } from "./progress-page.ts";
 import { installRequest } from "./request.ts";
 import { installResponse } from "./response.ts";
 import { Session } from "./session.ts";
+import { warmUp } from "./warm-up.ts";
 
 /** Replaced by the supervisor when it writes this file, so that both ends are of one build. */
 const BUILD = "__BUNTIME_BUILD__";
@@ -34,7 +35,7 @@ void Bun.connect({
       session = new Session(link, page, loadApp);
       process.on("exit", () => link.flushAtExit());
       link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
-      link.flush();
+      void warmUp();
     },
     data(_socket, chunk) {
       try {

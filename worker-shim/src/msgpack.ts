@@ -7,7 +7,7 @@ import { Violation } from "./frames.ts";
 export type Value = null | boolean | number | string | Value[] | Map<string, Value>;
 
 /** The one value in `bytes`; maps have string keys. Throws a {@link Violation} at anything else. */
-export function decode(bytes: Uint8Array, depth = 3): Value {
+export function decode(bytes: Buffer, depth = 3): Value {
   const decoder = new Decoder(bytes);
   const value = decoder.value(depth);
   if (decoder.at !== bytes.length) throw new Violation("bytes follow the MessagePack value");
@@ -18,7 +18,7 @@ class Decoder {
   at = 0;
   readonly #view: DataView;
 
-  constructor(private readonly bytes: Uint8Array) {
+  constructor(private readonly bytes: Buffer) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -81,11 +81,10 @@ class Decoder {
 
   #string(length: number): string {
     const at = this.#take(length);
-    try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(this.bytes.subarray(at, at + length));
-    } catch {
-      throw new Violation("a MessagePack string is not UTF-8");
-    }
+    const text = this.bytes.toString("utf8", at, at + length);
+    // The mark of a byte that was not UTF-8, unless it was there before.
+    if (text.includes("\ufffd") && Buffer.byteLength(text) !== length) throw new Violation("a MessagePack string is not UTF-8");
+    return text;
   }
 
   #array(length: number, depth: number): Value[] {

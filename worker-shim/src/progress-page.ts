@@ -1,5 +1,4 @@
 /** The page of memory that tells the supervisor, even after a SIGKILL, which requests the app has seen. */
-
 const PAGE_FD = 4;
 const PAGE_BYTES = 4096;
 const MAGIC = 0x42544d31;
@@ -8,9 +7,8 @@ export class ProgressPage {
   private constructor(private readonly words: Uint32Array) {}
 
   /**
-   * Maps the inherited page. Its descriptor stays open: closing it would take `node:fs`, whose import costs
-   * as much as all the rest of the start, and what `Bun.spawn` starts does not inherit it. Without a page the
-   * supervisor counts every request as started.
+   * Maps the inherited page; without one the supervisor counts every request as started. The descriptor stays
+   * open: `node:fs`, which could close it, is a third of a spare's start, and Bun hands it to no child.
    */
   static map(): { page: ProgressPage; mapped: boolean } {
     try {

@@ -14,10 +14,10 @@ export const OCTETS = "application/octet-stream";
 /** The length of a body is not known. */
 export const NO_LENGTH = -1;
 
-/** A body that fits into the head's frame: nothing, text (at most {@link MAX_INLINE_TEXT}) or bytes. */
+/** A body that fits into the head's frame: nothing, text (at most {@link MAX_SMALL} units) or bytes. */
 export type InlineBody = string | Uint8Array | null;
-/** Longest string, in UTF-16 units, that is encoded in place. */
-export const MAX_INLINE_TEXT = 64 * 1024;
+/** A body up to this size, in bytes or UTF-16 units, goes out with its head even where the link has no room for more. */
+export const MAX_SMALL = 16 * 1024;
 
 /** What a head says beside its headers. */
 export type ResponseHead = Pick<Response, "status" | "statusText">;

@@ -12,7 +12,7 @@ import { NativeResponse } from "./natives.ts";
 import type { ProgressPage } from "./progress-page.ts";
 import { RouteRequest, WorkerRequest } from "./request.ts";
 import { head, readRequestHead } from "./request-head.ts";
-import { type HeaderTable, headersOf, type InlineBody, MAX_INLINE_TEXT, NO_LENGTH, OCTETS, type ResponseHead, TEXT, writeResponse } from "./response-head.ts";
+import { type HeaderTable, headersOf, type InlineBody, MAX_SMALL, NO_LENGTH, OCTETS, type ResponseHead, TEXT, writeResponse } from "./response-head.ts";
 import { BUFFERED, EMPTY, emptyResponse, markSent, SENT, sourceOf } from "./response.ts";
 import { PreparedResponse } from "./static-routes.ts";
 
@@ -85,7 +85,7 @@ export class Dispatcher {
       case FrameType.Body:
       case FrameType.End:
         if (exchange.bodyIn === null) throw new Violation(`stream ${stream} has body bytes after their end`);
-        exchange.bodyIn.push(bytes.subarray(start, end), type === FrameType.End);
+        exchange.bodyIn.push(ownBytes(bytes, start, end), type === FrameType.End);
         break;
       case FrameType.Credit:
         exchange.bodyOut?.grant(bytes.readUInt32BE(start));
@@ -106,7 +106,7 @@ export class Dispatcher {
       return { method, body: bytes.subarray(bodyStart, end) as Buffer<ArrayBuffer> };
     }
     const bodyIn = (exchange.bodyIn = new BodyIn(this.link, exchange.stream));
-    if (bodyStart < end) bodyIn.push(bytes.subarray(bodyStart, end), false);
+    if (bodyStart < end) bodyIn.push(ownBytes(bytes, bodyStart, end), false);
     if (bodyless) {
       bodyIn.drop();
       return init;
@@ -207,7 +207,7 @@ export class Dispatcher {
       this.#end(exchange);
     } else if (typeof source === "string") {
       markSent(response);
-      if (source.length <= MAX_INLINE_TEXT && !isHead) {
+      if (source.length <= MAX_SMALL && !isHead) {
         writeResponse(link, exchange, response, headers, source === "" ? null : TEXT, source.length, true, source);
         this.#end(exchange);
       } else {
@@ -224,7 +224,8 @@ export class Dispatcher {
 
   #sendBytes(exchange: Exchange, response: ResponseHead, headers: HeaderTable, type: string | null, body: Uint8Array): void {
     const { length } = body;
-    const inline: InlineBody = length <= WINDOW && !exchange.isHead ? body : null;
+    const fits = length <= MAX_SMALL || (length <= WINDOW && this.link.hasRoom());
+    const inline: InlineBody = fits && !exchange.isHead ? body : null;
     const fin = inline !== null || exchange.isHead;
     writeResponse(this.link, exchange, response, headers, length === 0 ? null : type, length, fin, inline);
     if (fin) {
@@ -293,7 +294,16 @@ export class Dispatcher {
   }
 }
 
-function readReason(payload: Uint8Array): number {
+/**
+ * A chunk for the app's stream. It must not share memory with other frames: an app may transfer
+ * its chunks to a `Worker`, which empties the whole buffer.
+ */
+function ownBytes(bytes: Buffer, start: number, end: number): Uint8Array {
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
+  return view.length === bytes.buffer.byteLength ? view : view.slice();
+}
+
+function readReason(payload: Buffer): number {
   const value = decode(payload);
   if (!Array.isArray(value) || value.length !== 1 || typeof value[0] !== "number") throw new Violation("a CANCEL is no array of one reason");
   return value[0];

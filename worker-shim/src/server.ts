@@ -11,32 +11,46 @@ import { exchangeOf } from "./request.ts";
 export class WorkerServer {
   readonly id = "";
   readonly development: boolean;
-  /** Where clients reach the app, its mount path included. */
-  readonly url: URL;
-  readonly hostname: string | undefined;
-  readonly port: number | undefined;
-  readonly protocol: "http" | "https";
   readonly pendingWebSockets = 0;
   readonly #app: App;
   readonly #dispatcher: Dispatcher;
+  readonly #origin: string;
+  readonly #mount: string;
 
   constructor(app: App, dispatcher: Dispatcher, { origin, mount, dev }: Assignment) {
     this.#app = app;
     this.#dispatcher = dispatcher;
+    this.#origin = origin;
+    this.#mount = mount;
     this.development = dev;
-    const base = origin === "" ? "http://localhost" : origin;
-    this.url = new URL(`${base}${mount.replace(/\/$/, "")}/`);
-    this.protocol = this.url.protocol === "https:" ? "https" : "http";
-    if (origin !== "") {
-      this.hostname = this.url.hostname;
-      this.port = this.url.port === "" ? (this.protocol === "https" ? 443 : 80) : Number(this.url.port);
-    }
+  }
+
+  /** Where clients reach the app, its mount path included. */
+  get url(): URL {
+    const base = this.#origin === "" ? "http://localhost" : this.#origin;
+    return new URL(`${base}${this.#mount.replace(/\/$/, "")}/`);
+  }
+
+  get protocol(): "http" | "https" {
+    return this.#origin.startsWith("https:") ? "https" : "http";
+  }
+
+  /** Undefined, as the port, where the supervisor listens on a Unix socket. */
+  get hostname(): string | undefined {
+    return this.#origin === "" ? undefined : this.url.hostname;
+  }
+
+  get port(): number | undefined {
+    if (this.#origin === "") return undefined;
+    const { port } = this.url;
+    return port === "" ? (this.protocol === "https" ? 443 : 80) : Number(port);
   }
 
   get address(): { address: string; family: string; port: number } | null {
-    if (this.hostname === undefined) return null;
-    const address = this.hostname.replace(/^\[|\]$/g, "");
-    return { address, family: address.includes(":") ? "IPv6" : "IPv4", port: this.port! };
+    const { hostname, port } = this;
+    if (hostname === undefined || port === undefined) return null;
+    const address = hostname.replace(/^\[|\]$/g, "");
+    return { address, family: address.includes(":") ? "IPv6" : "IPv4", port };
   }
 
   /** Requests that this worker has and has not answered to the end. */

@@ -16,6 +16,8 @@ export class Session {
   #assigned = false;
   #app: App | null = null;
   #dispatcher: Dispatcher | null = null;
+  /** Settled once READY or FAILED was sent. */
+  loaded: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly link: Link,
@@ -37,7 +39,7 @@ export class Session {
       case FrameType.Assign:
         if (this.#assigned) throw new Violation("a second ASSIGN");
         this.#assigned = true;
-        void this.#load(readAssignment(bytes.subarray(start, end)));
+        this.loaded = this.#load(readAssignment(bytes.subarray(start, end)));
         break;
       case FrameType.Hook:
         void this.#runHook(readHook(bytes.subarray(start, end)));
@@ -50,13 +52,13 @@ export class Session {
 
   async #load(assignment: Assignment): Promise<void> {
     try {
-      const before = performance.now();
+      const before = Bun.nanoseconds();
       const app = await this.loadApp(assignment);
       const dispatcher = new Dispatcher(this.link, this.page, app);
       app.server = new WorkerServer(app, dispatcher, assignment);
       this.#app = app;
       this.#dispatcher = dispatcher;
-      this.link.control(FrameType.Ready, 0, [performance.now() - before, app.hooks, app.maxRequestBodySize]);
+      this.link.control(FrameType.Ready, 0, [(Bun.nanoseconds() - before) / 1e6, app.hooks, app.maxRequestBodySize]);
     } catch (error) {
       this.link.control(FrameType.Failed, 0, describeError(error));
     }
@@ -73,7 +75,7 @@ export class Session {
   }
 }
 
-function readHook(payload: Uint8Array): number {
+function readHook(payload: Buffer): number {
   const value = decode(payload);
   if (!Array.isArray(value) || value.length !== 1 || (value[0] !== 1 && value[0] !== 2)) throw new Violation("a HOOK is no array of one kind");
   return value[0];

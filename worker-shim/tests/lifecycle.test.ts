@@ -117,10 +117,16 @@ describe("the end", () => {
   });
 });
 
-test("what an app starts inherits neither the link nor the page", async () => {
-  const worker = await TestWorker.start(`export default { fetch: () => new Response(Bun.spawnSync(["ls", "/proc/self/fd"]).stdout) }`);
-  // 3 is the directory that ls reads.
-  expect((await worker.fetch("/")).text().trim().split("\n")).toEqual(["0", "1", "2", "3"]);
+test("neither the link nor the page is handed to a child", async () => {
+  const worker = await TestWorker.start(`
+    import { execSync } from "node:child_process";
+    const list = ["ls", "/proc/self/fd"];
+    const text = (bytes) => bytes.toString().trim().split("\\n");
+    export default { fetch: async () => Response.json([text(Bun.spawnSync(list).stdout), text(await new Response(Bun.spawn(list).stdout).text()), text(execSync(list.join(" ")))]) }`);
+  for (const descriptors of JSON.parse((await worker.fetch("/")).text()) as string[][]) {
+    // Descriptor 3 is the directory that ls itself reads.
+    expect(descriptors).toEqual(["0", "1", "2", "3"]);
+  }
   await worker.stop();
 });
 

@@ -14,6 +14,8 @@ const handlers = {
   "/blob": async (r) => { const blob = await r.blob(); return new Response(blob.type + " " + blob.size) },
   "/form": async (r) => { const form = await r.formData(); return new Response([...form].map(([k, v]) => k + "=" + (v.name ?? v)).join()) },
   "/chunks": async (r) => { const sizes = []; for await (const chunk of r.body) sizes.push(chunk.length); return Response.json(sizes) },
+  "/transfer": async (r) => { let n = 0; for await (const chunk of r.body) { n += chunk.length; structuredClone(chunk.buffer, { transfer: [chunk.buffer] }) } return new Response(String(n)) },
+  "/kind": async (r) => { for await (const chunk of r.body) return new Response(chunk.constructor.name) },
   "/pipe": (r) => new Response(r.body),
   "/length": async (r) => { let n = 0; for await (const chunk of r.body) n += chunk.length; return new Response(String(n)) },
   "/twice": async (r) => { await r.text(); try { await r.text() } catch (error) { return new Response(error.name + " " + r.bodyUsed) } },
@@ -155,6 +157,11 @@ describe("a body in several frames", () => {
   test("chunk by chunk, and through to the response", async () => {
     expect((await stream("/chunks", ["a", "bb", "ccc"])).text()).toBe("[1,2,3]");
     expect((await stream("/pipe", ["a", "bb", "ccc"])).text()).toBe("abbccc");
+  });
+
+  test("as plain Uint8Arrays, each with memory of its own, so that one can be transferred away", async () => {
+    expect((await stream("/kind", ["a", "b"])).text()).toBe("Uint8Array");
+    expect((await stream("/transfer", ["a", "bb", "ccc", "dddd"])).text()).toBe("10");
   });
 
   test("bytes in END count too", async () => {

@@ -57,7 +57,7 @@ export class TestWorker {
     this.#output = Promise.all([this.#collect("stdout"), this.#collect("stderr")]);
   }
 
-  static async spawn(options: { env?: Record<string, string>; build?: string; page?: boolean } = {}): Promise<TestWorker> {
+  static async spawn(options: { env?: Record<string, string>; build?: string; script?: string; page?: boolean } = {}): Promise<TestWorker> {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), "shim-test-"));
     const page = path.join(home, "page");
     fs.writeFileSync(page, Buffer.alloc(4096));
@@ -65,7 +65,7 @@ export class TestWorker {
     const pair = new Int32Array(2);
     if (libc.symbols.socketpair(AF_UNIX, SOCK_STREAM, 0, ptr(pair)) !== 0) throw new Error("socketpair failed");
     const withPage = options.page ?? true;
-    let shim = SHIM;
+    let shim = options.script ?? SHIM;
     if (options.build !== undefined) {
       shim = path.join(home, `shim-${options.build}.js`);
       fs.writeFileSync(shim, fs.readFileSync(SHIM, "utf8").replace("__BUNTIME_BUILD__", options.build));
