@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 /// How long a test waits for what must come. Generous: it only bounds a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory of apps, written by the test.
 pub struct Apps(TempDir);
@@ -120,7 +120,7 @@ impl Launch {
             .env("RUNTIME_LOG_LEVEL", "debug")
             .envs(self.env)
             .stdin(Stdio::null())
-            .stdout(Stdio::inherit())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -184,12 +184,6 @@ impl Server {
     pub async fn exit(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the supervisor did not end").unwrap()
     }
-
-    /// Resident memory of the supervisor in bytes (proc_pid_statm(5)).
-    pub fn memory(&self) -> u64 {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid)).unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-    }
 }
 
 impl Client {
@@ -251,7 +245,11 @@ impl Log {
                 count.changed().await.unwrap();
             }
         });
-        found.await.unwrap_or_else(|_| panic!("no such line in the log: {:#?}", self.lines.lock().unwrap()))
+        found.await.unwrap_or_else(|_| {
+            let lines = self.lines.lock().unwrap();
+            let last: Vec<String> = lines.iter().rev().take(200).rev().map(Value::to_string).collect();
+            panic!("no such line in the log, which ends:\n{}", last.join("\n"))
+        })
     }
 }
 

@@ -1,16 +1,33 @@
 //! End to end: the real binary, real `bun`, real HTTP. One file a promise.
 
+mod blocked;
 mod bodies;
+mod cold;
 mod connections;
+mod crash_loop;
 mod examples;
 mod framing;
 mod harness;
 mod headers;
 mod hostile_worker;
 mod http2;
+mod isolation;
+mod killed;
+mod large_bodies;
+mod load;
+mod lossless;
 mod mounts;
+mod no_downloads;
+mod output;
 mod own;
 mod paths;
+mod probe;
+mod queue;
 mod raw;
+mod redeploy;
 mod responses;
 mod serving;
+mod shutdown;
+mod spares;
+mod states;
+mod time_limits;

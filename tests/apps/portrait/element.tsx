@@ -1,0 +1,2 @@
+/** Which of the two JSX runtimes Bun chose. */
+export const element = <made />;
