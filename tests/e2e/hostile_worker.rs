@@ -114,9 +114,9 @@ async fn a_head_that_is_no_http_fails_its_request_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_shim_of_another_build_is_ended() {
+async fn a_worker_that_says_hello_again_is_ended() {
     let server = serve(&["build"]).await;
     assert_eq!(server.get("/build/another-build").await.status(), 502);
-    server.logged(|line| line["message"] == "the shim is of another build").await;
+    server.logged(|line| line["message"] == "a worker broke the protocol").await;
     assert_eq!(server.get("/build/fine").await.text(), "fine");
 }

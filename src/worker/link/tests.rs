@@ -39,6 +39,27 @@ impl Rig {
         Rig { link, worker: Worker(theirs), page, driver, control }
     }
 
+    fn assign(&self) {
+        let env = std::collections::BTreeMap::new();
+        let none = "";
+        let assign = Assign {
+            dir: none,
+            entry: none,
+            name: none,
+            version: none,
+            worker_id: none,
+            mount: none,
+            origin: none,
+            dev: false,
+            env: &env,
+        };
+        self.link.assign(&assign).unwrap();
+    }
+
+    async fn end(&mut self) -> LinkEnd {
+        (&mut self.driver).await.unwrap()
+    }
+
     /// A request without a body.
     fn ask(&self) -> Exchange {
         self.open(0, true)
@@ -129,13 +150,40 @@ async fn answers_find_their_requests_in_any_order() {
 async fn control_messages_are_reported_in_their_order() {
     let mut rig = Rig::new();
     rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
-    rig.worker.send(Kind::Ready, 0, &[0x93, 1, 2, 0xc0]).await;
-    rig.worker.send(Kind::HookDone, 0, &[0x92, 1, 0xc0]).await;
-    rig.worker.send(Kind::Failed, 0, &ERROR).await;
     assert!(matches!(rig.told().await, Control::Hello(hello) if hello.build == "b" && hello.mapped));
+    rig.assign();
+    rig.worker.send(Kind::Ready, 0, &[0x93, 1, 2, 0xc0]).await;
     assert!(matches!(rig.told().await, Control::Ready(ready) if ready.has(Hook::Terminate)));
+    rig.link.hook(Hook::Idle);
+    rig.worker.send(Kind::HookDone, 0, &[0x92, 1, 0xc0]).await;
     assert!(matches!(rig.told().await, Control::HookDone(done) if done.error.is_none()));
+}
+
+#[tokio::test]
+async fn control_messages_out_of_their_order_end_the_link() {
+    let hello: &[u8] = &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3];
+    let ready: &[u8] = &[0x93, 1, 2, 0xc0];
+    let tables: [&[(Kind, &[u8])]; 4] = [
+        &[(Kind::Ready, ready)],
+        &[(Kind::Hello, hello), (Kind::Hello, hello)],
+        &[(Kind::Hello, hello), (Kind::Ready, ready)],
+        &[(Kind::Hello, hello), (Kind::HookDone, &[0x92, 1, 0xc0])],
+    ];
+    for frames in tables {
+        let mut rig = Rig::new();
+        for (kind, payload) in frames {
+            rig.worker.send(*kind, 0, payload).await;
+        }
+        assert!(matches!(rig.end().await, LinkEnd::Protocol(WireError::Unexpected(_))), "{frames:?}");
+    }
+    let mut rig = Rig::new();
+    rig.worker.send(Kind::Hello, 0, hello).await;
+    rig.told().await;
+    rig.assign();
+    rig.worker.send(Kind::Failed, 0, &ERROR).await;
     assert!(matches!(rig.told().await, Control::Failed(error) if error.message == "m"));
+    rig.worker.send(Kind::Ready, 0, ready).await;
+    assert!(matches!(rig.end().await, LinkEnd::Protocol(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,7 +342,7 @@ async fn what_an_app_throws_and_a_body_that_breaks_fail_their_exchange() {
     assert!(matches!(piece(&mut broken).await, Some(Err(Failure::BodyFailed))));
     rig.worker.send(Kind::Response, 3, &BAD_STATUS).await;
     assert!(matches!(no_http.head().await, Err(Failure::BadResponse("status"))));
-    assert_eq!(rig.worker.frame().await, (CANCEL, 3, vec![0x91, 5]));
+    assert_eq!(rig.worker.frame().await, (CANCEL, 3, vec![0x91, 3]));
     assert_eq!(rig.link.in_flight(), 0);
 }
 
