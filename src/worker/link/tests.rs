@@ -518,7 +518,7 @@ async fn a_link_tells_when_it_becomes_busy_again() {
 
 #[tokio::test(start_paused = true)]
 async fn large_bodies_pass_both_ways_at_once_with_bounded_queues() {
-    let mut rig = Rig::new();
+    let rig = Rig::new();
     let mut exchange = rig.open(0, false);
     let upload = exchange.upload();
     let total = 8 << 20;

@@ -55,6 +55,9 @@ const attacks: Record<string, () => void> = {
   "bad-hook-done": () => write(frame(HOOK_DONE, 0, [0xc1])),
   "bad-hello": () => write(frame(0x01, 0, [0x93, 0xa1, 0x78, 0xa1, 0x78])),
   "bad-ready": () => write(frame(0x03, 0, [0x91, 0xa1, 0x78])),
+  "hook-done-for-no-hook": () => write(frame(HOOK_DONE, 0, [0x92, 1, 0xc0])),
+  "ready-again": () => write(frame(READY, 0, [0x93, 1, 3, 0xc0])),
+  "failed-after-ready": () => write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0])),
   // What the worker does right after it ends it, not the frame itself.
   "half-a-frame": () => (write(frame(RESPONSE, stream, head(), 100)), process.kill(process.pid, "SIGKILL")),
   "another-build": () => write(frame(0x01, 0, [0x93, 0xa1, 0x78, 0xa1, 0x78, 0xc3])),
@@ -81,12 +84,9 @@ export default {
       write(frame(RESPONSE, stream, [0x94, 1, 0xcc, 200, 0xc0, 0x92, 0xa1, 0x78, 0xc4, 6, ...Buffer.from("a\r\nb:c")]));
       return never;
     }
-    // Things that mean nothing and harm nobody.
+    // What means nothing and harms nobody.
     if (what === "nothing") {
       write(frame(PONG, 0, new Uint8Array(8)));
-      write(frame(HOOK_DONE, 0, [0x92, 1, 0xc0]));
-      write(frame(READY, 0, [0x93, 1, 3, 0xc0]));
-      write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0]));
       return new Response("fine");
     }
     attacks[what]!();
