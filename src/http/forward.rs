@@ -65,6 +65,9 @@ pub struct Inbound {
     ended: bool,
 }
 
+/// The task that carries a request body.
+type Carrier = JoinHandle<Result<Inbound, RequestBody>>;
+
 /// The body of an answer, still coming from the worker.
 struct Streaming {
     exchange: Exchange,
@@ -129,7 +132,7 @@ fn begin(
     lease: &Lease,
     outgoing: &Outgoing<'_>,
     inbound: &mut Option<Inbound>,
-) -> Option<(Exchange, Option<JoinHandle<Result<Inbound, RequestBody>>>)> {
+) -> Option<(Exchange, Option<Carrier>)> {
     let held: usize = inbound.iter().flat_map(|inbound| &inbound.replay).map(Bytes::len).sum();
     let whole = inbound.as_ref().is_none_or(|inbound| inbound.ended) && held <= 2 * INLINE;
     let inline = if whole { held } else { 0 };
