@@ -60,7 +60,10 @@ const attacks: Record<string, () => void> = {
   "failed-after-ready": () => write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0])),
   // What the worker does right after it ends it, not the frame itself.
   "half-a-frame": () => (write(frame(RESPONSE, stream, head(), 100)), process.kill(process.pid, "SIGKILL")),
-  "another-build": () => write(frame(0x01, 0, [0x93, 0xa1, 0x78, 0xa1, 0x78, 0xc3])),
+  "unasked-hook-done": () => write(frame(HOOK_DONE, 0, [0x92, 1, 0xc0])),
+  "hello-again": () => write(frame(0x01, 0, [0x93, 0xa1, 0x78, 0xa1, 0x78, 0xc3])),
+  "ready-again": () => write(frame(READY, 0, [0x93, 1, 3, 0xc0])),
+  "failed-late": () => write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0])),
 };
 
 export default {
@@ -84,7 +87,7 @@ export default {
       write(frame(RESPONSE, stream, [0x94, 1, 0xcc, 200, 0xc0, 0x92, 0xa1, 0x78, 0xc4, 6, ...Buffer.from("a\r\nb:c")]));
       return never;
     }
-    // What means nothing and harms nobody.
+    // Means nothing and harms nobody.
     if (what === "nothing") {
       write(frame(PONG, 0, new Uint8Array(8)));
       return new Response("fine");
