@@ -282,8 +282,7 @@ fn a_request_is_written_as_the_protocol_says() {
     assert_eq!(frame[..HEADER], [0, 0, 0, (frame.len() - HEADER) as u8, 0x10, 0, 0, 0, 7]);
     let payload = &frame[HEADER..];
     let mut reader = Reader::new(payload);
-    let text =
-        |reader: &mut Reader<'_>| String::from_utf8(payload[reader.str().unwrap()].to_vec()).unwrap();
+    let text = |reader: &mut Reader<'_>| String::from_utf8(payload[reader.str().unwrap()].to_vec()).unwrap();
     assert_eq!((reader.array(), reader.uint()), (Ok(6), Ok(1)));
     assert_eq!((text(&mut reader), text(&mut reader)), ("POST".into(), "http://h/a".into()));
     assert_eq!(reader.array(), Ok(4));
