@@ -180,12 +180,6 @@ impl Server {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid as i32), signal).unwrap();
     }
 
-    /// Resident memory of the supervisor in bytes (proc_pid_statm(5)).
-    pub fn memory(&self) -> u64 {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid)).unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-    }
-
     /// Waits for the process to end.
     pub async fn exit(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the supervisor did not end").unwrap()
