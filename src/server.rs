@@ -64,13 +64,15 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let _watcher = watch(&config, &index, &pool, &site)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
-    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site)));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
 
     signals.next().await;
     tracing::info!(within = ?config.shutdown_timeout, "shutting down");
     site.draining.store(true, Ordering::Release);
-    accepting.abort();
+    drop(stop);
+    let _ = accepting.await; // it fails only if it panicked: then the listener is closed too
     book.drain();
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
