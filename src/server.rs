@@ -128,10 +128,7 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
-            Change::Removed(app) => {
-                pool.remove(app.key, None);
-                site.upgrade().inspect(|site| site.kept.forget(app.key));
-            }
+            Change::Removed(app) => pool.remove(app.key, None),
             Change::Replaced { old, new } => {
                 pool.add(&new);
                 match new.kind {
@@ -140,9 +137,9 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
                     // What is broken takes over from nobody.
                     Kind::Broken { .. } => {}
                 }
-                site.upgrade().inspect(|site| site.kept.forget(old.key));
             }
         }
+        site.upgrade().inspect(|site| site.kept.tidy());
     };
     let options = apps::Options {
         worker_dirs: config.worker_dirs.clone(),
