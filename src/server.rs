@@ -290,7 +290,7 @@ async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
             let address = Address {
                 shown: format!("http://{bound}"),
                 url: Some(format!("http://{reached}")),
-                authority: bound.to_string(),
+                authority: reached.to_string(),
             };
             Ok((Listener::Tcp(listener), address))
         }
