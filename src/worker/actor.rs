@@ -4,6 +4,7 @@
 //! a crash, a broken protocol, a blocked event loop), the task ends only when the process has been reaped and its
 //! process group killed, and says so in its last report.
 
+use super::exec::Process;
 use super::link::{Control, Health, Link, LinkEnd, Timeouts};
 use super::output::{self, Identity, Tail};
 use super::spawn::{Order as Start, Spawned, Spawner};
@@ -12,9 +13,8 @@ use crate::wire::WireError;
 use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
@@ -115,7 +115,7 @@ struct Life {
     id: WorkerId,
     build: Arc<str>,
     report: Arc<dyn Fn(Report) + Send + Sync>,
-    child: Child,
+    process: Process,
     link: Arc<Link>,
     identity: Arc<Identity>,
     journey: Journey,
@@ -148,7 +148,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
             return report(Report::NotStarted(error));
         }
     };
-    let Spawned { child, pidfd, link: socket, progress, stdout, stderr } = spawned;
+    let Spawned { process, link: socket, progress, stdout, stderr } = spawned;
     let (control_in, mut control) = mpsc::unbounded_channel();
     let link = Link::new(progress, control_in);
     let identity = Arc::new(Identity::new(birth.id));
@@ -167,7 +167,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         id: birth.id,
         build: birth.build,
         report: Arc::clone(&report),
-        child,
+        process,
         link: Arc::clone(&link),
         identity,
         journey: Journey { spawn: Some(began.elapsed()), ..Journey::default() },
@@ -186,13 +186,15 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     match tokio::net::UnixStream::from_std(socket) {
         Ok(socket) => {
             let driver = tokio::spawn(link.drive(socket));
-            life.supervise(pidfd, driver, &mut control, &mut birth.orders).await;
+            life.supervise(driver, &mut control, &mut birth.orders).await;
         }
         Err(_) => life.kill(),
     }
     // However it ended: nobody may wait for an answer from a process that is gone.
     life.link.close(&LinkEnd::Closed);
-    let status = life.reap();
+    // What is left of the group goes before the number of its leader is given up.
+    life.process.kill();
+    let status = life.process.reap();
     let journey = life.journey;
     for output in outputs {
         // Everything the group held open is closed by now; a descendant that left the group must not keep us.
@@ -206,13 +208,13 @@ impl Life {
     /// Until the process has exited.
     async fn supervise(
         &mut self,
-        pidfd: OwnedFd,
         driver: JoinHandle<LinkEnd>,
         control: &mut mpsc::UnboundedReceiver<Control>,
         orders: &mut mpsc::UnboundedReceiver<Order>,
     ) {
+        let Ok(exit) = self.process.exit_fd() else { return self.kill() };
         // SAFETY: an OwnedFd is an open descriptor, and it stays in the AsyncFd until that is dropped.
-        let Ok(pidfd) = (unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }) else {
+        let Ok(exit) = (unsafe { AsyncFd::register_with_interest(exit, Interest::READABLE) }) else {
             return self.kill();
         };
         let mut driver = std::pin::pin!(driver);
@@ -230,7 +232,7 @@ impl Life {
                     None => { commanded = false; self.kill() }
                 },
                 Some(control) = control.recv() => self.hear(control),
-                _ = pidfd.readable() => break,
+                _ = exit.readable() => break,
                 end = &mut driver, if linked => {
                     linked = false;
                     self.link_ended(end.unwrap_or(LinkEnd::Closed));
@@ -343,20 +345,13 @@ impl Life {
     }
 
     fn term(&mut self) {
-        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.process.signal(nix::sys::signal::Signal::SIGTERM);
         self.ending = Ending::Term(Instant::now() + TERM_LIMIT);
     }
 
     fn kill(&mut self) {
-        self.signal(nix::sys::signal::Signal::SIGKILL);
+        self.process.kill();
         self.ending = Ending::Killed;
-    }
-
-    /// Signals the whole process group. The process is not reaped yet, so its number is still its own.
-    fn signal(&self, signal: nix::sys::signal::Signal) {
-        let group = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        // ESRCH = it has just ended, which is what a signal was to bring about.
-        let _ = nix::sys::signal::killpg(group, signal);
     }
 
     fn link_ended(&mut self, end: LinkEnd) {
@@ -393,7 +388,7 @@ impl Life {
     /// Looks after the exchanges in flight; the next time to do so, `None` = when there is one again.
     fn look(&mut self, now: Instant) -> Option<Instant> {
         let health = self.link.sweep(now, &self.timeouts);
-        if health == Health::Unresponsive && self.ending == Ending::No && !is_stopped(self.child.id()) {
+        if health == Health::Unresponsive && self.ending == Ending::No && !is_stopped(self.process.pid()) {
             (self.report)(Report::Unresponsive);
             self.kill();
         }
@@ -401,7 +396,7 @@ impl Life {
             && (health == Health::AtRest || now.duration_since(measured) >= MEMORY_EVERY)
         {
             self.memory = Some(now);
-            let (pid, report) = (self.child.id(), Arc::clone(&self.report));
+            let (pid, report) = (self.process.pid(), Arc::clone(&self.report));
             // The kernel walks all of its pages: milliseconds for a large process.
             tokio::task::spawn_blocking(move || {
                 if let Some(pss) = proportional_memory(pid) {
@@ -422,12 +417,6 @@ impl Life {
             Ending::No | Ending::Killed => None,
         };
         ending.into_iter().chain(look_again).min()
-    }
-
-    /// Ends what is left of the process group, then collects the exit status.
-    fn reap(&mut self) -> Option<ExitStatus> {
-        self.signal(nix::sys::signal::Signal::SIGKILL);
-        self.child.wait().ok()
     }
 }
 

@@ -147,6 +147,7 @@ impl Core {
     pub(super) fn exited(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         let (version, creating, staying) = (worker.version, worker.is_creating(), worker.stays());
+        let from_spare = worker.from_spare;
         let reason = match worker.course {
             Course::Terminate { reason, .. } | Course::Kill { reason } => reason,
             _ if creating && version.is_some() => Reason::StartFailed,
@@ -166,8 +167,10 @@ impl Core {
             }
             self.mark(key);
         }
-        if staying {
-            self.lost(id, version, creating, Refusal::StartFailed, turn);
+        match version {
+            Some(key) if staying && creating && from_spare => self.lost_spare_start(key),
+            _ if staying => self.lost(id, version, creating, Refusal::StartFailed, turn),
+            _ => {}
         }
     }
 

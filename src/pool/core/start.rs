@@ -13,8 +13,9 @@ impl Core {
         version.workers += 1;
         self.room.pooled += 1;
         let policy = version.policy.clone();
+        let distrusts = std::mem::take(&mut version.distrusts_spares);
         let limit = self.request_limit(policy.max_requests);
-        let spare = if policy.fresh { None } else { self.take_spare(turn.now) };
+        let spare = if policy.fresh || distrusts { None } else { self.take_spare(turn.now) };
         let id = match spare {
             Some(id) => {
                 if let Some(worker) = self.workers.get_mut(&id) {
@@ -124,6 +125,15 @@ impl Core {
         };
         self.refuse_first(key, refused, why, turn);
         self.keep_predecessors(key);
+        self.mark(key);
+    }
+
+    /// A spare died before the app it was given was loaded. It may have been dead already, so this says nothing of the
+    /// app: it is tried once more, in a process of its own.
+    pub(super) fn lost_spare_start(&mut self, key: VersionKey) {
+        if let Some(version) = self.versions.get_mut(&key) {
+            version.distrusts_spares = true;
+        }
         self.mark(key);
     }
 

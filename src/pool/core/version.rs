@@ -46,6 +46,8 @@ pub(super) struct Version {
     pub proving: bool,
     /// A worker of it was Ready once.
     pub proven: bool,
+    /// The last start was lost with a spare: the next one takes none.
+    pub distrusts_spares: bool,
     /// Waits for room in the pool.
     pub queued: Option<Class>,
     /// Will be looked at before the step ends.
@@ -71,6 +73,7 @@ impl Version {
             workers: 0,
             proving: false,
             proven: false,
+            distrusts_spares: false,
             queued: None,
             unsettled: false,
             backoff: Backoff::default(),

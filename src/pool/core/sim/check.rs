@@ -28,7 +28,11 @@ impl World {
                     && !self.policy(version)?.fresh
                 {
                     let spare = self.processes.values().any(Process::is_spare);
-                    ensure!(!spare, "{worker} is spawned while there is a spare");
+                    let distrusts = self
+                        .versions
+                        .get_mut(&version)
+                        .is_some_and(|known| std::mem::take(&mut known.lost_start));
+                    ensure!(!spare || distrusts, "{worker} is spawned while there is a spare");
                 }
             }
             Action::Assign { worker, version } => self.assign(worker, version)?,

@@ -38,6 +38,8 @@ impl Process {
 }
 
 pub struct Known {
+    /// A worker of it died while it was starting: the next may be a fresh one.
+    pub lost_start: bool,
     pub policy: Policy,
     /// `RemoveVersion` named it.
     pub removed: bool,
@@ -186,7 +188,13 @@ impl World {
         self.ids += 1;
         let version = VersionKey(self.ids);
         let policy = policy(seed);
-        let known = Known { policy: policy.clone(), removed: false, redirected: false, proven: false };
+        let known = Known {
+            lost_start: false,
+            policy: policy.clone(),
+            removed: false,
+            redirected: false,
+            proven: false,
+        };
         self.patience = self.patience.max(policy.queue_timeout);
         self.versions.insert(version, known);
         self.tell(Event::AddVersion { version, policy })?;
@@ -251,6 +259,11 @@ impl World {
             && let Some(process) = self.processes.get_mut(worker)
         {
             process.exchanges.clear();
+            if process.state == State::Creating
+                && let Some(known) = process.version.and_then(|version| self.versions.get_mut(&version))
+            {
+                known.lost_start = true;
+            }
         }
         let mut actions = std::mem::take(&mut self.actions);
         self.core.step(event, self.now, &mut actions);

@@ -208,3 +208,29 @@ fn a_live_worker_serves_on_while_its_version_backs_off() {
     assert!(pool.core.snapshot(pool.now).versions[0].back_off.is_some());
     assert_eq!(pool.done(good).dispatched(), [good]);
 }
+
+#[test]
+fn a_spare_that_was_dead_already_costs_its_request_nothing() {
+    let mut pool = warm(2, &[(A, policy())]);
+    pool.request(A);
+    let said = pool.exit(WorkerId(1));
+    assert!(said.refused().is_empty());
+    let Some(Action::Spawn { worker, version: Some(A) }) =
+        said.0.iter().find(|action| matches!(action, Action::Spawn { version: Some(_), .. }))
+    else {
+        panic!("no fresh worker: {:?}", said.0);
+    };
+    let worker = *worker;
+    assert_eq!(pool.connect(worker).assigned(), [worker]);
+    assert_eq!(pool.tell(Event::Ready { worker }).dispatched(), [worker]);
+}
+
+#[test]
+fn an_app_that_dies_while_it_loads_is_tried_once_more_and_then_refused() {
+    let mut pool = warm(2, &[(A, policy())]);
+    pool.request(A);
+    assert!(pool.exit(WorkerId(1)).refused().is_empty());
+    let fresh =
+        pool.core.snapshot(pool.now).workers.iter().find(|worker| worker.version == Some(A)).unwrap().id;
+    assert_eq!(pool.exit(fresh).refused().len(), 1);
+}
