@@ -44,7 +44,8 @@ fn compile(dir: &Path, source: &Path, bun: &Bun) -> Result<PathBuf> {
         .output()?;
     let compiled = out.join("shim.js");
     ensure!(
-        output.status.success() && compiled.is_file(),
+        // It may succeed without bytecode, and then the file does not run.
+        output.status.success() && compiled.is_file() && out.join("shim.js.jsc").is_file(),
         "bun build: {}",
         String::from_utf8_lossy(&output.stderr)
     );

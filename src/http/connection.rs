@@ -26,6 +26,9 @@ const LINGER_WHEN_FULL: Duration = SWEEP;
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a client may take nothing of what it is sent, where its app says nothing else.
+const STALL: Duration = Duration::from_secs(300);
+
 /// What a connection has to do next, as told by others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -61,6 +64,10 @@ pub struct Conn {
     since: AtomicU64,
     in_flight: AtomicU32,
     http2: AtomicBool,
+    /// One more than the time since which the socket takes nothing; 0 = it does.
+    blocked: AtomicU64,
+    /// Milliseconds for which it may take nothing; 0 = for ever.
+    stall: AtomicU64,
     verdict: AtomicU8,
     waker: AtomicWaker,
     book: Arc<Book>,
@@ -153,6 +160,8 @@ impl Book {
             since: AtomicU64::new(self.now()),
             in_flight: AtomicU32::new(0),
             http2: AtomicBool::new(false),
+            blocked: AtomicU64::new(0),
+            stall: AtomicU64::new(STALL.as_millis() as u64),
             verdict: AtomicU8::new(Verdict::Live as u8),
             waker: AtomicWaker::new(),
             book: Arc::clone(self),
@@ -187,6 +196,7 @@ impl Book {
                     Phase::Idle if !live && age >= LINGER => conn.tell(Verdict::Drop),
                     Phase::New if !live && age >= SWEEP => conn.tell(Verdict::Drop),
                     Phase::Head | Phase::New if age >= self.head => conn.tell(Verdict::Drop),
+                    _ if conn.is_stalled(self.now()) => conn.tell(Verdict::Drop),
                     _ => {}
                 }
             }
@@ -253,6 +263,25 @@ impl Conn {
             1 => Verdict::Drain,
             _ => Verdict::Drop,
         }
+    }
+
+    /// A client that takes nothing for this long is given up; zero = never.
+    pub fn limit_stall(&self, limit: Duration) {
+        self.stall.store(limit.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn wrote<T>(&self, result: Poll<T>) -> Poll<T> {
+        let blocked = if result.is_pending() { self.book.now() + 1 } else { 0 };
+        let before = self.blocked.load(Ordering::Relaxed);
+        if (before == 0) != (blocked == 0) {
+            self.blocked.store(blocked, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn is_stalled(&self, now: u64) -> bool {
+        let (blocked, stall) = (self.blocked.load(Ordering::Relaxed), self.stall.load(Ordering::Relaxed));
+        blocked != 0 && stall != 0 && (now + 1).saturating_sub(blocked) >= stall
     }
 
     fn tell(&self, verdict: Verdict) {
@@ -350,7 +379,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.conn.wrote(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -366,7 +396,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.conn.wrote(result)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -56,7 +56,7 @@ struct Asked {
     head: Parts,
     origin: Origin,
     id: HeaderValue,
-    peer_port: u16,
+    conn: Arc<Conn>,
 }
 
 /// An app was found for a request.
@@ -119,7 +119,7 @@ impl Site {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
             Err(error) => Err(bad_host(error)),
             Ok(origin) if is_understood(&head) => {
-                let mut asked = Asked { head, origin, id: id.clone(), peer_port: conn.peer_port };
+                let mut asked = Asked { head, origin, id: id.clone(), conn: Arc::clone(conn) };
                 let result = self.route(&mut asked, body).await;
                 head = asked.head;
                 result
@@ -274,11 +274,16 @@ impl Site {
                 path,
                 mount,
                 origin: &asked.origin,
-                peer_port: asked.peer_port,
+                peer_port: asked.conn.peer_port,
                 request_id: &asked.id,
             };
             match forward::forward(&self.pool, &outgoing, &mut inbound).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    if let Body::Stream(_) = response.body() {
+                        asked.conn.limit_stall(app.manifest.stream_timeout);
+                    }
+                    return Ok(response);
+                }
                 // The version went between being found and being asked: another stands in its place, or none.
                 Err(Unanswered::Refused(Refused { why: Refusal::Gone, .. })) => {
                     let known = app.key;

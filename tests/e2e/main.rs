@@ -30,5 +30,6 @@ mod responses;
 mod serving;
 mod shutdown;
 mod spares;
+mod stalled;
 mod states;
 mod time_limits;
