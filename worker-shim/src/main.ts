@@ -10,11 +10,14 @@ import { ProgressPage } from "./progress-page.ts";
 import { installRequest } from "./request.ts";
 import { installResponse } from "./response.ts";
 import { Session } from "./session.ts";
+import { warmUp } from "./warm-up.ts";
 
 /** Replaced by the supervisor when it writes this file, so that both ends are of one build. */
 const BUILD = "__BUNTIME_BUILD__";
 /** `EX_SOFTWARE` of sysexits(3): the protocol was broken. */
 const EXIT_VIOLATION = 70;
+/** How long a spare stays as it is. */
+const WARM_UP_MS = 20;
 
 installRequest();
 installResponse();
@@ -34,6 +37,8 @@ void Bun.connect({
       session = new Session(link, page, loadApp);
       process.on("exit", () => link.flushAtExit());
       link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
+      // A worker that is needed at once gets its ASSIGN before.
+      void Bun.sleep(WARM_UP_MS).then(() => session.isSpare && warmUp()).catch(() => {});
     },
     data(_socket, chunk) {
       try {
