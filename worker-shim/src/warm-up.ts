@@ -34,7 +34,6 @@ export function warmUp(): void {
   for (const stream of [1, 2]) link.turn(push, Buffer.from(request(stream), "latin1"));
   require(MODULE);
   delete require.cache[MODULE];
-  Bun.pathToFileURL("/");
 }
 
 async function answerLater(request: Request): Promise<Response> {
