@@ -51,14 +51,21 @@ export async function loadApp({ dir, entry, env }: Assignment): Promise<App> {
 
 /**
  * Imports a module. `require` evaluates it on this thread, without the detour over Bun's thread pool that takes two
- * milliseconds of a cold start; what it cannot do (a top-level await) it leaves to `import`, which does not evaluate anything
- * a second time and throws again what was thrown.
+ * milliseconds of a cold start, and returns the namespace of an ES module. What it cannot do (a top-level await) it leaves
+ * to `import`, which makes the namespace of a CommonJS module, does not evaluate anything a second time and throws again
+ * what was thrown.
  */
 async function load(entry: string): Promise<object> {
   try {
-    require(entry);
+    const loaded: unknown = require(entry);
+    if (isNamespace(loaded)) return loaded;
   } catch {
     // Reported by the import.
   }
   return import(Bun.pathToFileURL(entry).href);
+}
+
+/** Whether this is the namespace object of an ES module. */
+function isNamespace(value: unknown): value is object {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null && (value as Record<symbol, unknown>)[Symbol.toStringTag] === "Module";
 }

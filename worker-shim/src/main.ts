@@ -16,6 +16,8 @@ import { warmUp } from "./warm-up.ts";
 const BUILD = "__BUNTIME_BUILD__";
 /** `EX_SOFTWARE` of sysexits(3): the protocol was broken. */
 const EXIT_VIOLATION = 70;
+/** How long a spare stays as it is. */
+const WARM_UP_MS = 20;
 
 installRequest();
 installResponse();
@@ -35,7 +37,8 @@ void Bun.connect({
       session = new Session(link, page, loadApp);
       process.on("exit", () => link.flushAtExit());
       link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
-      void warmUp();
+      // A worker that is needed at once gets its ASSIGN before.
+      void Bun.sleep(WARM_UP_MS).then(() => session.isSpare && warmUp()).catch(() => {});
     },
     data(_socket, chunk) {
       try {

@@ -17,8 +17,13 @@ export class ProgressPage {
       words[0] = MAGIC;
       return { page: new ProgressPage(words), mapped: true };
     } catch {
-      return { page: new ProgressPage(new Uint32Array(2)), mapped: false };
+      return { page: ProgressPage.scratch(), mapped: false };
     }
+  }
+
+  /** A page that nobody reads. */
+  static scratch(): ProgressPage {
+    return new ProgressPage(new Uint32Array(2));
   }
 
   /** To be called right before a request is handed to the app. */

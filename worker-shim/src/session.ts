@@ -13,6 +13,7 @@ import { WorkerServer } from "./server.ts";
 const MAX_HOOK_ERROR = 16 * 1024;
 
 export class Session {
+  /** Whether ASSIGN has come: before it, this is a spare. */
   #assigned = false;
   #app: App | null = null;
   #dispatcher: Dispatcher | null = null;
@@ -24,6 +25,10 @@ export class Session {
     private readonly page: ProgressPage,
     private readonly loadApp: (assignment: Assignment) => Promise<App>,
   ) {}
+
+  get isSpare(): boolean {
+    return !this.#assigned;
+  }
 
   /** Takes one frame; throws a {@link Violation} at one that cannot be. */
   frame(type: number, stream: number, bytes: Buffer, start: number, end: number): void {
