@@ -64,13 +64,15 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let _watcher = watch(&config, &index, &pool, &site)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
-    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site)));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
 
     signals.next().await;
     tracing::info!(within = ?config.shutdown_timeout, "shutting down");
     site.draining.store(true, Ordering::Release);
-    accepting.abort();
+    drop(stop);
+    let _ = accepting.await; // it fails only if it panicked: then the listener is closed too
     book.drain();
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
@@ -126,10 +128,7 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
-            Change::Removed(app) => {
-                pool.remove(app.key, None);
-                site.upgrade().inspect(|site| site.kept.forget(app.key));
-            }
+            Change::Removed(app) => pool.remove(app.key, None),
             Change::Replaced { old, new } => {
                 pool.add(&new);
                 match new.kind {
@@ -138,9 +137,9 @@ fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>
                     // What is broken takes over from nobody.
                     Kind::Broken { .. } => {}
                 }
-                site.upgrade().inspect(|site| site.kept.forget(old.key));
             }
         }
+        site.upgrade().inspect(|site| site.kept.tidy());
     };
     let options = apps::Options {
         worker_dirs: config.worker_dirs.clone(),
@@ -291,7 +290,7 @@ async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
             let address = Address {
                 shown: format!("http://{bound}"),
                 url: Some(format!("http://{reached}")),
-                authority: bound.to_string(),
+                authority: reached.to_string(),
             };
             Ok((Listener::Tcp(listener), address))
         }

@@ -65,13 +65,14 @@ pub fn no_content() -> Response<Body> {
     response
 }
 
-/// 308 to a path of ours.
+/// 308 to a path of ours. Only navigations are sent there, so what a cache keeps of it is for them alone.
 pub fn permanent_redirect(location: &str) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 

@@ -1,5 +1,5 @@
-//! What is worked out once for a version and kept while it can be asked for: the opened directory of a static app, and what
-//! is injected into pages.
+//! What is worked out once for a version and kept for as long as the version lives: the opened directory of a static app,
+//! and what is injected into pages.
 
 use super::files::StaticRoot;
 use super::html::Injection;
@@ -7,9 +7,9 @@ use crate::model::{App, Kind, VersionKey};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-type Map<T> = ArcSwap<HashMap<VersionKey, Arc<T>>>;
+type Map<T> = ArcSwap<HashMap<VersionKey, Entry<T>>>;
 
 #[derive(Default)]
 pub struct Kept {
@@ -17,49 +17,118 @@ pub struct Kept {
     injections: Map<Injection>,
 }
 
+/// Worth nothing once nobody has the version any more: no request can ask for it then.
+struct Entry<T> {
+    of: Weak<App>,
+    value: Arc<T>,
+}
+
 impl Kept {
     /// The directory of a static app.
     ///
     /// # Errors
     /// It cannot be opened, or the app is not static.
-    pub fn root(&self, app: &App) -> io::Result<Arc<StaticRoot>> {
-        if let Some(root) = self.roots.load().get(&app.key) {
-            return Ok(Arc::clone(root));
+    pub fn root(&self, app: &Arc<App>) -> io::Result<Arc<StaticRoot>> {
+        if let Some(entry) = self.roots.load().get(&app.key) {
+            return Ok(Arc::clone(&entry.value));
         }
         let Kind::Static { root, index } = &app.kind else { return Err(io::ErrorKind::InvalidInput.into()) };
-        Ok(keep(&self.roots, app.key, StaticRoot::open(root, index)?))
+        Ok(keep(&self.roots, app, StaticRoot::open(root, index)?))
     }
 
-    pub fn injection(&self, app: &App) -> Arc<Injection> {
-        if let Some(injection) = self.injections.load().get(&app.key) {
-            return Arc::clone(injection);
+    pub fn injection(&self, app: &Arc<App>) -> Arc<Injection> {
+        if let Some(entry) = self.injections.load().get(&app.key) {
+            return Arc::clone(&entry.value);
         }
-        keep(&self.injections, app.key, Injection::new(&app.env, &app.manifest.env_prefix))
+        keep(&self.injections, app, Injection::new(&app.env, &app.manifest.env_prefix))
     }
 
-    /// The version can no longer be asked for.
-    pub fn forget(&self, key: VersionKey) {
-        forget(&self.roots, key);
-        forget(&self.injections, key);
+    /// Lets go of what belongs to versions that are gone. A request under way may keep its version alive and bring back
+    /// what is let go of here; the next time it goes.
+    pub fn tidy(&self) {
+        tidy(&self.roots);
+        tidy(&self.injections);
     }
 }
 
-fn keep<T>(map: &Map<T>, key: VersionKey, value: T) -> Arc<T> {
+fn keep<T>(map: &Map<T>, app: &Arc<App>, value: T) -> Arc<T> {
     let value = Arc::new(value);
     map.rcu(|known| {
-        let mut known = HashMap::clone(known);
-        known.insert(key, Arc::clone(&value));
+        let mut known = living(known);
+        known.insert(app.key, Entry { of: Arc::downgrade(app), value: Arc::clone(&value) });
         known
     });
     value
 }
 
-fn forget<T>(map: &Map<T>, key: VersionKey) {
-    if map.load().contains_key(&key) {
-        map.rcu(|known| {
-            let mut known = HashMap::clone(known);
-            known.remove(&key);
-            known
-        });
+fn tidy<T>(map: &Map<T>) {
+    if map.load().values().any(|entry| entry.is_dead()) {
+        map.rcu(|known| living(known));
+    }
+}
+
+fn living<T>(known: &HashMap<VersionKey, Entry<T>>) -> HashMap<VersionKey, Entry<T>> {
+    let living = known.iter().filter(|(_, entry)| !entry.is_dead());
+    living.map(|(key, entry)| (*key, entry.clone())).collect()
+}
+
+impl<T> Entry<T> {
+    fn is_dead(&self) -> bool {
+        self.of.strong_count() == 0
+    }
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Entry { of: self.of.clone(), value: Arc::clone(&self.value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppName, AppVersion, Manifest};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    fn site(key: u64, dir: &Path) -> Arc<App> {
+        Arc::new(App {
+            key: VersionKey(key),
+            name: AppName::parse("site").unwrap(),
+            version: AppVersion::parse("1.0.0").unwrap(),
+            dir: dir.to_owned(),
+            manifest: Manifest::default(),
+            kind: Kind::Static { root: dir.to_owned(), index: "index.html".into() },
+            env: BTreeMap::new(),
+            needs_fresh: None,
+        })
+    }
+
+    #[test]
+    fn what_a_last_request_brings_back_goes_with_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::default();
+        let old = site(1, dir.path());
+        kept.root(&old).unwrap();
+        // The version is removed while a request for it is under way.
+        kept.tidy();
+        let root = Arc::downgrade(&kept.root(&old).unwrap());
+        let injection = Arc::downgrade(&kept.injection(&old));
+        drop(old);
+        kept.tidy();
+        assert_eq!((root.strong_count(), injection.strong_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_version_takes_the_place_of_one_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::default();
+        let (old, living) = (site(1, dir.path()), site(2, dir.path()));
+        let gone = Arc::downgrade(&kept.injection(&old));
+        let stays = kept.injection(&living);
+        drop(old);
+        kept.injection(&site(3, dir.path()));
+        assert_eq!(gone.strong_count(), 0);
+        assert!(Arc::ptr_eq(&stays, &kept.injection(&living)));
     }
 }

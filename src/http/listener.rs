@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// Largest request head in bytes (spec: 64 KiB), and most headers in it.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -40,37 +40,101 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+/// A connection that was accepted.
+enum Socket {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
 impl Listener {
-    /// Accepts until the task is dropped.
-    pub async fn serve(self, book: Arc<Book>, service: impl Service) {
+    /// Accepts until `stop` resolves, then what clients have already connected, and closes the listener.
+    pub async fn serve(self, book: Arc<Book>, service: impl Service, stop: impl Future) {
+        let mut stop = pin!(stop);
         loop {
-            if let Err(error) = self.accept(&book, &service).await {
-                if is_of_the_client(&error) {
-                    continue;
+            let accepted = tokio::select! {
+                _ = &mut stop => break,
+                accepted = self.accept() => accepted,
+            };
+            match accepted {
+                Ok(socket) => {
+                    let stopped = tokio::select! {
+                        () = book.room() => false,
+                        _ = &mut stop => true,
+                    };
+                    socket.begin(&book, &service);
+                    if stopped {
+                        break;
+                    }
                 }
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
+        }
+        if let Err(error) = self.accept_rest(&book, &service) {
+            tracing::warn!(%error, "the last connections could not be accepted");
         }
     }
 
-    async fn accept(&self, book: &Arc<Book>, service: &impl Service) -> io::Result<()> {
-        match self {
+    async fn accept(&self) -> io::Result<Socket> {
+        Ok(match self {
             Listener::Tcp(listener) => {
-                let (socket, peer): (_, SocketAddr) = listener.accept().await?;
-                socket.set_nodelay(true)?;
-                book.room().await;
-                let entry = book.enter(Some(peer.ip().to_canonical()), peer.port());
-                tokio::spawn(converse(socket, entry, service.clone()));
+                let (socket, peer) = listener.accept().await?;
+                Socket::Tcp(socket, peer)
+            }
+            Listener::Unix(listener) => Socket::Unix(listener.accept().await?.0),
+        })
+    }
+
+    /// Accepts what waits in the backlog (listen(2)), as far as there is room. The system itself is asked: the runtime
+    /// knows only of what came before it last looked.
+    fn accept_rest(self, book: &Arc<Book>, service: &impl Service) -> io::Result<()> {
+        let mut next: Box<dyn FnMut() -> io::Result<Socket>> = match self {
+            Listener::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                Box::new(move || {
+                    let (socket, peer) = listener.accept()?;
+                    socket.set_nonblocking(true)?;
+                    Ok(Socket::Tcp(TcpStream::from_std(socket)?, peer))
+                })
             }
             Listener::Unix(listener) => {
-                let (socket, _) = listener.accept().await?;
-                book.room().await;
-                let entry = book.enter(None, 0);
-                tokio::spawn(converse(socket, entry, service.clone()));
+                let listener = listener.into_std()?;
+                Box::new(move || {
+                    let (socket, _) = listener.accept()?;
+                    socket.set_nonblocking(true)?;
+                    Ok(Socket::Unix(UnixStream::from_std(socket)?))
+                })
+            }
+        };
+        while !book.is_full() {
+            match next() {
+                Ok(socket) => socket.begin(book, service),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_of_the_client(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+}
+
+impl Socket {
+    fn begin(self, book: &Arc<Book>, service: &impl Service) {
+        match self {
+            Socket::Tcp(socket, peer) => {
+                if socket.set_nodelay(true).is_err() {
+                    return; // the client is gone
+                }
+                let entry = book.enter(Some(peer.ip().to_canonical()), peer.port());
+                tokio::spawn(converse(socket, entry, service.clone()));
+            }
+            Socket::Unix(socket) => {
+                tokio::spawn(converse(socket, book.enter(None, 0), service.clone()));
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -19,22 +19,20 @@ pub struct Origin {
     pub host: HeaderValue,
     /// The client as far as trusted proxies vouch for it.
     pub client: Option<IpAddr>,
-    /// The peer is a trusted proxy.
-    pub trusted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     #[error("the request has no Host")]
     Missing,
-    #[error("the request has several Hosts")]
+    #[error("the request names several Hosts")]
     Several,
     #[error("the Host is not a host name with an optional port")]
     Malformed,
 }
 
 impl Origin {
-    /// `trusts` tells whether an address is a trusted proxy. `local` stands in where HTTP/1.0 sends no Host.
+    /// `peer` is `None` on a Unix socket. `trusts` tells whether an address is a trusted proxy. `local` stands in where HTTP/1.0 sends no Host.
     ///
     /// # Errors
     /// No `Host`, several that differ, or one that cannot be a host (RFC 9112 §3.2: 400).
@@ -47,28 +45,26 @@ impl Origin {
         local: &HeaderValue,
     ) -> Result<Origin, OriginError> {
         let mut host = own_host(version, uri, headers, local)?;
-        let mut origin =
-            Origin { https: false, host: HeaderValue::from_static(""), client: peer, trusted: false };
-        // On a Unix socket the peer passed the socket's file permission; it is a proxy of this machine.
-        if peer.is_none_or(&trusts) {
-            origin.trusted = peer.is_some();
-        }
-        if origin.trusted {
+        let (mut client, mut https) = (peer, false);
+        if is_believed(peer, &trusts) {
             let said = Forwarded::read(headers, &trusts);
-            origin.client = said.client.or(peer);
-            origin.https = said.https;
-            if let Some(said) = said.host {
-                host = said;
-            }
+            client = said.client.or(peer);
+            https = said.https;
+            host = said.host.unwrap_or(host);
         }
         check_host(&host)?;
-        origin.host = host;
-        Ok(origin)
+        Ok(Origin { https, host, client })
     }
 
     pub fn scheme(&self) -> &'static str {
         if self.https { "https" } else { "http" }
     }
+}
+
+/// Whether a peer's word on the client and the request's id counts: it is a trusted proxy, or passed the permissions of the
+/// Unix socket's file.
+pub fn is_believed(peer: Option<IpAddr>, trusts: impl Fn(IpAddr) -> bool) -> bool {
+    peer.is_none_or(trusts)
 }
 
 /// What the chain of proxies says.
@@ -81,7 +77,8 @@ struct Forwarded {
 
 impl Forwarded {
     fn read(headers: &HeaderMap, trusts: &impl Fn(IpAddr) -> bool) -> Forwarded {
-        if headers.contains_key(FORWARDED) {
+        // A proxy writes one kind and may pass the other on as the client sent it. Most write the older one.
+        if headers.contains_key(FORWARDED) && !headers.keys().any(is_older_kind) {
             return Self::read_standard(headers, trusts);
         }
         let chain = items(headers, &FORWARDED_FOR).map(parse_node).collect::<Vec<_>>();
@@ -89,8 +86,8 @@ impl Forwarded {
             client: nearest_untrusted(&chain, trusts),
             https: items(headers, &FORWARDED_PROTO)
                 .last()
-                .is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
-            host: items(headers, &FORWARDED_HOST).last().and_then(|host| HeaderValue::from_str(host).ok()),
+                .is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")),
+            host: items(headers, &FORWARDED_HOST).last().and_then(|host| HeaderValue::from_bytes(host).ok()),
         }
     }
 
@@ -99,14 +96,15 @@ impl Forwarded {
         let mut chain = Vec::new();
         for element in items(headers, &FORWARDED) {
             let mut node = None;
-            for pair in element.split(';') {
-                let Some((name, value)) = pair.split_once('=') else { continue };
-                let value = value.trim().trim_matches('"');
-                match name.trim().to_ascii_lowercase().as_str() {
-                    "for" => node = parse_node(value),
-                    "proto" => said.https = value.eq_ignore_ascii_case("https"),
-                    "host" => said.host = HeaderValue::from_str(value).ok(),
-                    _ => {}
+            for pair in element.split(|byte| *byte == b';') {
+                let Some(equals) = memchr::memchr(b'=', pair) else { continue };
+                let (name, value) = (pair[..equals].trim_ascii(), unquoted(pair[equals + 1..].trim_ascii()));
+                if name.eq_ignore_ascii_case(b"for") {
+                    node = parse_node(value);
+                } else if name.eq_ignore_ascii_case(b"proto") {
+                    said.https = value.eq_ignore_ascii_case(b"https");
+                } else if name.eq_ignore_ascii_case(b"host") {
+                    said.host = HeaderValue::from_bytes(value).ok();
                 }
             }
             chain.push(node);
@@ -129,19 +127,27 @@ fn nearest_untrusted(chain: &[Option<IpAddr>], trusts: &impl Fn(IpAddr) -> bool)
     client
 }
 
-fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn is_older_kind(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-")
+}
+
+/// The items of a list that may be spread over several lines (RFC 9110 §5.6.1). Bytes: one bad item must not hide others.
+fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
         .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|item| !item.is_empty())
 }
 
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
 /// An address with or without port, IPv6 with or without brackets.
-fn parse_node(text: &str) -> Option<IpAddr> {
-    let text = text.trim_matches('"');
+fn parse_node(item: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(unquoted(item)).ok()?;
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());
     }
@@ -168,7 +174,7 @@ fn own_host(
     // Host beside it must say the same.
     if let Some(authority) = uri.authority() {
         if version == Version::HTTP_2
-            && first.is_some_and(|host| host.as_bytes() != authority.as_str().as_bytes())
+            && first.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()))
         {
             return Err(OriginError::Several);
         }
@@ -185,7 +191,8 @@ fn own_host(
 }
 
 /// A host name, an IPv4 address or a bracketed IPv6 address, then perhaps a port (RFC 3986 §3.2.2, letters, digits and
-/// `-._~` only: no percent-encoding, no sub-delimiters).
+/// `-._~` only: no percent-encoding, no sub-delimiters). What URL parsers take for an IPv4 address must be one
+/// (WHATWG URL, "ends in a number"): apps parse the URL that is made of it.
 fn check_host(host: &HeaderValue) -> Result<(), OriginError> {
     let bytes = host.as_bytes();
     if bytes.is_empty() || bytes.len() > MAX_HOST {
@@ -197,14 +204,30 @@ fn check_host(host: &HeaderValue) -> Result<(), OriginError> {
     };
     let name_fits = match name {
         [b'[', address @ .., b']'] => {
-            std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+            std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
         }
         _ => {
-            !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte))
+            !name.is_empty()
+                && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte))
+                && (!ends_in_a_number(name) || is_ipv4(name))
         }
     };
-    let port_fits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let port_fits = port.iter().all(u8::is_ascii_digit)
+        && (port.is_empty() || std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok()));
     if name_fits && port_fits { Ok(()) } else { Err(OriginError::Malformed) }
+}
+
+fn is_ipv4(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv4Addr>().is_ok())
+}
+
+/// The last label, but for an empty one at the end, is all digits or hexadecimal after `0x`.
+fn ends_in_a_number(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name);
+    let hexadecimal = last.len() >= 2 && last[..2].eq_ignore_ascii_case(b"0x");
+    hexadecimal && last[2..].iter().all(u8::is_ascii_hexdigit)
+        || !last.is_empty() && last.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -230,7 +253,19 @@ mod tests {
 
     #[test]
     fn hosts_that_are_no_hosts_are_refused() {
-        for good in ["a", "a.b", "localhost:8000", "127.0.0.1:1", "[::1]", "[::1]:8000", "xn--a_b~c"] {
+        for good in [
+            "a",
+            "a.b",
+            "localhost:8000",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:8000",
+            "a_b~c",
+            "a.",
+            "a:",
+            "a:65535",
+            "1.a",
+        ] {
             assert!(origin(&[("host", good)], "1.1.1.1").is_ok(), "{good}");
         }
         for bad in [
@@ -284,5 +319,80 @@ mod tests {
         let found = origin(&standard, "10.0.0.1").unwrap();
         assert_eq!(found.client, Some("2001:db8::2".parse().unwrap()));
         assert_eq!((found.https, found.host.to_str().unwrap()), (true, "pub"));
+    }
+
+    #[test]
+    fn hosts_that_url_parsers_refuse_never_reach_an_app() {
+        for bad in [
+            "1.2.3.256",
+            "1.2.3",
+            "1.2.3.4.",
+            "a:65536",
+            "a:99999",
+            "foo.0x",
+            "a.0X1f",
+            "foo.1",
+            "foo.1.",
+            "7",
+        ] {
+            assert_eq!(origin(&[("host", bad)], "1.1.1.1"), Err(OriginError::Malformed), "{bad}");
+        }
+        for good in ["1.2.3.4", "1.2.3.4:80", "foo.0xg", "1a", "0.a"] {
+            assert!(origin(&[("host", good)], "1.1.1.1").is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn forwarded_of_the_client_does_not_outrank_what_the_proxy_wrote() {
+        let smuggled = ("forwarded", "for=6.6.6.6;proto=https;host=evil");
+        let said = [("host", "in"), smuggled, ("x-forwarded-for", "9.9.9.9"), ("x-forwarded-proto", "http")];
+        let found = origin(&said, "10.0.0.1").unwrap();
+        assert_eq!(found.client, Some([9, 9, 9, 9].into()));
+        assert_eq!((found.https, found.host.to_str().unwrap()), (false, "in"));
+        // One of the older kind is enough to tell what the proxy writes.
+        let found = origin(&[("host", "in"), smuggled, ("x-forwarded-port", "80")], "10.0.0.1").unwrap();
+        assert_eq!((found.client, found.https), (Some([10, 0, 0, 1].into()), false));
+    }
+
+    #[test]
+    fn an_item_that_is_not_ascii_does_not_hide_those_behind_it() {
+        let client = |line: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("h"));
+            headers.insert(FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap());
+            let trusts = |address: IpAddr| address.to_string().starts_with("10.");
+            let (uri, local) = (Uri::from_static("/"), HeaderValue::from_static("local"));
+            let peer = Some([10, 0, 0, 1].into());
+            Origin::of(Version::HTTP_11, &uri, &headers, peer, trusts, &local).unwrap().client
+        };
+        assert_eq!(client(b"caf\xe9, 9.9.9.9"), Some([9, 9, 9, 9].into()));
+        assert_eq!(client(b"9.9.9.9, caf\xe9, 10.1.1.1"), Some([10, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn the_peer_on_a_unix_socket_is_believed() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("in"));
+        headers.insert(FORWARDED_FOR, HeaderValue::from_static("9.9.9.9"));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+        headers.insert(FORWARDED_HOST, HeaderValue::from_static("out"));
+        let (uri, local) = (Uri::from_static("/"), HeaderValue::from_static("local"));
+        let found = Origin::of(Version::HTTP_11, &uri, &headers, None, |_| false, &local).unwrap();
+        assert_eq!(found.client, Some([9, 9, 9, 9].into()));
+        assert_eq!((found.https, found.host.to_str().unwrap()), (true, "out"));
+    }
+
+    #[test]
+    fn an_http2_host_that_is_not_the_authority_is_refused() {
+        let of = |version, host: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            let (uri, local) = (Uri::from_static("http://Shop.example/"), HeaderValue::from_static("local"));
+            Origin::of(version, &uri, &headers, None, |_| false, &local).map(|origin| origin.host)
+        };
+        assert_eq!(of(Version::HTTP_2, "evil.example"), Err(OriginError::Several));
+        assert_eq!(of(Version::HTTP_2, "shop.EXAMPLE"), Ok(HeaderValue::from_static("Shop.example")));
+        // HTTP/1.1: the absolute target wins (RFC 9112 §3.2.2).
+        assert_eq!(of(Version::HTTP_11, "evil.example"), Ok(HeaderValue::from_static("Shop.example")));
     }
 }

@@ -5,7 +5,7 @@ use super::connection::{Conn, InFlight};
 use super::forward::{self, Inbound, Outgoing, REQUEST_ID, Unanswered};
 use super::kept::Kept;
 use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
-use super::origin::{Origin, OriginError};
+use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
 use super::{answers, files, landing, request_id};
 use crate::apps::{Index, Mount, ResolveError, split_path};
@@ -24,6 +24,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
+
+/// The methods that `Request` keeps as they are (bun 1.4); of any other it makes GET or changes its case, and the app would
+/// do what nobody asked for. CONNECT is for proxies.
+#[rustfmt::skip]
+const METHODS: [&str; 36] = [
+    "ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "M-SEARCH", "MERGE",
+    "MKACTIVITY", "MKADDRESSBOOK", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND",
+    "PROPPATCH", "PURGE", "PUT", "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND",
+    "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+];
 
 /// All that answering a request takes. One for the whole process.
 pub struct Site {
@@ -101,19 +111,20 @@ impl Site {
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let trusts = |address| self.trusted.contains(address);
-        let given = head.headers.remove(REQUEST_ID).filter(|_| conn.peer.is_some_and(trusts));
+        let given = head.headers.remove(REQUEST_ID).filter(|_| origin::is_believed(conn.peer, trusts));
         let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
         watch.name(&id);
         let origin = Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
         let result = match origin {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
-            Ok(origin) => {
+            Err(error) => Err(bad_host(error)),
+            Ok(origin) if is_understood(&head) => {
                 let mut asked = Asked { head, origin, id: id.clone(), peer_port: conn.peer_port };
                 let result = self.route(&mut asked, body).await;
                 head = asked.head;
                 result
             }
-            Err(error) => Err(bad_host(error)),
+            Ok(_) => Err(not_understood(&head)),
         };
         let mut response = match result {
             Ok(response) => response,
@@ -147,13 +158,9 @@ impl Site {
         {
             return self.own(&asked.head.method, rest);
         }
-        if path.starts_with("/.well-known/") {
-            return match path {
-                "/.well-known/buntime" => {
-                    answers::read_only(&asked.head.method, || answers::about(&self.api_base))
-                }
-                _ => Err(Problem::new(Code::NotFound)),
-            };
+        // The rest of /.well-known is the home app's: certificates, passkeys, security.txt.
+        if path == "/.well-known/buntime" {
+            return answers::read_only(&asked.head.method, || answers::about(&self.api_base));
         }
         let Some(target) = self.find(target)? else { return self.landing(&asked.head.method) };
         self.serve(asked, target, body).await
@@ -289,6 +296,28 @@ impl Site {
     fn again(&self, mount: &str) -> Result<Arc<App>, Problem> {
         let target = if mount.is_empty() { "/" } else { mount };
         Ok(self.find(target)?.ok_or_else(|| Problem::new(Code::UnknownApp))?.app)
+    }
+}
+
+/// Whether a request has a method that apps get as it is, and no transfer coding but the one that is undone here.
+fn is_understood(head: &Parts) -> bool {
+    let usual = matches!(head.method, Method::GET | Method::POST);
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let first_fits = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    (usual || METHODS.contains(&head.method.as_str())) && first_fits && codings.next().is_none()
+}
+
+/// RFC 9110 §9.1, RFC 9112 §6.1.
+fn not_understood(head: &Parts) -> Problem {
+    let problem = Problem::new(Code::NotImplemented);
+    if METHODS.contains(&head.method.as_str()) {
+        problem
+            .detail("The only transfer coding that is known here is chunked.")
+            .hint("A compressed body is announced with Content-Encoding.")
+    } else {
+        problem
+            .detail(format!("The method {} is not known here.", head.method))
+            .hint("Methods are case-sensitive: GET, not get.")
     }
 }
 

@@ -11,6 +11,7 @@ mod harness;
 mod headers;
 mod hostile_worker;
 mod http2;
+mod http_faults;
 mod isolation;
 mod killed;
 mod large_bodies;

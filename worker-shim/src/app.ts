@@ -18,8 +18,12 @@ export class App {
   /** Handed to every handler; set once, by whoever made this app. */
   server!: WorkerServer;
 
+  /** The app's own limit in bytes; null: none of its own. */
+  readonly maxRequestBodySize: number | null;
+
   constructor(module: object) {
     this.#target = checkDefault(module);
+    this.maxRequestBodySize = checkBodySize(this.#target.maxRequestBodySize);
     const { fetch, routes } = this.#target;
     if (fetch === undefined && routes === undefined) throw new LoadError("The default export has neither fetch nor routes", EXAMPLE);
     this.reload(this.#target);
@@ -70,11 +74,6 @@ export class App {
     return (typeof this.#target.onIdle === "function" ? 1 : 0) | (typeof this.#target.onTerminate === "function" ? 2 : 0);
   }
 
-  get maxRequestBodySize(): number | null {
-    const size = this.#target.maxRequestBodySize;
-    return typeof size === "number" && size >= 0 && Number.isFinite(size) ? Math.floor(size) : null;
-  }
-
   /** Runs `onIdle` (1) or `onTerminate` (2). */
   async runHook(kind: number): Promise<void> {
     const hook = kind === 1 ? this.#target.onIdle : this.#target.onTerminate;
@@ -98,6 +97,15 @@ function checkDefault(module: object): Record<string, unknown> {
     throw new LoadError("The default export is a server that Bun.serve() has started", `export what Bun.serve() was given: ${EXAMPLE}`);
   }
   return target as Record<string, unknown>;
+}
+
+/** A limit that is none must not pass for one: the author meant to be protected. */
+function checkBodySize(size: unknown): number | null {
+  if (size === undefined || size === Infinity) return null;
+  if (typeof size !== "number" || !(size >= 0)) {
+    throw new LoadError(`The app's maxRequestBodySize is ${Bun.inspect(size, { depth: 0 })}, which is no number of bytes`, "maxRequestBodySize: 10 * 1024 * 1024");
+  }
+  return Math.min(Math.floor(size), Number.MAX_SAFE_INTEGER);
 }
 
 /** Whether this is what `Bun.serve()` returns. */

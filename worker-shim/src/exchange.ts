@@ -6,6 +6,8 @@ import { CancelReason } from "./frames.ts";
 const NO_PARAMS: Record<string, string> = Object.freeze({});
 
 export class Exchange {
+  /** HEAD: the response has no body, whatever the app says. */
+  readonly isHead: boolean;
   /** The request body, while it still comes. */
   bodyIn: BodyIn | null = null;
   /** The response body, while it still goes. */
@@ -23,15 +25,16 @@ export class Exchange {
 
   constructor(
     readonly stream: number,
-    /** HEAD: the response has no body, whatever the app says. */
-    readonly isHead: boolean,
+    readonly method: string,
     /** Headers that the app has not asked for yet; see `request-head.ts`. */
     readonly headText: string,
     readonly headersAt: number,
     readonly headerCount: number,
     readonly peerAddress: string,
     readonly peerPort: number,
-  ) {}
+  ) {
+    this.isHead = method === "HEAD";
+  }
 
   /** `Request.signal`, made when the app first asks: few do, and a controller is a third of a request's cost. */
   get signal(): AbortSignal {

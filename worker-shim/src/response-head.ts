@@ -50,7 +50,7 @@ export function writeResponse(
   const { statusText } = response;
   const cookies = exchange.cookies === null ? NO_COOKIES : exchange.cookies.toSetCookieHeaders();
   const lengthText = contentLength(exchange, response, headers, length, fin);
-  let size = FIXED_BYTES + 3 * statusText.length;
+  let size = FIXED_BYTES + statusText.length;
   let pairs = 0;
   for (const name in headers) {
     if (isHopByHop(name)) continue;
@@ -90,8 +90,11 @@ export function writeResponse(
   out[at++] = 0xcd;
   out[at++] = status >>> 8;
   out[at++] = status;
-  if (statusText === "") out[at++] = 0xc0;
-  else writeStatusText(statusText);
+  if (statusText === "" || !isPlain(statusText)) out[at++] = 0xc0;
+  else {
+    writeLength(0xd9, 0xda, 0xdb, statusText.length);
+    writeLatin1(statusText);
+  }
   out[at++] = 0xdc;
   out[at++] = (2 * pairs) >>> 8;
   out[at++] = 2 * pairs;
@@ -156,12 +159,9 @@ function writeLatin1(text: string): void {
   at += text.length;
 }
 
-/** The only field that need not be Latin-1 bytes, and a rare one. */
-function writeStatusText(text: string): void {
-  const encoded = Buffer.from(text);
-  writeLength(0xd9, 0xda, 0xdb, encoded.length);
-  bytes.set(encoded, at);
-  at += encoded.length;
+/** Visible ASCII and spaces: of anything else a status line has no agreed encoding (RFC 9112 §4). */
+function isPlain(text: string): boolean {
+  return /^[\x20-\x7e]*$/.test(text);
 }
 
 /** Headers about the connection, and the length, which the shim and the supervisor know better. */

@@ -10,6 +10,7 @@ import type { Link } from "./link.ts";
 import { decode } from "./msgpack.ts";
 import { NativeResponse } from "./natives.ts";
 import type { ProgressPage } from "./progress-page.ts";
+import { rangeFor } from "./range.ts";
 import { RouteRequest, WorkerRequest } from "./request.ts";
 import { head, readRequestHead } from "./request-head.ts";
 import { type HeaderTable, headersOf, type InlineBody, MAX_SMALL, NO_LENGTH, OCTETS, type ResponseHead, TEXT, writeResponse } from "./response-head.ts";
@@ -19,6 +20,9 @@ import { PreparedResponse } from "./static-routes.ts";
 const USED = "Response body already used. A Response body can only be sent once; create a new Response for each request.";
 const LOCKED = "Stream already used, please create a new one";
 const HEAD_INIT: RequestInit = { method: "HEAD" };
+const BAD_REQUEST: ResponseHead = { status: 400, statusText: "" };
+const NO_HEADERS: HeaderTable = {};
+const NO_BYTES = new Uint8Array(0);
 
 export class Dispatcher {
   /** Streams that frames may still come for. A request that is answered at once is never among them. */
@@ -42,21 +46,27 @@ export class Dispatcher {
     const { method, url } = head;
     const bodyStart = start + head.length;
     if (end - bodyStart > WINDOW) throw new Violation(`stream ${stream} has more body bytes than were granted`);
-    const exchange = new Exchange(stream, method === "HEAD", head.text, head.headersAt, head.headerCount, head.peerAddress, head.peerPort);
+    const exchange = new Exchange(stream, method, head.text, head.headersAt, head.headerCount, head.peerAddress, head.peerPort);
     this.pending++;
+    const fin = (head.flags & FLAG_FIN) !== 0;
+    const init = method === "GET" && fin ? undefined : this.#init(exchange, method, fin, bytes, bodyStart, end);
+    const match = this.app.hasRoutes ? this.app.route(method, url) : undefined;
+    let request: Request;
+    try {
+      request = match === undefined ? new WorkerRequest(url, init, exchange) : new RouteRequest(url, init, exchange);
+      // `Request` takes hosts in Punycode unseen, `URL` does not: `new URL(request.url)` would fail in the app.
+      if (url.includes("--") && !URL.canParse(url)) throw new TypeError("Invalid URL");
+    } catch {
+      // A URL that HTTP lets through and that is none, such as the host `xn--a`: the client's fault, not the app's.
+      this.#sendBytes(exchange, BAD_REQUEST, NO_HEADERS, TEXT, Buffer.from("Bad Request"));
+      return;
+    }
     let answer: unknown;
     try {
-      const fin = (head.flags & FLAG_FIN) !== 0;
-      const init = method === "GET" && fin ? undefined : this.#init(exchange, method, fin, bytes, bodyStart, end);
-      const match = this.app.hasRoutes ? this.app.route(method, url) : undefined;
-      if (match === undefined) {
-        const request = new WorkerRequest(url, init, exchange);
-        this.page.started(stream);
-        answer = this.app.fetch(request);
-      } else {
+      this.page.started(stream);
+      if (match === undefined) answer = this.app.fetch(request);
+      else {
         exchange.params = match.params;
-        const request = new RouteRequest(url, init, exchange);
-        this.page.started(stream);
         answer = this.app.handle(match.handler, request);
       }
     } catch (error) {
@@ -249,16 +259,33 @@ export class Dispatcher {
 
   async #sendFile(exchange: Exchange, response: Response, headers: HeaderTable, file: Blob, stat: Promise<Stats>): Promise<void> {
     try {
-      if ((await stat).isDirectory()) throw new TypeError("Cannot stream a directory as a response body");
+      const found = await stat;
+      if (found.isDirectory()) throw new TypeError("Cannot stream a directory as a response body");
       if (exchange.ended) return;
-      this.#sendStream(exchange, response, headers, file.size);
+      const { size } = file;
+      const range = found.isFile() && size === found.size ? rangeFor(exchange, response, headers, size) : undefined;
+      if (range === undefined) {
+        this.#sendStream(exchange, response, headers, size);
+        return;
+      }
+      if (response.bodyUsed) throw usedError(USED);
+      headers["content-range"] = range.header;
+      headers["accept-ranges"] = "bytes";
+      markSent(response);
+      if (range.status === 416) this.#sendBytes(exchange, range, headers, null, NO_BYTES);
+      else this.#sendPart(exchange, range, headers, new NativeResponse(file.slice(range.start, range.end)), range.end - range.start);
     } catch (error) {
       this.#failed(exchange, error);
     }
   }
 
   #sendStream(exchange: Exchange, response: Response, headers: HeaderTable, length: number): void {
-    const { body } = response;
+    this.#sendPart(exchange, response, headers, response, length);
+  }
+
+  /** Sends the body of `part` below the head of `response`. */
+  #sendPart(exchange: Exchange, response: ResponseHead, headers: HeaderTable, part: Response, length: number): void {
+    const { body } = part;
     if (body?.locked) throw usedError(LOCKED);
     const fin = body === null || exchange.isHead;
     writeResponse(this.link, exchange, response, headers, null, length, fin, null);

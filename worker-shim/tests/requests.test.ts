@@ -1,7 +1,7 @@
 /** What an app sees of a request. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { T, unpack } from "./codec.ts";
-import { AppError, TestWorker } from "./worker.ts";
+import { TestWorker } from "./worker.ts";
 
 const APP = `
 let noted = Promise.withResolvers();
@@ -95,10 +95,16 @@ describe("the head", () => {
     expect(shown.headers).toEqual([headers[1], headers[0]]);
   });
 
-  test("a URL that is none is an error of this request only", async () => {
-    expect(await worker.fetch("", { url: "nonsense" }).catch((error) => error)).toBeInstanceOf(AppError);
-    expect((await worker.fetch("/show")).status).toBe(200);
-  });
+  for (const url of ["nonsense", "http://xn--a/", "http://[::1/"]) {
+    for (const options of [{}, { method: "POST", body: "some" }, { method: "POST", body: "some", fin: false }]) {
+      test(`the URL ${url} is a bad request, which the app never sees: ${JSON.stringify(options)}`, async () => {
+        const started = worker.progress();
+        const answer = await worker.fetch("", { url, ...options });
+        expect([answer.status, answer.text(), worker.progress()]).toEqual([400, "Bad Request", started]);
+        expect((await worker.fetch("/show")).status).toBe(200);
+      });
+    }
+  }
 });
 
 describe("a body within its REQUEST frame", () => {

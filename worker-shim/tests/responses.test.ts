@@ -52,6 +52,7 @@ const handlers = {
   "/rewritten": () => new HTMLRewriter().on("p", { element(e) { e.setInnerContent("new") } }).transform(new Response("<p>old</p>", { headers: { "content-type": "text/html" } })),
   "/cookies": () => new Response("c", { headers: [["set-cookie", "a=1"], ["x", "1"], ["Set-Cookie", "b=2; Path=/"], ["x", "2"]] }),
   "/latin1": () => new Response("l", { headers: { x: "caf\\xe9" } }),
+  "/status-text-latin1": () => new Response("s", { statusText: "Gr\u00fcn" }),
   "/status-text": () => new Response("s", { status: 299, statusText: "Quite Fine" }),
   "/204": () => new Response(null, { status: 204, headers: { x: "1", "content-length": "9" } }),
   "/204-body": () => new Response("dropped", { status: 204 }),
@@ -260,6 +261,11 @@ describe("heads", () => {
   test("carry statusText", async () => {
     const answer = await worker.fetch("/status-text");
     expect([answer.status, answer.statusText]).toEqual([299, "Quite Fine"]);
+  });
+
+  test("leave out a statusText that is not ASCII", async () => {
+    const answer = await worker.fetch("/status-text-latin1");
+    expect([answer.status, answer.statusText, answer.text()]).toEqual([200, null, "s"]);
   });
 
   test("leave out what is the connection's business", async () => {

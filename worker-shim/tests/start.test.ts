@@ -50,6 +50,15 @@ describe("READY", () => {
   });
 });
 
+describe("maxRequestBodySize in READY", () => {
+  const sizes: Record<string, number | null> = { undefined: null, Infinity: null, 0: 0, 1234.9: 1234, "128 * 1024 * 1024": 134_217_728, "2 ** 60": Number.MAX_SAFE_INTEGER };
+  for (const [source, reported] of Object.entries(sizes)) {
+    test(`${source} is ${reported}`, async () => {
+      expect((await load(`export default { fetch() {}, maxRequestBodySize: ${source} }`)).value[2]).toBe(reported!);
+    });
+  }
+});
+
 describe("a default export is an app if it is", () => {
   const forms: Record<string, string> = {
     "an object": "export default { fetch: () => new Response('ok') }",
@@ -78,6 +87,9 @@ describe("FAILED says what is wrong and what to do", () => {
     "fetch that is no function": ["export default { fetch: 3 }", /fetch is not a function\nhint: /],
     "error that is no function": ["export default { fetch() {}, error: 3 }", /error is not a function\nhint: /],
     "a running server": ["export default Bun.serve({ port: 0, fetch() {} })", /Bun\.serve\(\) has started\nhint: /],
+    "a body size that is text": ["export default { fetch() {}, maxRequestBodySize: '10mb' }", /maxRequestBodySize is "10mb", which is no number of bytes\nhint: /],
+    "a negative body size": ["export default { fetch() {}, maxRequestBodySize: -1 }", /maxRequestBodySize is -1, .*\nhint: /],
+    "a body size that is NaN": ["export default { fetch() {}, maxRequestBodySize: NaN }", /maxRequestBodySize is NaN, .*\nhint: /],
     "a route that is no handler": ["export default { routes: { '/': 3 } }", /route "\/" is 3, which is no handler\nhint: /],
     "a method in lower case": ["export default { routes: { '/': { get() {} } } }", /no handler\nhint: .*upper-case/],
     "a route without its slash": ["export default { routes: { x() {} } }", /does not begin with \/\nhint: write "\/x"/],

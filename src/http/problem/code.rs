@@ -30,6 +30,8 @@ pub enum Code {
     AppError,
     /// A fault of the supervisor.
     Internal,
+    /// A method or a transfer coding that is not known here.
+    NotImplemented,
     /// The worker ended before it answered.
     WorkerDied,
     /// The worker spoke nonsense.
@@ -89,6 +91,7 @@ impl Code {
             Code::HeadersTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "Headers too large", "The headers of the request are too large."),
             Code::AppError => (S::INTERNAL_SERVER_ERROR, "app_error", "The app failed", "The app failed to answer this request."),
             Code::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error", "The server failed to answer this request."),
+            Code::NotImplemented => (S::NOT_IMPLEMENTED, "not_implemented", "Not implemented", "The request asks for something that this server does not know."),
             Code::WorkerDied => (S::BAD_GATEWAY, "worker_died", "The app ended", "The app ended before it answered."),
             Code::WorkerProtocol => (S::BAD_GATEWAY, "worker_protocol", "The app gave no valid answer", "The app did not give a valid answer."),
             Code::AppUnavailable => (S::SERVICE_UNAVAILABLE, "app_unavailable", "The app is not available", "The app cannot be served as it is."),

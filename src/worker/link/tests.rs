@@ -1,8 +1,11 @@
 //! The link against a worker that the test plays on the other end of the socket.
 
 use super::*;
-use crate::wire::MAX_EXCHANGE;
+use crate::wire::frame;
+use crate::wire::{MAX_EXCHANGE, WINDOW};
+use bytes::Bytes;
 use nix::sys::uio::pwrite;
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
