@@ -17,7 +17,7 @@ const BUILD = "__BUNTIME_BUILD__";
 /** `EX_SOFTWARE` of sysexits(3): the protocol was broken. */
 const EXIT_VIOLATION = 70;
 /** How long a spare stays as it is. */
-const WARM_UP_MS = 20;
+const WARM_UP_MS = 60;
 
 installRequest();
 installResponse();
