@@ -2,7 +2,7 @@
 import { App } from "./app.ts";
 import { replaceEnvironment } from "./environment.ts";
 import { Violation } from "./frames.ts";
-import { decode } from "./msgpack.ts";
+import { decodeMap } from "./msgpack.ts";
 
 export interface Assignment {
   dir: string;
@@ -17,8 +17,7 @@ export interface Assignment {
 }
 
 export function readAssignment(payload: Buffer): Assignment {
-  const fields = decode(payload);
-  if (!(fields instanceof Map)) throw new Violation("ASSIGN is no map");
+  const fields = decodeMap(payload);
   const text = (key: string): string => {
     const value = fields.get(key);
     if (typeof value !== "string") throw new Violation(`ASSIGN has no string ${key}`);

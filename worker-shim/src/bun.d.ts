@@ -3,6 +3,8 @@
 interface Buffer {
   /** `bytes[start..end)` as a string, one character a byte. */
   latin1Slice(start: number, end: number): string;
+  /** `bytes[start..end)` as UTF-8. */
+  utf8Slice(start: number, end: number): string;
   /** Writes the low byte of each character at `offset`; returns the number of bytes. */
   latin1Write(text: string, offset: number): number;
   /** Writes UTF-8 at `offset`; returns the number of bytes. */

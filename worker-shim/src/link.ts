@@ -5,7 +5,6 @@
  * `drain`.
  */
 import type { Socket } from "bun";
-import { drainMicrotasks } from "bun:jsc";
 import { FrameType, HEADER_BYTES, type CancelReason } from "./frames.ts";
 import { encode } from "./msgpack.ts";
 
@@ -22,6 +21,9 @@ const DIRECT_BYTES = 64 * 1024;
 const EXIT_STEPS = 100;
 const EXIT_STEP_MS = 10;
 
+let drainMicrotasks: (() => void) | undefined;
+const jsc = () => process.getBuiltinModule("bun:jsc") as typeof import("bun:jsc");
+
 /** Somebody who has body bytes to send when there is room again. */
 export interface Pump {
   pump(): void;
@@ -37,6 +39,8 @@ export class Link {
   #scheduled = false;
   /** Inside a data event, whose end flushes. */
   #inTurn = false;
+  /** Promise jobs may answer what came in this turn. */
+  #awaited = false;
   #waiting: Pump[] = [];
   readonly #flushLater = () => {
     this.#scheduled = false;
@@ -62,12 +66,21 @@ export class Link {
     this.#inTurn = true;
     try {
       turn(chunk);
-      // Bun would run them right after this event, when the flush had gone without the answers of async handlers.
-      drainMicrotasks();
+      if (this.#awaited) {
+        this.#awaited = false;
+        // Bun would run them right after this event, when the flush had gone without the answers of async handlers.
+        // Loaded only here, as it is not needed to start.
+        (drainMicrotasks ??= jsc().drainMicrotasks)();
+      }
     } finally {
       this.#inTurn = false;
       this.flush();
     }
+  }
+
+  /** Tells that promise jobs may have something to say before this turn's flush. */
+  awaitJobs(): void {
+    this.#awaited = true;
   }
 
   /** Makes room for `size` more bytes in `out`. */

@@ -29,35 +29,41 @@ let session: Session;
 const reader = new FrameReader((type, stream, bytes, start, end) => session.frame(type, stream, bytes, start, end));
 const read = (chunk: Buffer) => reader.push(chunk);
 
-void Bun.connect({
-  fd: LINK_FD,
-  socket: {
-    open(socket) {
-      link = new Link(socket);
-      session = new Session(link, page, loadApp);
-      process.on("exit", () => link.flushAtExit());
-      link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
-      // A worker that is needed at once gets its ASSIGN before.
-      void Bun.sleep(WARM_UP_MS).then(() => session.isSpare && warmUp()).catch(() => {});
-    },
-    data(_socket, chunk) {
-      try {
-        link.turn(read, chunk);
-      } catch (error) {
+// Once the main module has run, Bun collects garbage if anything keeps the process alive, on a thread that is made for it:
+// a tenth of a start. So nothing does before this.
+process.once("beforeExit", connect);
+
+function connect(): void {
+  void Bun.connect({
+    fd: LINK_FD,
+    socket: {
+      open(socket) {
+        link = new Link(socket);
+        session = new Session(link, page, loadApp);
+        process.on("exit", () => link.flushAtExit());
+        link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
+        // A worker that is needed at once gets its ASSIGN before.
+        void Bun.sleep(WARM_UP_MS).then(() => session.isSpare && warmUp()).catch(() => {});
+      },
+      data(_socket, chunk) {
+        try {
+          link.turn(read, chunk);
+        } catch (error) {
+          fail(error);
+        }
+      },
+      drain() {
+        link.drain();
+      },
+      close() {
+        process.exit(0);
+      },
+      error(_socket, error) {
         fail(error);
-      }
+      },
     },
-    drain() {
-      link.drain();
-    },
-    close() {
-      process.exit(0);
-    },
-    error(_socket, error) {
-      fail(error);
-    },
-  },
-});
+  });
+}
 
 function fail(error: unknown): never {
   const text = error instanceof Violation ? error.message : Bun.inspect(error).replaceAll("\n", " | ");

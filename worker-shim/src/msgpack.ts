@@ -1,110 +1,96 @@
-/**
- * MessagePack for the control payloads, which are few and small: whatever is
- * not on the path of a request. The heads have their own reader and writer.
- */
+/** MessagePack for the control payloads, which are few and small. The heads have their own reader and writer. */
 import { Violation } from "./frames.ts";
 
-export type Value = null | boolean | number | string | Value[] | Map<string, Value>;
+export type Value = string | boolean | Map<string, string | boolean>;
 
-/** The one value in `bytes`; maps have string keys. Throws a {@link Violation} at anything else. */
-export function decode(bytes: Buffer, depth = 3): Value {
-  const decoder = new Decoder(bytes);
-  const value = decoder.value(depth);
-  if (decoder.at !== bytes.length) throw new Violation("bytes follow the MessagePack value");
-  return value;
+const TRUNCATED = "the MessagePack value is truncated";
+
+/**
+ * The one value in `bytes`: a map of strings to strings, booleans and, `deep`, further such maps. Throws a
+ * {@link Violation} at anything else.
+ *
+ * One loop reads keys and values alike: a function that is called some twenty times is compiled to machine code, on
+ * threads that are made for it, and that costs a worker's start more than all of its reading.
+ */
+export function decodeMap(bytes: Buffer): Map<string, Value> {
+  const cursor = new Cursor(bytes);
+  const map = cursor.map(true);
+  if (cursor.at !== bytes.length) throw new Violation("bytes follow the MessagePack value");
+  return map;
 }
 
-class Decoder {
+class Cursor {
   at = 0;
-  readonly #view: DataView;
 
-  constructor(private readonly bytes: Buffer) {
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
+  constructor(private readonly bytes: Buffer) {}
 
-  value(depth: number): Value {
-    const tag = this.#view.getUint8(this.#take(1));
-    if (tag < 0x80) return tag;
-    if (tag < 0x90) return this.#map(tag & 0x0f, depth);
-    if (tag < 0xa0) return this.#array(tag & 0x0f, depth);
-    if (tag < 0xc0) return this.#string(tag & 0x1f);
-    switch (tag) {
-      case 0xc0:
-        return null;
-      case 0xc2:
-        return false;
-      case 0xc3:
-        return true;
-      case 0xca:
-        return this.#view.getFloat32(this.#take(4));
-      case 0xcb:
-        return this.#view.getFloat64(this.#take(8));
-      case 0xcc:
-        return this.#length(1);
-      case 0xcd:
-        return this.#length(2);
-      case 0xce:
-        return this.#length(4);
-      case 0xcf:
-        return Number(this.#view.getBigUint64(this.#take(8)));
-      case 0xd9:
-        return this.#string(this.#length(1));
-      case 0xda:
-        return this.#string(this.#length(2));
-      case 0xdb:
-        return this.#string(this.#length(4));
-      case 0xdc:
-        return this.#array(this.#length(2), depth);
-      case 0xdd:
-        return this.#array(this.#length(4), depth);
-      case 0xde:
-        return this.#map(this.#length(2), depth);
-      case 0xdf:
-        return this.#map(this.#length(4), depth);
-      default:
-        throw new Violation(`MessagePack tag 0x${tag.toString(16)} has no place in a control payload`);
+  map(deep: true): Map<string, Value>;
+  map(deep: false): Map<string, string | boolean>;
+  map(deep: boolean): Map<string, Value> {
+    const { bytes } = this;
+    const size = bytes.length;
+    const count = this.#count();
+    let { at } = this;
+    const map = new Map<string, Value>();
+    let key = "";
+    for (let i = 0; i < 2 * count; i++) {
+      const isKey = i % 2 === 0;
+      // Past the end there is no tag, and lengths are beyond it.
+      const tag = bytes[at++];
+      let length = -1;
+      if (tag === undefined) throw new Violation(TRUNCATED);
+      else if (tag >= 0xa0 && tag < 0xc0) length = tag & 0x1f;
+      else if (tag === 0xd9) length = bytes[at++] ?? size;
+      else if (tag === 0xda) length = at + 2 > size ? size : bytes.readUInt16BE(at);
+      else if (tag === 0xdb) length = at + 4 > size ? size : bytes.readUInt32BE(at);
+      if (tag === 0xda) at += 2;
+      else if (tag === 0xdb) at += 4;
+      let value: Value;
+      if (length >= 0) {
+        if (length > size - at) throw new Violation(TRUNCATED);
+        value = bytes.utf8Slice(at, at + length);
+        // The mark of a byte that was not UTF-8, unless it was there before.
+        if (value.includes("\ufffd") && Buffer.byteLength(value) !== length) throw new Violation("a MessagePack string is not UTF-8");
+        at += length;
+      } else if (isKey) {
+        throw new Violation("a MessagePack map has a key that is no string");
+      } else if (tag === 0xc2 || tag === 0xc3) {
+        value = tag === 0xc3;
+      } else if (deep) {
+        this.at = at - 1;
+        value = this.map(false) as Map<string, string | boolean>;
+        at = this.at;
+      } else {
+        throw new Violation(`MessagePack tag 0x${tag.toString(16)} has no place here`);
+      }
+      if (!isKey) map.set(key, value);
+      else if (map.has((key = value as string))) throw new Violation(`a MessagePack map has the key ${JSON.stringify(key)} twice`);
     }
+    this.at = at;
+    return map;
   }
 
-  /** Moves past `count` bytes and returns where they begin. */
-  #take(count: number): number {
-    const at = this.at;
-    if (count > this.bytes.length - at) throw new Violation("the MessagePack value is truncated");
-    this.at = at + count;
-    return at;
-  }
-
-  #length(size: 1 | 2 | 4): number {
-    const at = this.#take(size);
-    return size === 1 ? this.#view.getUint8(at) : size === 2 ? this.#view.getUint16(at) : this.#view.getUint32(at);
-  }
-
-  #string(length: number): string {
-    const at = this.#take(length);
-    const text = this.bytes.toString("utf8", at, at + length);
-    // The mark of a byte that was not UTF-8, unless it was there before.
-    if (text.includes("\ufffd") && Buffer.byteLength(text) !== length) throw new Violation("a MessagePack string is not UTF-8");
-    return text;
-  }
-
-  #array(length: number, depth: number): Value[] {
-    if (depth === 0) throw new Violation("MessagePack values are nested too deep");
-    const values: Value[] = [];
-    for (let i = 0; i < length; i++) values.push(this.value(depth - 1));
-    return values;
-  }
-
-  #map(length: number, depth: number): Map<string, Value> {
-    if (depth === 0) throw new Violation("MessagePack values are nested too deep");
-    const values = new Map<string, Value>();
-    for (let i = 0; i < length; i++) {
-      const key = this.value(0);
-      if (typeof key !== "string") throw new Violation("a MessagePack map has a key that is no string");
-      if (values.has(key)) throw new Violation(`a MessagePack map has the key ${JSON.stringify(key)} twice`);
-      values.set(key, this.value(depth - 1));
+  /** The number of a map's entries. */
+  #count(): number {
+    const { bytes, at } = this;
+    const tag = bytes[at];
+    if (tag === undefined) throw new Violation(TRUNCATED);
+    if (tag >= 0x80 && tag < 0x90) {
+      this.at = at + 1;
+      return tag & 0x0f;
     }
-    return values;
+    const width = tag === 0xde ? 2 : tag === 0xdf ? 4 : 0;
+    if (width === 0) throw new Violation(`MessagePack tag 0x${tag.toString(16)} has no place here`);
+    if (at + 1 + width > bytes.length) throw new Violation(TRUNCATED);
+    this.at = at + 1 + width;
+    return width === 2 ? bytes.readUInt16BE(at + 1) : bytes.readUInt32BE(at + 1);
   }
+}
+
+/** The one small number of a CANCEL or a HOOK: `[number]` in its shortest form. */
+export function decodeNumber(bytes: Buffer, start: number, end: number): number {
+  if (end - start !== 2 || bytes[start] !== 0x91 || bytes[start + 1]! >= 0x80) throw new Violation("a control payload is no array of one small number");
+  return bytes[start + 1]!;
 }
 
 /** One array of plain values as MessagePack. */

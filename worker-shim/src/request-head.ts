@@ -28,20 +28,21 @@ export const head = {
 let text = "";
 let at = 0;
 
-/** The text ended inside a value. */
-const OVERRUN = new Violation("a request head is truncated");
+/** Thrown where the text ended inside a value. No error, whose stack would be looked at by every start. */
+const OVERRUN = Symbol("overrun");
 
 /** Reads the head at the start of `bytes[start..end)` into {@link head}. */
 export function readRequestHead(bytes: Buffer, start: number, end: number): void {
   const size = end - start;
-  const look = Math.min(size, FIRST_LOOK);
-  text = bytes.latin1Slice(start, start + look);
-  try {
-    readFields();
-  } catch (error) {
-    if (error !== OVERRUN || look === size) throw error;
-    text = bytes.latin1Slice(start, start + Math.min(size, MAX_HEAD_BYTES));
-    readFields();
+  for (let look = FIRST_LOOK; ; look = MAX_HEAD_BYTES) {
+    text = bytes.latin1Slice(start, start + Math.min(size, look));
+    try {
+      readFields();
+      return;
+    } catch (error) {
+      if (error !== OVERRUN) throw error;
+      if (size <= look || look === MAX_HEAD_BYTES) throw new Violation("a request head is truncated");
+    }
   }
 }
 
@@ -61,8 +62,13 @@ function readFields(): void {
   head.headerCount = count;
   head.headersAt = at;
   for (let i = 0; i < count; i += 2) {
-    skip(textLength());
-    skip(binaryLength());
+    // Short ones, which nearly all are, without a call; past the end `at` is beyond the text or no number.
+    const tag = text.charCodeAt(at);
+    if (tag >= 0xa0 && tag < 0xc0) at += 1 + (tag & 0x1f);
+    else skip(textLength());
+    if (text.charCodeAt(at) === 0xc4) at += 2 + text.charCodeAt(at + 1);
+    else skip(binaryLength());
+    if (!(at <= text.length)) throw OVERRUN;
   }
   head.peerAddress = readText();
   head.peerPort = readUint();

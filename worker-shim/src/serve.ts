@@ -7,7 +7,7 @@ import { describeError } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
 import { FLAG_FIN, FrameType, Violation, WINDOW } from "./frames.ts";
 import type { Link } from "./link.ts";
-import { decode } from "./msgpack.ts";
+import { decodeNumber } from "./msgpack.ts";
 import { NativeResponse } from "./natives.ts";
 import type { ProgressPage } from "./progress-page.ts";
 import { rangeFor } from "./range.ts";
@@ -91,6 +91,7 @@ export class Dispatcher {
       if (stream > this.#lastStream) throw new Violation(`a frame for stream ${stream}, which was never used`);
       return;
     }
+    this.link.awaitJobs();
     switch (type) {
       case FrameType.Body:
       case FrameType.End:
@@ -101,7 +102,7 @@ export class Dispatcher {
         exchange.bodyOut?.grant(bytes.readUInt32BE(start));
         break;
       case FrameType.Cancel:
-        this.#cancelled(exchange, readReason(bytes.subarray(start, end)));
+        this.#cancelled(exchange, decodeNumber(bytes, start, end));
         break;
     }
   }
@@ -307,6 +308,7 @@ export class Dispatcher {
 
   /** Frames may come for this exchange. */
   #keep(exchange: Exchange): void {
+    this.link.awaitJobs();
     if (exchange.open) return;
     exchange.open = true;
     this.#open.set(exchange.stream, exchange);
@@ -328,12 +330,6 @@ export class Dispatcher {
 function ownBytes(bytes: Buffer, start: number, end: number): Uint8Array {
   const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
   return view.length === bytes.buffer.byteLength ? view : view.slice();
-}
-
-function readReason(payload: Buffer): number {
-  const value = decode(payload);
-  if (!Array.isArray(value) || value.length !== 1 || typeof value[0] !== "number") throw new Violation("a CANCEL is no array of one reason");
-  return value[0];
 }
 
 /** The bytes of a body that is in memory, without waiting. */

@@ -4,7 +4,7 @@ import { type Assignment, readAssignment } from "./assign.ts";
 import { describeError } from "./errors.ts";
 import { FrameType, Violation } from "./frames.ts";
 import type { Link } from "./link.ts";
-import { decode } from "./msgpack.ts";
+import { decodeNumber } from "./msgpack.ts";
 import type { ProgressPage } from "./progress-page.ts";
 import { Dispatcher } from "./serve.ts";
 import { WorkerServer } from "./server.ts";
@@ -47,7 +47,7 @@ export class Session {
         this.loaded = this.#load(readAssignment(bytes.subarray(start, end)));
         break;
       case FrameType.Hook:
-        void this.#runHook(readHook(bytes.subarray(start, end)));
+        void this.#runHook(readHook(bytes, start, end));
         break;
       default:
         if (dispatcher === null) throw new Violation(`frame type 0x${type.toString(16)} came before READY`);
@@ -80,8 +80,8 @@ export class Session {
   }
 }
 
-function readHook(payload: Buffer): number {
-  const value = decode(payload);
-  if (!Array.isArray(value) || value.length !== 1 || (value[0] !== 1 && value[0] !== 2)) throw new Violation("a HOOK is no array of one kind");
-  return value[0];
+function readHook(bytes: Buffer, start: number, end: number): number {
+  const kind = decodeNumber(bytes, start, end);
+  if (kind !== 1 && kind !== 2) throw new Violation(`there is no HOOK ${kind}`);
+  return kind;
 }

@@ -6,7 +6,7 @@ import { App } from "./app.ts";
 import type { Assignment } from "./assign.ts";
 import { FrameReader } from "./frames.ts";
 import { Link } from "./link.ts";
-import { decode } from "./msgpack.ts";
+import { decodeMap } from "./msgpack.ts";
 import { ProgressPage } from "./progress-page.ts";
 import { Dispatcher } from "./serve.ts";
 import { WorkerServer } from "./server.ts";
@@ -30,7 +30,7 @@ export default { async fetch(request: Request): Promise<Response> { const url = 
 `;
 
 export function warmUp(): void {
-  decode(Buffer.from("\x82\xa1a\xa1b\xa1c\x80", "latin1"));
+  decodeMap(Buffer.from("\x82\xa1a\xa1b\xa1c\x80", "latin1"));
   const link = new Link({ write: (_bytes: unknown, _at?: number, length = 0) => length });
   let first = true;
   const fetch = (request: Request) => {

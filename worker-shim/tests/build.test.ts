@@ -17,7 +17,7 @@ test("the bundle has the place for the build id once", () => {
 });
 
 test("the bundle requires nothing but what Bun has built in, and knows no path of this machine", () => {
-  const names = [...bundle.matchAll(/\brequire\(["']([^"']+)["']\)/g)].map(([, name]) => name!);
+  const names = [...bundle.matchAll(/\b(?:require|getBuiltinModule)\(["']([^"']+)["']\)/g)].map(([, name]) => name!);
   expect(names).toContain("bun:jsc");
   expect(names.filter((name) => !isBuiltin(name))).toEqual([]);
   expect(bundle).not.toContain(path.dirname(import.meta.dir));

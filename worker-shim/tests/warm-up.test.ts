@@ -10,7 +10,7 @@ import { installResponse } from "${SOURCES}/response.ts";
 import { warmUp } from "${SOURCES}/warm-up.ts";
 installRequest(); installResponse(); installEnvironment();
 const seen = () => JSON.stringify([
-  Object.getOwnPropertyNames(globalThis), Object.getOwnPropertyNames(process), Object.keys(require.cache), process.eventNames(), process.cwd(), process.env,
+  Object.getOwnPropertyNames(globalThis), Object.getOwnPropertyNames(process), Object.keys(require.cache).sort(), process.eventNames(), process.cwd(), process.env,
   [Request, Response, Request.prototype, Response.prototype, Headers.prototype, Promise.prototype].map((one) => Reflect.ownKeys(one).map(String)),
 ]);
 const before = seen();
