@@ -13,7 +13,7 @@ pub mod http; // the public side: listener, limits, pipeline, errors, static fil
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
-mod shim; // the worker shim inside this binary
+mod shim; // the worker shim inside this binary, and what bun makes of it
 pub mod telemetry; // logs
 #[cfg(test)]
 mod testing; // what several modules' tests need

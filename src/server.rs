@@ -9,7 +9,7 @@ use crate::http::pipeline::Site;
 use crate::model::{Kind, VersionKey};
 use crate::pool::core::types::Limits;
 use crate::pool::{Observer, Pool, Settings, StartFailure};
-use crate::shim;
+use crate::shim::{self, Shim};
 use anyhow::{Context, Result};
 use http::HeaderValue;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let mut signals = Signals::register()?;
     let (listener, origin) = listen(&config.listen).await?;
     let dirs = Dirs::prepare(&config.state_dir)?;
-    let shim = shim::install(&dirs.run, &bun)?;
+    let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
     let index = Index::new();
     let observer = Proofs { index: Arc::clone(&index) };
     let pool = Pool::start(settings(&config, &bun, &dirs, shim, &origin), Box::new(observer))?;
@@ -172,13 +172,7 @@ fn passable(environment: &Environment) -> BTreeMap<String, String> {
     environment.iter().filter_map(text).collect()
 }
 
-fn settings(
-    config: &Config,
-    bun: &Bun,
-    dirs: &Dirs,
-    (shim, build): (PathBuf, Arc<str>),
-    origin: &Address,
-) -> Settings {
+fn settings(config: &Config, bun: &Bun, dirs: &Dirs, shim: Shim, origin: &Address) -> Settings {
     let mut env = BTreeMap::from([("NODE_ENV".to_owned(), config.env.as_str().to_owned())]);
     for name in ["PATH", "LANG", "TZ"] {
         if let Some(value) = config.environment.get(name).and_then(|value| value.to_str()) {
@@ -193,8 +187,7 @@ fn settings(
             seed: RandomState::new().build_hasher().finish(),
         },
         bun: bun.path.clone(),
-        shim,
-        build,
+        shim: Arc::new(shim),
         env,
         empty_dir: dirs.run.join("empty"),
         private_dir: dirs.run.join("workers"),

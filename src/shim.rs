@@ -1,53 +1,299 @@
-//! The worker shim inside this binary, and putting it where `bun` can read it.
+//! The worker shim inside this binary, and what `bun` makes of it.
+//!
+//! Two things are made once for each `bun` and kept in the cache directory: an executable of bun and the shim, which most
+//! workers run and which starts faster than anything else, and the shim compiled to bytecode, for workers that have to be
+//! started by `bun` itself. Several supervisors may share the directory: what is in use is locked, and what
+//! appears in it is complete.
 
 use crate::config::Bun;
-use anyhow::{Context, Result, ensure};
-use std::hash::{DefaultHasher, Hasher};
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 const SHIM: &str = include_str!("../worker-shim/dist/shim.js");
-/// Stands in the bundle where the build id belongs.
-const PLACEHOLDER: &str = "__BUNTIME_BUILD__";
+/// These stand in it where the build id and the path of `bun` belong.
+const BUILD: &str = "__BUNTIME_BUILD__";
+const BUN: &str = "__BUNTIME_BUN__";
 
-/// Writes the shim into `dir`. Returns its path and the build id it will answer with.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn install(dir: &Path, bun: &Bun) -> Result<(PathBuf, Arc<str>)> {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(SHIM.as_bytes());
-    let build = format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish());
-    let source = dir.join("shim.js");
-    std::fs::write(&source, SHIM.replace(PLACEHOLDER, &build))
-        .with_context(|| format!("the shim cannot be written to {}", source.display()))?;
-    let shim = compile(dir, &source, bun).unwrap_or_else(|error| {
-        tracing::warn!(error = %format_args!("{error:#}"), "the shim runs uncompiled: workers start more slowly");
-        source
-    });
-    Ok((shim, build.into()))
+const SCRIPT: &str = "shim.js";
+/// `bun` refuses the name `bun`.
+const EXECUTABLE: &str = "bun-worker";
+/// Bun's own flags for every worker: it neither downloads packages nor loads `.env` files by itself.
+pub const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
+
+/// Directories of the cache begin with the first, those that are not complete with the second.
+const COMPLETE: &str = "shim-";
+const INCOMPLETE: &str = "making-";
+
+/// The shim as workers can run it.
+#[derive(Debug)]
+pub struct Shim {
+    /// What it answers with (HELLO).
+    pub build: Arc<str>,
+    /// The file to start `bun` with.
+    pub script: PathBuf,
+    /// Bun and the shim in one file. None = it could not be made.
+    pub executable: Option<PathBuf>,
+    /// While it is held nobody removes the files.
+    _in_use: Option<Flock<File>>,
 }
 
-/// Has the very `bun` that will run it compile the shim to bytecode, which takes a third off the processor time of a
-/// worker's start. Another version of `bun` would ignore the bytecode, so it cannot be made beforehand.
-fn compile(dir: &Path, source: &Path, bun: &Bun) -> Result<PathBuf> {
-    let out = dir.join("compiled");
+/// Makes the shim ready to run, or finds it ready in `cache`. Where `bun` cannot compile it, it is written to `run` and
+/// workers start more slowly.
+///
+/// # Errors
+/// The shim cannot be written at all.
+pub fn install(cache: &Path, run: &Path, bun: &Bun) -> Result<Shim> {
+    let mut hasher = DefaultHasher::new();
+    SHIM.hash(&mut hasher);
+    let build: Arc<str> = format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish()).into();
+    match compiled(cache, &build, bun) {
+        Ok(shim) => Ok(shim),
+        Err(error) => {
+            tracing::warn!(error = %format_args!("{error:#}"), "the shim runs uncompiled: workers start more slowly");
+            write_source(run, &build, bun)
+                .with_context(|| format!("the shim cannot be written to {}", run.display()))?;
+            Ok(Shim { build, script: run.join(SCRIPT), executable: None, _in_use: None })
+        }
+    }
+}
+
+fn compiled(cache: &Path, build: &Arc<str>, bun: &Bun) -> Result<Shim> {
+    let name = format!("{COMPLETE}{:016x}", identity(build, bun)?);
+    let dir = cache.join(&name);
+    if let Some(shim) = ready(&dir, build)? {
+        remove_others(cache, &name);
+        return Ok(shim);
+    }
+    // Whatever is there does not run.
+    if is_unused(&dir) {
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    make(cache, &dir, build, bun)?;
+    remove_others(cache, &name);
+    ready(&dir, build)?.context("what bun has compiled does not run")
+}
+
+/// What makes one compiled shim another than the next.
+fn identity(build: &str, bun: &Bun) -> Result<u64> {
+    let meta = std::fs::metadata(&bun.path).with_context(|| bun.path.display().to_string())?;
+    let mut hasher = DefaultHasher::new();
+    (build, &bun.path, bun.version.to_string(), meta.len(), meta.mtime(), meta.mtime_nsec())
+        .hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
+/// The compiled shim in `dir`, if it is there and answers.
+fn ready(dir: &Path, build: &Arc<str>) -> Result<Option<Shim>> {
+    let Ok(lock) = File::open(dir) else { return Ok(None) };
+    let lock = Flock::lock(lock, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
+    let (script, executable) = (dir.join("compiled").join(SCRIPT), dir.join(EXECUTABLE));
+    let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output();
+    match answer {
+        Ok(answer) if answer.stdout.trim_ascii_end() == build.as_bytes() && script.is_file() => {
+            Ok(Some(Shim {
+                build: Arc::clone(build),
+                script,
+                executable: Some(executable),
+                _in_use: Some(lock),
+            }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Compiles the shim in a directory beside `dir`, which takes its name when all is there.
+fn make(cache: &Path, dir: &Path, build: &str, bun: &Bun) -> Result<()> {
+    let making = cache.join(format!("{INCOMPLETE}{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&making);
+    DirBuilder::new().mode(0o700).create(&making)?;
+    let made = compile(&making, build, bun).and_then(|()| {
+        match std::fs::rename(&making, dir) {
+            // Another supervisor was faster.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            done => done.context("the compiled shim cannot be put in its place"),
+        }
+    });
+    let _ = std::fs::remove_dir_all(&making);
+    made
+}
+
+fn compile(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
+    write_source(dir, build, bun)?;
+    let flags = BUN_FLAGS.join(" ");
+    let common =
+        ["build", "--no-install", "--format=cjs", "--bytecode", "--minify-whitespace", "--minify-syntax"];
+    // Another version of bun would ignore the bytecode, so it cannot be made beforehand.
+    run_bun(dir, bun, &[&common[..], &["--target=bun", "--outdir=compiled", SCRIPT]].concat())?;
+    // It may succeed without bytecode, and then the file does not run.
+    ensure!(dir.join("compiled").join(format!("{SCRIPT}.jsc")).is_file(), "bun build has made no bytecode");
+    // What an executable reads at its own start is what a spare could not: see decision 0006.
+    let standalone = [
+        "--compile",
+        "--no-compile-autoload-dotenv",
+        "--no-compile-autoload-bunfig",
+        "--compile-autoload-tsconfig",
+        "--compile-autoload-package-json",
+        &format!("--compile-exec-argv={flags}"),
+        &format!("--outfile={EXECUTABLE}"),
+        SCRIPT,
+    ];
+    run_bun(dir, bun, &[&common[..], &standalone[..]].concat())?;
+    // A file that a crash has cut short must not be found here by the next start.
+    File::open(dir.join(EXECUTABLE))?.sync_all()?;
+    Ok(())
+}
+
+fn write_source(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
+    let Some(bun) = bun.path.to_str() else { bail!("the path of bun is not UTF-8") };
+    // What stands between the quotes of a string of JavaScript.
+    let quoted = serde_json::to_string(bun)?;
+    let bun = &quoted[1..quoted.len() - 1];
+    std::fs::write(dir.join(SCRIPT), SHIM.replace(BUILD, build).replace(BUN, bun))?;
+    Ok(())
+}
+
+fn run_bun(dir: &Path, bun: &Bun, args: &[&str]) -> Result<()> {
     let output = Command::new(&bun.path)
-        .args(["build", "--target=bun", "--format=cjs", "--bytecode", "--no-install", "--outdir"])
-        .args([&out, source])
+        .args(args)
         .env_clear()
         .env("HOME", dir)
         .env("TMPDIR", dir)
         .current_dir(dir)
         .stdin(Stdio::null())
         .output()?;
-    let compiled = out.join("shim.js");
-    ensure!(
-        // It may succeed without bytecode, and then the file does not run.
-        output.status.success() && compiled.is_file() && out.join("shim.js.jsc").is_file(),
-        "bun build: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(compiled)
+    ensure!(output.status.success(), "bun build: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+/// Removes what was compiled for another bun or another Buntime and is not in use, and what a crash has left incomplete.
+fn remove_others(cache: &Path, ours: &str) {
+    let Ok(entries) = std::fs::read_dir(cache) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let abandoned = match name.strip_prefix(INCOMPLETE) {
+            Some(pid) => !Path::new("/proc").join(pid).exists(),
+            None => name.starts_with(COMPLETE) && name != ours && is_unused(&entry.path()),
+        };
+        if abandoned {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_unused(dir: &Path) -> bool {
+    File::open(dir).is_ok_and(|dir| Flock::lock(dir, FlockArg::LockExclusiveNonblock).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, bun};
+
+    /// A cache and a run directory.
+    struct Place {
+        dir: tempfile::TempDir,
+        bun: Bun,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["cache", "run"] {
+                std::fs::create_dir(dir.path().join(name)).unwrap();
+            }
+            let (path, _) =
+                bun::find(std::env::var_os("PATH").as_deref(), dir.path()).expect("no bun on PATH");
+            let bun = bun::inspect(&path, &Environment::default()).unwrap();
+            Place { dir, bun }
+        }
+
+        fn cache(&self) -> PathBuf {
+            self.dir.path().join("cache")
+        }
+
+        fn install(&self) -> Shim {
+            install(&self.cache(), &self.dir.path().join("run"), &self.bun).unwrap()
+        }
+
+        fn cached(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(self.cache()).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn answer(program: &Path, args: &[&str]) -> String {
+        let output = Command::new(program).args(args).env_clear().output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn it_is_compiled_once_and_made_anew_when_it_does_not_run() {
+        let place = Place::new();
+        let shim = place.install();
+        let executable = shim.executable.clone().unwrap();
+        assert_eq!(answer(&executable, &["--build"]), &*shim.build);
+        assert!(shim.script.is_file() && shim.script.with_added_extension("jsc").is_file());
+        let made = |file: &Path| std::fs::metadata(file).unwrap().modified().unwrap();
+        let first = made(&executable);
+        assert_eq!(place.install().executable.as_ref(), Some(&executable));
+        assert_eq!((made(&executable), place.cached().len()), (first, 1));
+
+        drop(shim);
+        // As a crash would leave a file that was not on the disk yet: it is bun, without the shim at its end.
+        let file = File::options().write(true).open(&executable).unwrap();
+        file.set_len(std::fs::metadata(&place.bun.path).unwrap().len()).unwrap();
+        drop(file);
+        let shim = place.install();
+        assert_eq!(answer(shim.executable.as_ref().unwrap(), &["--build"]), &*shim.build);
+    }
+
+    #[test]
+    fn started_with_arguments_the_executable_is_the_bun_it_was_made_from() {
+        let place = Place::new();
+        let executable = place.install().executable.unwrap();
+        let code = "console.log(process.execPath, process.argv.slice(2).join())";
+        let expected = format!("{} a,--b", place.bun.path.display());
+        assert_eq!(answer(&executable, &["-e", code, "-", "a", "--b"]), expected);
+    }
+
+    #[test]
+    fn what_another_bun_has_left_is_removed_unless_it_is_in_use() {
+        let place = Place::new();
+        for name in ["shim-old", "shim-used", "making-0", "other"] {
+            std::fs::create_dir(place.cache().join(name)).unwrap();
+            std::fs::write(place.cache().join(name).join("file"), "").unwrap();
+        }
+        let used = File::open(place.cache().join("shim-used")).unwrap();
+        let _used = Flock::lock(used, FlockArg::LockShared).unwrap();
+        let shim = place.install();
+        let own = shim.executable.as_ref().unwrap().parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let mut expected = [own, "other", "shim-used"];
+        expected.sort();
+        assert_eq!(place.cached(), expected);
+    }
+
+    #[test]
+    fn without_a_place_for_the_compiled_it_runs_from_its_source() {
+        let place = Place::new();
+        std::fs::remove_dir(place.cache()).unwrap();
+        std::fs::write(place.cache(), "no directory").unwrap();
+        let shim = place.install();
+        assert_eq!(
+            (shim.executable.as_ref(), shim.script.parent()),
+            (None, Some(&*place.dir.path().join("run")))
+        );
+        let source = std::fs::read_to_string(&shim.script).unwrap();
+        assert!(source.contains(&*shim.build) && !source.contains(BUILD) && !source.contains(BUN));
+    }
 }

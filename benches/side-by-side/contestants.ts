@@ -96,7 +96,7 @@ export async function startBuntime(place: Place, options: BuntimeOptions): Promi
   const port = freePort();
   const front = new Owned({
     command: [
-      ...[place.buntime, "run", "--worker-dirs", apps, "--state-dir", path.join(dir, "state")],
+      ...[place.buntime, "run", "--worker-dirs", apps, "--state-dir", path.join(dir, "state"), "--cache-dir", path.join(place.dir, "cache")],
       ...["--env", "production", "--host", "127.0.0.1", "--port", String(port), "--bun", process.execPath],
       ...["--max-body-size", "2gb", ...flags],
     ],

@@ -19,7 +19,7 @@ pub fn run(flags: ConfigFlags, process: Process) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if let Err(error) = config.prepare_state_dir() {
+    if let Err(error) = config.prepare_dirs() {
         report(&error);
         return ExitCode::from(USAGE);
     }

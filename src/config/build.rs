@@ -36,7 +36,8 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let worker_dirs = b.worker_dirs()?;
     b.config_row(named_file);
     let home = b.home()?;
-    let state_dir = b.state_dir(environment)?;
+    let state_dir = b.dir(&settings::STATE_DIR, environment, "STATE_DIRECTORY", ".buntime".into())?;
+    let cache_dir = b.dir(&settings::CACHE_DIR, environment, "CACHE_DIRECTORY", state_dir.join("cache"))?;
     let pool_size = match env {
         Env::Development => 10,
         Env::Staging => 50,
@@ -73,6 +74,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
         worker_dirs,
         home,
         state_dir,
+        cache_dir,
         bun,
         pool_size,
         spares,
@@ -212,21 +214,26 @@ impl Builder<'_> {
         self.value(&settings::HOME, "", parse, || None, show)
     }
 
-    fn state_dir(&mut self, environment: &Environment) -> Result<PathBuf, ConfigError> {
-        let (dir, source) = match self.layers.find(&settings::STATE_DIR)? {
+    /// A directory of our own; `of_systemd` is the variable in which systemd says where it is.
+    fn dir(
+        &mut self,
+        setting: &'static Setting,
+        environment: &Environment,
+        of_systemd: &'static str,
+        default: PathBuf,
+    ) -> Result<PathBuf, ConfigError> {
+        let (dir, source) = match self.layers.find(setting)? {
             Some(found) => (self.path(&found)?, found.source),
             // systemd gives a colon-separated list when the unit names several; the first is ours.
-            None => {
-                match environment.get("STATE_DIRECTORY").and_then(|v| v.to_str()).filter(|v| !v.is_empty()) {
-                    Some(dirs) => {
-                        let first = dirs.split(':').next().unwrap_or(dirs);
-                        (self.working_dir.join(first), Source::Variable("STATE_DIRECTORY"))
-                    }
-                    None => (self.working_dir.join(".buntime"), Source::Default(String::new())),
+            None => match environment.get(of_systemd).and_then(|v| v.to_str()).filter(|v| !v.is_empty()) {
+                Some(dirs) => {
+                    let first = dirs.split(':').next().unwrap_or(dirs);
+                    (self.working_dir.join(first), Source::Variable(of_systemd))
                 }
-            }
+                None => (self.working_dir.join(default), Source::Default(String::new())),
+            },
         };
-        self.rows.push(Row::new(&settings::STATE_DIR, dir.display(), source));
+        self.rows.push(Row::new(setting, dir.display(), source));
         Ok(dir)
     }
 

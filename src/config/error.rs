@@ -33,12 +33,12 @@ pub enum ConfigError {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum StateDirError {
-    #[error("cannot use the state directory {}: {source}\n\nhint: name another with --state-dir DIR", dir.display())]
-    Io { dir: PathBuf, source: std::io::Error },
+pub enum OwnDirError {
+    #[error("cannot use the {kind} directory {}: {source}\n\nhint: name another with --{kind}-dir DIR", dir.display())]
+    Io { kind: &'static str, dir: PathBuf, source: std::io::Error },
     #[error(
-        "the state directory {} belongs to user {uid}, not to the user who runs Buntime\n\n\
-         hint: name another with --state-dir DIR", dir.display()
+        "the {kind} directory {} belongs to user {uid}, not to the user who runs Buntime\n\n\
+         hint: name another with --{kind}-dir DIR", dir.display()
     )]
-    Owner { dir: PathBuf, uid: u32 },
+    Owner { kind: &'static str, dir: PathBuf, uid: u32 },
 }

@@ -16,7 +16,7 @@ mod show;
 pub use bun::{Bun, BunError};
 pub use cidr::{Cidr, CidrError, CidrList};
 pub use environment::Environment;
-pub use error::{ConfigError, StateDirError};
+pub use error::{ConfigError, OwnDirError};
 pub use layers::Flags;
 pub use show::{Row, Source};
 
@@ -37,6 +37,7 @@ pub struct Config {
     /// The app served at `/`.
     pub home: Option<AppName>,
     pub state_dir: PathBuf,
+    pub cache_dir: PathBuf,
     /// The bun binary as it was found; [`bun::inspect`] checks it.
     pub bun: PathBuf,
     /// Most processes that hold an app.
@@ -152,23 +153,27 @@ impl Config {
         }
     }
 
-    /// Makes the state directory, mode 0700, or tightens the mode of the one that is there.
+    /// Makes the state and the cache directory, mode 0700, or tightens the mode of those that are there.
     ///
     /// # Errors
-    /// It cannot be made, is no directory, or belongs to another user.
-    pub fn prepare_state_dir(&self) -> Result<(), StateDirError> {
-        let dir = &self.state_dir;
-        let io = |source| StateDirError::Io { dir: dir.clone(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
-        let meta = std::fs::metadata(dir).map_err(io)?;
-        if meta.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(StateDirError::Owner { dir: dir.clone(), uid: meta.uid() });
-        }
-        if meta.permissions().mode() & 0o777 != 0o700 {
-            std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(io)?;
-        }
-        Ok(())
+    /// One cannot be made, is no directory, or belongs to another user.
+    pub fn prepare_dirs(&self) -> Result<(), OwnDirError> {
+        prepare_dir("state", &self.state_dir)?;
+        prepare_dir("cache", &self.cache_dir)
     }
+}
+
+fn prepare_dir(kind: &'static str, dir: &Path) -> Result<(), OwnDirError> {
+    let io = |source| OwnDirError::Io { kind, dir: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
+    let meta = std::fs::metadata(dir).map_err(io)?;
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(OwnDirError::Owner { kind, dir: dir.to_owned(), uid: meta.uid() });
+    }
+    if meta.permissions().mode() & 0o777 != 0o700 {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(io)?;
+    }
+    Ok(())
 }
 
 impl Env {

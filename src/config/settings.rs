@@ -117,6 +117,15 @@ pub static STATE_DIR: Setting = Setting {
     default: "$STATE_DIRECTORY, else ./.buntime",
     allowed: "the path of a directory",
 };
+pub static CACHE_DIR: Setting = Setting {
+    variable: "RUNTIME_CACHE_DIR",
+    flag: "cache-dir",
+    key: Some("cacheDir"),
+    value_name: "DIR",
+    help: "Directory for what can be made again (100 MB); made with mode 0700",
+    default: "$CACHE_DIRECTORY, else cache in the state directory",
+    allowed: "the path of a directory",
+};
 pub static MAX_BODY_SIZE: Setting = Setting {
     variable: "RUNTIME_MAX_BODY_SIZE",
     flag: "max-body-size",
@@ -209,7 +218,7 @@ pub static CONFIG: Setting = Setting {
 };
 
 /// Every setting, in the order in which people meet them.
-pub static SETTINGS: [&Setting; 20] = [
+pub static SETTINGS: [&Setting; 21] = [
     &WORKER_DIRS,
     &PORT,
     &HOST,
@@ -217,6 +226,7 @@ pub static SETTINGS: [&Setting; 20] = [
     &HOME,
     &CONFIG,
     &STATE_DIR,
+    &CACHE_DIR,
     &BUN,
     &POOL_SIZE,
     &SPARES,

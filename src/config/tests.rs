@@ -120,7 +120,7 @@ fn every_setting_can_be_set_by_its_flag_by_its_variable_and_in_the_file() {
             "env" => "staging",
             "home" => "shop",
             "config" => "other.yaml",
-            "state-dir" => "state",
+            "state-dir" | "cache-dir" => "state",
             "bun" => "bin/bun",
             "max-body-size" => "7mb",
             "head-timeout" | "keepalive-timeout" | "shutdown-timeout" => "7s",
@@ -327,11 +327,16 @@ fn a_missing_bun_is_an_error_that_says_how_to_install_it() {
 }
 
 #[test]
-fn the_state_directory_of_systemd_comes_before_the_default_only() {
+fn the_directories_of_systemd_come_before_the_defaults_only() {
     let place = Place::ready().variable("STATE_DIRECTORY", "/var/lib/buntime:/var/lib/other");
-    assert_eq!(place.config().state_dir, Path::new("/var/lib/buntime"));
-    let place = place.file("stateDir: here");
-    assert_eq!(place.config().state_dir, place.path("here"));
+    let config = place.config();
+    assert_eq!(config.state_dir, Path::new("/var/lib/buntime"));
+    assert_eq!(config.cache_dir, Path::new("/var/lib/buntime/cache"));
+    let place = place.variable("CACHE_DIRECTORY", "/var/cache/buntime:/var/cache/other");
+    assert_eq!(place.config().cache_dir, Path::new("/var/cache/buntime"));
+    let place = place.file("stateDir: here\ncacheDir: there");
+    let config = place.config();
+    assert_eq!((config.state_dir, config.cache_dir), (place.path("here"), place.path("there")));
 }
 
 #[test]
@@ -398,20 +403,23 @@ fn the_effective_configuration_is_printed_with_where_it_came_from() {
 }
 
 #[test]
-fn the_state_directory_is_made_private_and_a_wider_one_is_tightened() {
-    let place = Place::ready().variable("RUNTIME_STATE_DIR", "a/state");
+fn the_state_and_the_cache_directory_are_made_private_and_wider_ones_are_tightened() {
+    let place =
+        Place::ready().variable("RUNTIME_STATE_DIR", "a/state").variable("RUNTIME_CACHE_DIR", "a/cache");
     let config = place.config();
-    let mode = || std::fs::metadata(place.path("a/state")).unwrap().permissions().mode() & 0o777;
-    config.prepare_state_dir().unwrap();
-    assert_eq!(mode(), 0o700);
-    std::fs::set_permissions(place.path("a/state"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    config.prepare_state_dir().unwrap();
-    assert_eq!(mode(), 0o700);
+    for dir in [place.path("a/state"), place.path("a/cache")] {
+        let mode = || std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777;
+        config.prepare_dirs().unwrap();
+        assert_eq!(mode(), 0o700);
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        config.prepare_dirs().unwrap();
+        assert_eq!(mode(), 0o700);
+    }
 }
 
 #[test]
 fn a_state_directory_that_cannot_be_made_is_an_error() {
     let place = Place::ready().variable("RUNTIME_STATE_DIR", "bin/bun/state");
-    let error = place.config().prepare_state_dir().unwrap_err().to_string();
+    let error = place.config().prepare_dirs().unwrap_err().to_string();
     assert!(place.clean(&error).starts_with("cannot use the state directory $DIR/bin/bun/state"), "{error}");
 }

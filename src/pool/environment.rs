@@ -3,19 +3,24 @@
 
 use super::Settings;
 use crate::model::{App, WorkerId};
+use crate::shim::{BUN_FLAGS, Shim};
 use crate::worker::spawn::{HOME, TMP};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Bun's arguments: it neither downloads packages nor loads `.env` files by itself.
-pub fn arguments(settings: &Settings, app: Option<&App>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["--no-install".into(), "--no-env-file".into()];
-    if app.is_some_and(|app| app.manifest.low_memory) {
-        arguments.push("--smol".into());
+/// What is executed, and its arguments. The executable is to an app what a spare is: a version that no spare may take has
+/// something that acts at the start of `bun` itself.
+pub fn program(settings: &Settings, app: Option<&App>) -> (PathBuf, Vec<OsString>) {
+    let Shim { script, executable, .. } = &*settings.shim;
+    if let Some(executable) = executable
+        && app.is_none_or(|app| app.needs_fresh.is_none())
+    {
+        return (executable.clone(), Vec::new());
     }
-    arguments.push(settings.shim.clone().into());
-    arguments
+    let low_memory = app.is_some_and(|app| app.manifest.low_memory).then(|| "--smol".into());
+    let arguments = BUN_FLAGS.map(OsString::from).into_iter().chain(low_memory).chain([script.into()]);
+    (settings.bun.clone(), arguments.collect())
 }
 
 /// The environment that the process starts with. It is the same for a spare and for a fresh worker, but for versions that

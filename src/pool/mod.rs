@@ -13,6 +13,7 @@ use self::core::{Core, hash::Map as IdMap};
 pub use self::failure::StartFailure;
 pub use self::lease::Lease;
 use crate::model::{App, Kind, VersionKey, WorkerId};
+use crate::shim::Shim;
 use crate::worker::actor::{self, Assignment, Birth, Order, Report};
 use crate::worker::link::{Link, MAX_STREAM};
 use crate::worker::spawn::{self, Spawner};
@@ -33,9 +34,7 @@ const STILLBORN_COUNTS: Duration = Duration::from_secs(30);
 pub struct Settings {
     pub limits: Limits,
     pub bun: PathBuf,
-    /// The shim's file and its build id.
-    pub shim: PathBuf,
-    pub build: Arc<str>,
+    pub shim: Arc<Shim>,
     /// What every worker's environment begins with (`PATH`, `LANG`, `TZ`, `NODE_ENV`).
     pub env: BTreeMap<String, String>,
     /// An empty directory, where spares start.
@@ -331,16 +330,17 @@ impl Pool {
             .workers
             .insert(worker, Handle { orders, link: None, version, ready: false, failed: false, told: None });
         let private = self.settings.private_dir.join(worker.to_string());
+        let (program, args) = environment::program(&self.settings, app);
         let birth = Birth {
             id: worker,
             start: spawn::Order {
-                bun: self.settings.bun.clone(),
-                args: environment::arguments(&self.settings, app),
+                program,
+                args,
                 env: environment::of_process(&self.settings, app, &private),
                 dir: app.map_or_else(|| self.settings.empty_dir.clone(), |app| app.dir.clone()),
                 private,
             },
-            build: Arc::clone(&self.settings.build),
+            build: Arc::clone(&self.settings.shim.build),
             spawner: self.spawner.clone(),
             orders: inbox,
         };

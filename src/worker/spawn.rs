@@ -25,7 +25,7 @@ pub const TMP: &str = "tmp";
 /// What to start.
 #[derive(Debug)]
 pub struct Order {
-    pub bun: PathBuf,
+    pub program: PathBuf,
     pub args: Vec<OsString>,
     /// The process's whole environment.
     pub env: BTreeMap<String, String>,
@@ -90,7 +90,7 @@ fn spawn(order: Order) -> io::Result<Spawned> {
     let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC)?;
     let stdin = File::open("/dev/null")?;
-    let image = Image::new(&order.bun, &order.args, &order.env, &order.dir)?;
+    let image = Image::new(&order.program, &order.args, &order.env, &order.dir)?;
     let process = image.start(&Fds {
         stdin: stdin.as_raw_fd(),
         stdout: stdout_end.as_raw_fd(),

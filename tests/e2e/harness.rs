@@ -111,6 +111,9 @@ impl Launch {
             .arg(self.apps.path())
             .arg("--state-dir")
             .arg(state.path().join("state"))
+            // Compiled once for all tests.
+            .arg("--cache-dir")
+            .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUNTIME_BUN", bun())

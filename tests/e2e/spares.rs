@@ -1,7 +1,7 @@
 //! An app cannot tell whether its worker was a spare.
 
-use super::harness::{Apps, Server};
-use serde_json::{Map, Value};
+use super::harness::{self, Apps, Server};
+use serde_json::{Map, Value, json};
 
 /// What the app `portrait` says of its surroundings, with what differs between two servers replaced by words.
 async fn portrait(spares: &str, manifest: &str) -> Value {
@@ -67,6 +67,27 @@ async fn a_spare_and_a_fresh_worker_are_the_same_to_an_app() {
     }
 }
 
+/// `maxMemory` acts at the start of `bun` itself, so such a worker is no standalone executable.
+#[tokio::test]
+async fn a_standalone_worker_and_one_that_bun_starts_are_the_same_to_an_app() {
+    let (standalone, plain) = tokio::join!(portrait("0", ""), portrait("0", "maxMemory: 1gb"));
+    assert_eq!(standalone["bunMain"], "/$bunfs/root/bun-worker");
+    assert_eq!(plain["bunMain"].as_str().unwrap().rsplit('/').next(), Some("shim.js"));
+    // What the manifest reference calls the shim's.
+    let own = [".bunMain", ".requireMain", ".title", ".argv"];
+    let differences: Vec<_> = differences("", &standalone, &plain)
+        .into_iter()
+        .filter(|one| !own.iter().any(|own| one.starts_with(&format!("{own}:"))))
+        .collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    let bun = harness::bun().canonicalize().unwrap();
+    for seen in [&standalone, &plain] {
+        for name in seen["bun"].as_array().unwrap() {
+            assert_eq!(name, bun.to_str().unwrap());
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_app_sees_its_own_directory_environment_and_time_zone_everywhere() {
     for spares in ["0", "2"] {
@@ -89,6 +110,16 @@ async fn an_app_sees_its_own_directory_environment_and_time_zone_everywhere() {
                 }
                 "spawnGiven" | "nodeGiven" => &["ONLY=this", "CWD=/"],
                 "shellGiven" => &["ONLY=this", "CWD=APPS/portrait"],
+                "itself" => {
+                    let own = lines[0].as_str().unwrap();
+                    assert!(own.contains("/bun ") && own.ends_with(" hi there"), "{own}");
+                    continue;
+                }
+                "fork" => {
+                    assert_eq!(lines[1], json!(["word"]));
+                    assert_eq!((&lines[2], &lines[3]), (&json!("hi there"), &json!("hello from lib")));
+                    continue;
+                }
                 _ => &["GREETING=hi there", "MANIFEST=1", "CWD=APPS/portrait", "EST"],
             };
             let lines = lines.as_array().unwrap();

@@ -10,10 +10,13 @@ import { ProgressPage } from "./progress-page.ts";
 import { installRequest } from "./request.ts";
 import { installResponse } from "./response.ts";
 import { Session } from "./session.ts";
+import { isWorker } from "./standalone.ts";
 import { warmUp } from "./warm-up.ts";
 
 /** Replaced by the supervisor when it writes this file, so that both ends are of one build. */
 const BUILD = "__BUNTIME_BUILD__";
+/** Likewise: the path of the `bun` that runs the workers. */
+const BUN = "__BUNTIME_BUN__";
 /** `EX_SOFTWARE` of sysexits(3): the protocol was broken. */
 const EXIT_VIOLATION = 70;
 /** How long a spare stays as it is. */
@@ -31,7 +34,7 @@ const read = (chunk: Buffer) => reader.push(chunk);
 
 // Once the main module has run, Bun collects garbage if anything keeps the process alive, on a thread that is made for it:
 // a tenth of a start. So nothing does before this.
-process.once("beforeExit", connect);
+if (isWorker(BUN, BUILD)) process.once("beforeExit", connect);
 
 function connect(): void {
   void Bun.connect({

@@ -1,5 +1,5 @@
 /** Tells all that it can see of where and how it runs. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, fork, spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { Worker as Thread } from "node:worker_threads";
@@ -43,7 +43,18 @@ async function children() {
     node: lines(spawnSync("sh", PRINT_ENV).stdout),
     nodeFile: lines(execFileSync("sh", PRINT_ENV)),
     nodeGiven: lines(spawnSync("/bin/sh", PRINT_ENV, options).stdout),
+    itself: lines(Bun.spawnSync([process.execPath, "-e", "console.log(process.execPath, Bun.version, process.env.GREETING)"]).stdout),
+    fork: await forked(),
   };
+}
+
+function forked() {
+  return new Promise((resolve, reject) => {
+    const child = fork(new URL("./child.ts", import.meta.url).pathname, ["word"]);
+    child.on("message", resolve);
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`the child has ended: ${code}`)));
+  });
 }
 
 async function threads() {
@@ -80,6 +91,7 @@ async function portrait() {
     home: homedir() === process.env.HOME,
     tmp: tmpdir() === process.env.TMPDIR,
     argv: process.argv,
+    bun: [process.execPath, process.argv0, process.argv[0]],
     execArgv: process.execArgv,
     bunMain: Bun.main,
     requireMain: require.main?.filename,

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { isMainThread, parentPort } from "node:worker_threads";
 import { greeting } from "@lib/greeting";
 
@@ -8,6 +9,7 @@ const seen = {
   cwd: process.cwd(),
   zone: new Date(0).toString(),
   main: isMainThread,
+  child: spawnSync(process.execPath, ["-e", "console.log(process.execPath, Bun.version)"]).stdout.toString(),
   greeting,
 };
 if (parentPort) parentPort.postMessage(seen);

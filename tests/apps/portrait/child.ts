@@ -1,0 +1,3 @@
+import { greeting } from "@lib/greeting";
+
+process.send!([process.execPath, process.argv.slice(2), process.env.GREETING, greeting]);
