@@ -53,7 +53,6 @@ pub struct Assign<'a> {
 /// The app is loaded.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Ready {
-    pub import_ms: f64,
     pub hooks: u32,
     pub max_request_body_size: Option<u64>,
 }

@@ -237,11 +237,10 @@ fn only_the_reasons_of_the_table_cancel() {
 fn control_messages_are_read_and_other_values_refused() {
     let hello: Hello = message::read_control(&[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).unwrap();
     assert_eq!((&*hello.build, &*hello.bun, hello.mapped), ("b", "v", true));
-    let ready: Ready = message::read_control(&[0x93, 12, 3, 0xc0]).unwrap();
-    assert_eq!((ready.import_ms, ready.hooks, ready.max_request_body_size), (12.0, 3, None));
-    let ready: Ready =
-        message::read_control(&[0x93, 0xcb, 0x40, 0x29, 0, 0, 0, 0, 0, 0, 0, 0xcd, 1, 0]).unwrap();
-    assert_eq!((ready.import_ms, ready.max_request_body_size), (12.5, Some(256)));
+    let ready: Ready = message::read_control(&[0x92, 3, 0xc0]).unwrap();
+    assert_eq!((ready.hooks, ready.max_request_body_size), (3, None));
+    let ready: Ready = message::read_control(&[0x92, 0, 0xcf, 0, 0, 0, 1, 0, 0, 0, 2]).unwrap();
+    assert_eq!(ready.max_request_body_size, Some((1 << 32) + 2));
     let done: HookDone = message::read_control(&[0x92, 2, 0xa1, b'e']).unwrap();
     assert_eq!((done.kind, done.error.as_deref()), (2, Some("e")));
     let error: AppError = message::read_control(&[0x94, 0xa1, b'n', 0xa1, b'm', 0xa0, 0xa0]).unwrap();

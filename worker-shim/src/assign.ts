@@ -41,30 +41,37 @@ export function readAssignment(payload: Buffer): Assignment {
   };
 }
 
-/** Turns this process into one that was started for the app, and loads its entrypoint. */
-export async function loadApp({ dir, entry, env }: Assignment): Promise<App> {
+/**
+ * Turns this process into one that was started for the app, and loads its entrypoint: at once, or later where that has a
+ * top-level await.
+ */
+export function loadApp({ dir, entry, env }: Assignment): App | Promise<App> {
   replaceEnvironment(env);
   process.chdir(dir);
-  return new App(await load(entry));
+  const module = requireModule(entry);
+  return module === null ? importApp(entry) : new App(module);
 }
 
 /**
- * Imports a module. `require` evaluates it on this thread, without the detour over Bun's thread pool that takes two
- * milliseconds of a cold start, and returns the namespace of an ES module. What it cannot do (a top-level await) it leaves
- * to `import`, which makes the namespace of a CommonJS module, does not evaluate anything a second time and throws again
- * what was thrown.
+ * `require` evaluates a module on this thread, without the detour over Bun's thread pool that takes two milliseconds of a
+ * cold start, and returns the namespace of an ES module. What it cannot do it leaves to `import`, which makes the namespace of a
+ * CommonJS module, does not evaluate anything a second time and throws again what was thrown.
  */
-async function load(entry: string): Promise<object> {
+export function requireModule(entry: string): object | null {
   try {
     const loaded: unknown = require(entry);
-    if (isNamespace(loaded)) return loaded;
+    return isNamespace(loaded) ? loaded : null;
   } catch {
     // Reported by the import.
+    return null;
   }
-  return import(Bun.pathToFileURL(entry).href);
 }
 
-/** Whether this is the namespace object of an ES module. */
+async function importApp(entry: string): Promise<App> {
+  return new App(await import(Bun.pathToFileURL(entry).href));
+}
+
+/** Whether this is what `require` returns of an ES module: a namespace, or Bun's stand-in for one, which no `Object` is. */
 function isNamespace(value: unknown): value is object {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null && (value as Record<symbol, unknown>)[Symbol.toStringTag] === "Module";
+  return typeof value === "object" && value !== null && !(value instanceof Object) && (value as Record<symbol, unknown>)[Symbol.toStringTag] === "Module";
 }

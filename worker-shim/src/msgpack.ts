@@ -93,32 +93,29 @@ export function decodeNumber(bytes: Buffer, start: number, end: number): number 
   return bytes[start + 1]!;
 }
 
-/** One array of plain values as MessagePack. */
+/** One array of plain values as MessagePack. Numbers are whole, from 0 to 2⁵³ − 1. */
 export function encode(values: readonly (null | boolean | number | string)[]): Buffer {
-  const parts: Uint8Array[] = [Uint8Array.of(0x90 | values.length)];
+  let size = 1;
+  for (const value of values) size += typeof value === "string" ? 5 + 3 * value.length : 9;
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  const put32 = (number: number) => {
+    for (let shift = 24; shift >= 0; shift -= 8) bytes[at++] = number >>> shift;
+  };
+  bytes[at++] = 0x90 | values.length;
   for (const value of values) {
-    if (value === null) parts.push(Uint8Array.of(0xc0));
-    else if (typeof value === "boolean") parts.push(Uint8Array.of(value ? 0xc3 : 0xc2));
-    else if (typeof value === "number") parts.push(encodeNumber(value));
-    else {
-      const text = Buffer.from(value);
-      const head = Buffer.allocUnsafe(5);
-      head[0] = 0xdb;
-      head.writeUInt32BE(text.length, 1);
-      parts.push(head, text);
+    if (value === null) bytes[at++] = 0xc0;
+    else if (typeof value === "boolean") bytes[at++] = value ? 0xc3 : 0xc2;
+    else if (typeof value === "number") {
+      bytes[at++] = 0xcf;
+      put32(Math.floor(value / 2 ** 32));
+      put32(value);
+    } else {
+      bytes[at++] = 0xdb;
+      const length = bytes.utf8Write(value, at + 4);
+      put32(length);
+      at += length;
     }
   }
-  return Buffer.concat(parts);
-}
-
-function encodeNumber(value: number): Uint8Array {
-  const bytes = Buffer.allocUnsafe(9);
-  if (Number.isSafeInteger(value) && value >= 0) {
-    bytes[0] = 0xcf;
-    bytes.writeBigUInt64BE(BigInt(value), 1);
-  } else {
-    bytes[0] = 0xcb;
-    bytes.writeDoubleBE(value, 1);
-  }
-  return bytes;
+  return bytes.subarray(0, at);
 }

@@ -9,6 +9,8 @@ import type { ProgressPage } from "./progress-page.ts";
 import { Dispatcher } from "./serve.ts";
 import { WorkerServer } from "./server.ts";
 
+/** Taken before an app can replace it. */
+const NativePromise = Promise;
 /** HOOK_DONE has at most 64 KiB; a hook's error needs much less. */
 const MAX_HOOK_ERROR = 16 * 1024;
 
@@ -17,13 +19,11 @@ export class Session {
   #assigned = false;
   #app: App | null = null;
   #dispatcher: Dispatcher | null = null;
-  /** Settled once READY or FAILED was sent. */
-  loaded: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly link: Link,
     private readonly page: ProgressPage,
-    private readonly loadApp: (assignment: Assignment) => Promise<App>,
+    private readonly loadApp: (assignment: Assignment) => App | Promise<App>,
   ) {}
 
   get isSpare(): boolean {
@@ -44,7 +44,7 @@ export class Session {
       case FrameType.Assign:
         if (this.#assigned) throw new Violation("a second ASSIGN");
         this.#assigned = true;
-        this.loaded = this.#load(readAssignment(bytes.subarray(start, end)));
+        this.#load(readAssignment(bytes.subarray(start, end)));
         break;
       case FrameType.Hook:
         void this.#runHook(readHook(bytes, start, end));
@@ -55,18 +55,34 @@ export class Session {
     }
   }
 
-  async #load(assignment: Assignment): Promise<void> {
+  #load(assignment: Assignment): void {
     try {
-      const before = Bun.nanoseconds();
-      const app = await this.loadApp(assignment);
-      const dispatcher = new Dispatcher(this.link, this.page, app);
-      app.server = new WorkerServer(app, dispatcher, assignment);
-      this.#app = app;
-      this.#dispatcher = dispatcher;
-      this.link.control(FrameType.Ready, 0, [(Bun.nanoseconds() - before) / 1e6, app.hooks, app.maxRequestBodySize]);
+      const app = this.loadApp(assignment);
+      if (app instanceof NativePromise) void this.#loadLater(app, assignment);
+      else this.#ready(app, assignment);
     } catch (error) {
-      this.link.control(FrameType.Failed, 0, describeError(error));
+      this.#failed(error);
     }
+  }
+
+  async #loadLater(app: Promise<App>, assignment: Assignment): Promise<void> {
+    try {
+      this.#ready(await app, assignment);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #ready(app: App, assignment: Assignment): void {
+    const dispatcher = new Dispatcher(this.link, this.page, app);
+    app.server = new WorkerServer(app, dispatcher, assignment);
+    this.#app = app;
+    this.#dispatcher = dispatcher;
+    this.link.control(FrameType.Ready, 0, [app.hooks, app.maxRequestBodySize]);
+  }
+
+  #failed(error: unknown): void {
+    this.link.control(FrameType.Failed, 0, describeError(error));
   }
 
   async #runHook(kind: number): Promise<void> {

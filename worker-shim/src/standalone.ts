@@ -15,11 +15,9 @@ const BUILD_FLAG = "--build";
 export function isWorker(bun: string, build: string): boolean {
   const { argv } = process;
   if (argv.length > 2) {
-    if (argv[2] === BUILD_FLAG) {
-      console.log(build);
-      return false;
-    }
-    process.execve!(bun, [bun, ...argv.slice(2)]);
+    if (argv[2] !== BUILD_FLAG) process.execve!(bun, [bun, ...argv.slice(2)]);
+    console.log(build);
+    return false;
   }
   if (Bun.isStandaloneExecutable) process.execPath = process.argv0 = argv[0] = bun;
   return true;

@@ -17,17 +17,8 @@ const ASSIGNMENT: Assignment = { dir: "/", entry: "/", name: "", version: "", wo
 /** An app cannot find it, other than by importing the very same. */
 const MODULE = "data:text/javascript,export default {} // buntime";
 
-const REQUESTS = 8;
-/** Bun's own parser and printer are read from disk too. */
-const SOURCE = `
-import { a, type B } from "./b"; import * as c from "c";
-interface D<T> { e?: T; f(g: string): void }
-type H = { [key: string]: number | undefined };
-export class I<T> extends a implements D<T> { #j = 1; static k = "l"; constructor(private m: string, readonly n?: H) { super(m); } async o(): Promise<void> { await c.p(this.#j ?? this.m); } get q() { return \`\${this.n}\`; } }
-export function* r(s: any = {}) { for (const t of s) { if (t?.u) yield* t; else continue; } try { throw new Error("v"); } catch { return; } finally { } }
-const enum W { X = 1 } const { y, ...z } = { y: [W.X, ...[1]] } as const;
-export default { async fetch(request: Request): Promise<Response> { const url = new URL(request.url); switch (url.pathname) { case "/": return new Response(\`\${y} \${z}\`); default: return Response.json({ ok: true }, { status: 404 }); } } } satisfies object;
-`;
+/** One with an answer at once, one with a later one. More would have code compiled, which the first request would wait for. */
+const REQUESTS = 2;
 
 export function warmUp(): void {
   decodeMap(Buffer.from("\x82\xa1a\xa1b\xa1c\x80", "latin1"));
@@ -44,9 +35,14 @@ export function warmUp(): void {
   const reader = new FrameReader((_type, stream, bytes, start, end) => dispatcher.request(stream, bytes, start, end));
   const push = (chunk: Buffer) => reader.push(chunk);
   for (let stream = 1; stream <= REQUESTS; stream++) link.turn(push, Buffer.from(request(stream), "latin1"));
-  new Bun.Transpiler({ loader: "tsx" }).transformSync(SOURCE);
   require(MODULE);
   delete require.cache[MODULE];
+  try {
+    // Reads the directories above, as a `bun` that is started here does: the app's path begins with some of them.
+    Bun.resolveSync("./nothing", process.cwd());
+  } catch {
+    // There is nothing.
+  }
 }
 
 async function answerLater(request: Request): Promise<Response> {

@@ -155,7 +155,7 @@ async fn control_messages_are_reported_in_their_order() {
     rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
     assert!(matches!(rig.told().await, Control::Hello(hello) if hello.build == "b" && hello.mapped));
     rig.assign();
-    rig.worker.send(Kind::Ready, 0, &[0x93, 1, 2, 0xc0]).await;
+    rig.worker.send(Kind::Ready, 0, &[0x92, 2, 0xc0]).await;
     assert!(matches!(rig.told().await, Control::Ready(ready) if ready.has(Hook::Terminate)));
     rig.link.hook(Hook::Idle);
     rig.worker.send(Kind::HookDone, 0, &[0x92, 1, 0xc0]).await;
@@ -165,7 +165,7 @@ async fn control_messages_are_reported_in_their_order() {
 #[tokio::test]
 async fn control_messages_out_of_their_order_end_the_link() {
     let hello: &[u8] = &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3];
-    let ready: &[u8] = &[0x93, 1, 2, 0xc0];
+    let ready: &[u8] = &[0x92, 2, 0xc0];
     let tables: [&[(Kind, &[u8])]; 4] = [
         &[(Kind::Ready, ready)],
         &[(Kind::Hello, hello), (Kind::Hello, hello)],

@@ -56,13 +56,13 @@ const attacks: Record<string, () => void> = {
   "bad-hello": () => write(frame(0x01, 0, [0x93, 0xa1, 0x78, 0xa1, 0x78])),
   "bad-ready": () => write(frame(0x03, 0, [0x91, 0xa1, 0x78])),
   "hook-done-for-no-hook": () => write(frame(HOOK_DONE, 0, [0x92, 1, 0xc0])),
-  "ready-again": () => write(frame(READY, 0, [0x93, 1, 3, 0xc0])),
+  "ready-again": () => write(frame(READY, 0, [0x92, 3, 0xc0])),
   "failed-after-ready": () => write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0])),
   // What the worker does right after it ends it, not the frame itself.
   "half-a-frame": () => (write(frame(RESPONSE, stream, head(), 100)), process.kill(process.pid, "SIGKILL")),
   "unasked-hook-done": () => write(frame(HOOK_DONE, 0, [0x92, 1, 0xc0])),
   "hello-again": () => write(frame(0x01, 0, [0x93, 0xa1, 0x78, 0xa1, 0x78, 0xc3])),
-  "ready-again": () => write(frame(READY, 0, [0x93, 1, 3, 0xc0])),
+  "ready-again": () => write(frame(READY, 0, [0x92, 3, 0xc0])),
   "failed-late": () => write(frame(FAILED, 0, [0x94, 0xa0, 0xa0, 0xa0, 0xa0])),
 };
 
