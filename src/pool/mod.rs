@@ -4,12 +4,14 @@
 //! worker with room costs one short critical section and no task switch.
 
 pub mod core;
+mod data_dirs;
 mod environment;
 mod failure;
 mod lease;
 
 use self::core::types::{Action, Event, Limits, Now, Policy, Reason, Refusal, Ticket};
 use self::core::{Core, hash::Map as IdMap};
+use self::data_dirs::DataDirs;
 pub use self::failure::StartFailure;
 pub use self::lease::Lease;
 use crate::model::{App, Kind, VersionKey, WorkerId};
@@ -72,6 +74,7 @@ pub struct Pool {
     began: Instant,
     settings: Settings,
     spawner: Spawner,
+    data_dirs: DataDirs,
     observer: Box<dyn Observer>,
     /// The timer task has to look at its deadline again.
     rearm: Notify,
@@ -105,7 +108,6 @@ struct Handle {
 struct Version {
     app: Arc<App>,
     failure: Option<Arc<StartFailure>>,
-    has_data_dir: bool,
 }
 
 /// A worker that was chosen for a request.
@@ -141,6 +143,7 @@ impl Pool {
             }),
             began: Instant::now(),
             spawner: Spawner::start()?,
+            data_dirs: DataDirs::start(settings.data_dir.clone())?,
             settings,
             observer,
             rearm: Notify::new(),
@@ -156,7 +159,8 @@ impl Pool {
         if !matches!(app.kind, Kind::Worker { .. }) {
             return;
         }
-        let version = Version { app: Arc::clone(app), failure: None, has_data_dir: false };
+        self.data_dirs.want(&app.name);
+        let version = Version { app: Arc::clone(app), failure: None };
         let mut inner = self.lock();
         inner.versions.insert(app.key, version);
         self.step(&mut inner, Event::AddVersion { version: app.key, policy: policy(app) }, None);
@@ -349,18 +353,9 @@ impl Pool {
     }
 
     fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
-        let Some(slot) = inner.versions.get_mut(&version) else { return };
-        let app = &slot.app;
+        let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
         let Kind::Worker { entrypoint } = &app.kind else { return };
-        let data_dir = self.settings.data_dir.join(app.name.as_str());
-        if !slot.has_data_dir {
-            match std::fs::create_dir_all(&data_dir) {
-                Ok(()) => slot.has_data_dir = true,
-                Err(error) => {
-                    tracing::warn!(app = %app.name, dir = %data_dir.display(), %error, "no data directory")
-                }
-            }
-        }
+        let data_dir = self.data_dirs.of(&app.name);
         let private = self.settings.private_dir.join(worker.to_string());
         let assignment = Assignment {
             dir: app.dir.clone(),
