@@ -4,7 +4,6 @@
 use super::Settings;
 use crate::model::{App, WorkerId};
 use crate::shim::{BUN_FLAGS, Shim};
-use crate::worker::spawn::{HOME, TMP};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -64,7 +63,9 @@ pub fn of_app(
 
 fn base(settings: &Settings, private: &Path) -> BTreeMap<String, String> {
     let mut env = settings.env.clone();
-    env.insert("HOME".into(), private.join(HOME).to_string_lossy().into_owned());
-    env.insert("TMPDIR".into(), private.join(TMP).to_string_lossy().into_owned());
+    // One directory for both: making and removing it is a third of what a process for one request costs here.
+    for name in ["HOME", "TMPDIR"] {
+        env.insert(name.into(), private.to_string_lossy().into_owned());
+    }
     env
 }

@@ -444,7 +444,9 @@ fn proportional_memory(pid: u32) -> Option<u64> {
 
 fn remove_private(dir: PathBuf) {
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = std::fs::remove_dir_all(&dir)
+        // Nearly always it is empty, which costs a fifth of a look at what is in it.
+        let removed = std::fs::remove_dir(&dir).or_else(|_| std::fs::remove_dir_all(&dir));
+        if let Err(error) = removed
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(dir = %dir.display(), %error, "a worker's private directory could not be removed");

@@ -18,10 +18,6 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use tokio::sync::oneshot;
 
-/// The directories inside a worker's private one.
-pub const HOME: &str = "home";
-pub const TMP: &str = "tmp";
-
 /// What to start.
 #[derive(Debug)]
 pub struct Order {
@@ -30,7 +26,7 @@ pub struct Order {
     /// The process's whole environment.
     pub env: BTreeMap<String, String>,
     pub dir: PathBuf,
-    /// Made for this worker: holds the directories `HOME` and `TMPDIR` point to.
+    /// Made for this worker: its `HOME` and its `TMPDIR`.
     pub private: PathBuf,
 }
 
@@ -80,10 +76,8 @@ impl Spawner {
 }
 
 fn spawn(order: Order) -> io::Result<Spawned> {
-    // Not recursively: what is there already would be somebody else's.
-    for dir in [order.private.clone(), order.private.join(HOME), order.private.join(TMP)] {
-        DirBuilder::new().mode(0o700).create(dir)?;
-    }
+    // What is there already would be somebody else's.
+    DirBuilder::new().mode(0o700).create(&order.private)?;
     let (link, theirs) = UnixStream::pair()?;
     link.set_nonblocking(true)?;
     let (progress, page) = Progress::create()?;
