@@ -7,7 +7,7 @@
 
 use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, PosixFadviseAdvice, posix_fadvise};
 use std::fs::{DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -97,6 +97,9 @@ fn ready(dir: &Path, build: &Arc<str>) -> Result<Option<Shim>> {
     let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output();
     match answer {
         Ok(answer) if answer.stdout.trim_ascii_end() == build.as_bytes() && script.is_file() => {
+            // Workers map it, and what is not in memory by then would be read in small pieces, as each happens to need them.
+            let advice = PosixFadviseAdvice::POSIX_FADV_WILLNEED;
+            let _ = posix_fadvise(File::open(&executable)?, 0, 0, advice);
             Ok(Some(Shim {
                 build: Arc::clone(build),
                 script,
