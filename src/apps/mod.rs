@@ -14,6 +14,7 @@ mod index;
 mod load;
 pub mod manifest;
 mod mount;
+mod notices;
 mod quiet;
 mod scan;
 mod slots;

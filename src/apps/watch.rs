@@ -2,40 +2,27 @@
 
 use super::agenda::Agenda;
 use super::disk::{Disk, Identity};
+use super::notices::{Notice, Notices};
 use super::scan::{Scanner, Scope};
 use super::{Change, Index, Options};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::WatchDescriptor;
 use std::collections::{BTreeSet, HashMap};
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Directories watched at most. Linux allows a user at least 8192 watches (`inotify(7)`).
 const MAX_WATCHES: usize = 8000;
-/// Events waiting to be looked at; with more, everything is looked at instead.
-const MAX_EVENTS: usize = 4096;
 
 /// Owns the worker directories and keeps an `Index` of them. Dropping it ends the thread.
 pub struct Watcher {
-    events: SyncSender<Message>,
+    /// Its end tells the thread to end.
+    stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
-}
-
-enum Message {
-    Touched(PathBuf),
-    /// Events were lost; the flag says so, too, in case this finds no room.
-    Lost,
-    Stop,
-}
-
-/// Hears of events on a thread of `notify`'s and passes them on without ever blocking it.
-struct Ear {
-    events: SyncSender<Message>,
-    lost: Arc<AtomicBool>,
 }
 
 /// What the thread owns.
@@ -63,23 +50,20 @@ impl Watcher {
         options: Options,
         tell: impl FnMut(Change) + Send + 'static,
     ) -> io::Result<Watcher> {
-        let (events, inbox) = sync_channel(MAX_EVENTS);
-        let lost = Arc::new(AtomicBool::new(false));
-        let watches = Watches::new(index.disk(), Ear { events: events.clone(), lost: lost.clone() });
+        let (stopped, stop) = io::pipe()?;
+        let watches = Watches::new(index.disk());
         let scanner = Scanner::new(options, index.disk());
         let started = Instant::now();
         let mut owner = Owner { index, scanner, agenda: Agenda::new(Duration::ZERO), watches, tell, started };
         owner.pass(&Scope::All);
-        let run = move || owner.run(&inbox, &lost);
-        let thread = std::thread::Builder::new().name("apps".into()).spawn(run)?;
-        Ok(Watcher { events, thread: Some(thread) })
+        let thread = std::thread::Builder::new().name("apps".into()).spawn(move || owner.run(&stopped))?;
+        Ok(Watcher { stop: Some(stop), thread: Some(thread) })
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // Fails only if the thread is gone already.
-        let _ = self.events.send(Message::Stop);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -87,29 +71,39 @@ impl Drop for Watcher {
 }
 
 impl<F: FnMut(Change)> Owner<F> {
-    fn run(mut self, inbox: &Receiver<Message>, lost: &AtomicBool) {
-        loop {
-            let wait = self.agenda.next().saturating_sub(self.started.elapsed());
-            let mut message = match inbox.recv_timeout(wait) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
+    /// Until the other end of `stopped` is closed.
+    fn run(mut self, stopped: &PipeReader) {
+        while self.wait(stopped) {
             let now = self.started.elapsed();
-            while let Some(heard) = message {
-                match heard {
-                    Message::Touched(path) => self.agenda.touch(self.scanner.scope_of(&path), now),
-                    Message::Lost => {}
-                    Message::Stop => return,
-                }
-                message = inbox.try_recv().ok();
-            }
-            if lost.swap(false, Ordering::Relaxed) {
-                self.agenda.touch(Scope::All, now);
-            }
+            let notices = self.watches.notices.as_mut().map(Notices::take).unwrap_or_default();
+            self.hear(notices, now);
             if let Some(scope) = self.agenda.take_due(now) {
                 self.pass(&scope);
             }
+        }
+    }
+
+    /// Waits for a notice or for the next thing to do. False = the thread is to end.
+    fn wait(&self, stopped: &PipeReader) -> bool {
+        let wait = self.agenda.next().saturating_sub(self.started.elapsed());
+        // Rounded up: woken too early there would be nothing to do yet.
+        let timeout = PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut fds = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+        fds.extend(
+            self.watches.notices.as_ref().map(|notices| PollFd::new(notices.as_fd(), PollFlags::POLLIN)),
+        );
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, timeout);
+        fds[0].revents().is_none_or(|events| events.is_empty())
+    }
+
+    fn hear(&mut self, notices: Vec<Notice>, now: Duration) {
+        for notice in notices {
+            let scope = match notice {
+                Notice::Touched(path) => self.scanner.scope_of(&path),
+                Notice::Lost => Scope::All,
+            };
+            self.agenda.touch(scope, now);
         }
     }
 
@@ -136,82 +130,54 @@ impl<F: FnMut(Change)> Owner<F> {
     }
 }
 
-impl Ear {
-    fn hear(&self, event: notify::Result<Event>) {
-        let Ok(event) = event else { return self.lose() };
-        if event.need_rescan() {
-            self.lose();
-        }
-        // Reading changes nothing, and we read much.
-        if matches!(event.kind, EventKind::Access(_)) {
-            return;
-        }
-        for path in event.paths {
-            if let Err(TrySendError::Full(_)) = self.events.try_send(Message::Touched(path)) {
-                self.lose();
-            }
-        }
-    }
-
-    fn lose(&self) {
-        self.lost.store(true, Ordering::Relaxed);
-        // Without room the thread is awake anyway, and sees the flag.
-        let _ = self.events.try_send(Message::Lost);
-    }
-}
-
 /// Directories under watch, with which directory it was: a path that means another one is watched anew.
 struct Watches {
     disk: Disk,
     /// None = the system grants none.
-    watcher: Option<RecommendedWatcher>,
-    dirs: HashMap<PathBuf, Identity>,
+    notices: Option<Notices>,
+    dirs: HashMap<PathBuf, (Identity, WatchDescriptor)>,
     warned: bool,
 }
 
 impl Watches {
-    fn new(disk: Disk, ear: Ear) -> Watches {
-        let watcher = notify::recommended_watcher(move |event| ear.hear(event));
-        let mut watches = Watches { disk, watcher: None, dirs: HashMap::new(), warned: false };
-        match watcher {
-            Ok(watcher) => watches.watcher = Some(watcher),
-            Err(error) => watches.warn(&error),
+    fn new(disk: Disk) -> Watches {
+        let mut watches = Watches { disk, notices: None, dirs: HashMap::new(), warned: false };
+        match Notices::new() {
+            Ok(notices) => watches.notices = Some(notices),
+            Err(error) => watches.warn(error),
         }
         watches
     }
 
     /// Watches exactly `wanted`; returns those that were not watched before.
     fn keep(&mut self, wanted: BTreeSet<PathBuf>) -> Vec<PathBuf> {
-        let Some(mut watcher) = self.watcher.take() else { return Vec::new() };
-        let gone: Vec<_> = self.dirs.keys().filter(|dir| !wanted.contains(*dir)).cloned().collect();
-        for dir in gone {
-            self.dirs.remove(&dir);
-            // It fails for a directory that no longer exists, whose watch went with it.
-            let _ = watcher.unwatch(&dir);
+        let Some(mut notices) = self.notices.take() else { return Vec::new() };
+        for (_, (_, watch)) in self.dirs.extract_if(|dir, _| !wanted.contains(dir)) {
+            notices.unwatch(watch);
         }
         let mut new = Vec::new();
         for dir in wanted {
             let Ok(meta) = self.disk.stat(&dir) else { continue };
             let identity = Identity::of(&meta);
-            if self.dirs.get(&dir) == Some(&identity) {
+            if self.dirs.get(&dir).is_some_and(|(known, _)| *known == identity) {
                 continue;
             }
-            if self.dirs.remove(&dir).is_some() {
-                let _ = watcher.unwatch(&dir);
+            if let Some((_, watch)) = self.dirs.remove(&dir) {
+                notices.unwatch(watch);
             }
-            match watcher.watch(&dir, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    self.dirs.insert(dir.clone(), identity);
+            match notices.watch(&dir) {
+                Ok(watch) => {
+                    self.dirs.insert(dir.clone(), (identity, watch));
                     new.push(dir);
                 }
-                Err(error) => self.warn(&error),
+                Err(error) => self.warn(error),
             }
         }
-        self.watcher = Some(watcher);
+        self.notices = Some(notices);
         new
     }
 
-    fn warn(&mut self, error: &notify::Error) {
+    fn warn(&mut self, error: nix::Error) {
         if !std::mem::replace(&mut self.warned, true) {
             let seconds = super::agenda::RESCAN.as_secs();
             tracing::warn!(target: "buntime::apps", "file-system notifications are incomplete: {error}; changes may take {seconds} s to be noticed");

@@ -124,44 +124,29 @@ fn an_app_that_is_repaired_in_place_is_noticed() {
     watched.resolved("a", |found| found.as_ref().is_ok_and(|app| app.kind.is_worker()));
 }
 
-/// An owner that no notification reaches, and the ear that would hear them.
-fn deaf(
-    dir: &Path,
-    events: usize,
-) -> (Owner<impl FnMut(Change) + use<>>, Ear, Receiver<Message>, Receiver<Change>) {
-    let (sender, inbox) = sync_channel(events);
+#[test]
+fn lost_events_lead_to_a_look_at_everything() {
+    let temp = tempfile::tempdir().unwrap();
     let (told, changes) = channel();
     let index = Index::new();
-    let owner = Owner {
-        scanner: Scanner::new(options(&[dir]), index.disk()),
-        watches: Watches { disk: index.disk(), watcher: None, dirs: HashMap::new(), warned: false },
+    let mut owner = Owner {
+        scanner: Scanner::new(options(&[temp.path()]), index.disk()),
+        // No notice reaches it but the one below.
+        watches: Watches { disk: index.disk(), notices: None, dirs: HashMap::new(), warned: false },
         index,
         agenda: Agenda::new(Duration::ZERO),
         tell: move |change| told.send(change).unwrap(),
         started: Instant::now(),
     };
-    (owner, Ear { events: sender, lost: Arc::default() }, inbox, changes)
-}
-
-#[test]
-fn lost_events_lead_to_a_look_at_everything() {
-    let temp = tempfile::tempdir().unwrap();
-    // Lost by the kernel; or here, as there is no room.
-    let overflow = || Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-    let elsewhere = || Event::new(EventKind::Any).add_path("/elsewhere/a".into());
-    for (name, events) in [("a", vec![overflow()]), ("b", vec![elsewhere(), elsewhere()])] {
-        let (mut owner, ear, inbox, changes) = deaf(temp.path(), 1);
-        owner.pass(&Scope::All);
-        while changes.try_recv().is_ok() {}
-        apps(temp.path(), &[name]);
-        events.into_iter().for_each(|event| ear.hear(Ok(event)));
-        let (stop, lost) = (ear.events.clone(), ear.lost.clone());
-        let thread = std::thread::spawn(move || owner.run(&inbox, &lost));
-        let change = changes.recv_timeout(DEADLINE / 2).expect("before the slow rescan");
-        assert_eq!(show(&change), format!("+{name}@latest"));
-        stop.send(Message::Stop).unwrap();
-        thread.join().unwrap();
-    }
+    owner.pass(&Scope::All);
+    apps(temp.path(), &["a"]);
+    owner.hear(vec![Notice::Lost], owner.started.elapsed());
+    let (stopped, stop) = io::pipe().unwrap();
+    let thread = std::thread::spawn(move || owner.run(&stopped));
+    let change = changes.recv_timeout(DEADLINE / 2).expect("before the slow rescan");
+    assert_eq!(show(&change), "+a@latest");
+    drop(stop);
+    thread.join().unwrap();
 }
 
 #[test]
