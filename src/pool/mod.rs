@@ -3,11 +3,13 @@
 //! `core` decides, purely; `Pool` carries its decisions out and is the only one that talks to it. A request that finds a
 //! worker with room costs one short critical section and no task switch.
 
+mod actions;
 pub mod core;
 mod data_dirs;
 mod environment;
 mod failure;
 mod lease;
+mod reports;
 
 use self::core::types::{Action, Event, Limits, Now, Policy, Reason, Refusal, Ticket};
 use self::core::{Core, hash::Map as IdMap};
@@ -16,9 +18,9 @@ pub use self::failure::StartFailure;
 pub use self::lease::Lease;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::shim::Shim;
-use crate::worker::actor::{self, Assignment, Birth, Order, Report};
+use crate::worker::actor::Order;
 use crate::worker::link::{Link, MAX_STREAM};
-use crate::worker::spawn::{self, Spawner};
+use crate::worker::spawn::Spawner;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -289,150 +291,6 @@ impl Pool {
         answer
     }
 
-    fn perform(self: &Arc<Self>, inner: &mut Inner, action: Action) {
-        match action {
-            Action::Spawn { worker, version } => self.spawn(inner, worker, version),
-            Action::Assign { worker, version } => self.assign(inner, worker, version),
-            Action::IdleHook { worker } => order(inner, worker, Order::IdleHook),
-            Action::Terminate { worker, reason } => {
-                let quick = matches!(reason, Reason::Ephemeral);
-                end(inner, worker, reason, Order::Terminate { quick });
-            }
-            Action::Kill { worker, reason } => end(inner, worker, reason, Order::Kill),
-            Action::Transition { worker, version, from, to, reason } => {
-                let app =
-                    version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
-                lease::log_transition(worker, app, from, to, reason);
-            }
-            Action::Proven { version } => {
-                if let Some(slot) = inner.versions.get_mut(&version) {
-                    slot.failure = None;
-                }
-                self.observer.proven(version);
-            }
-            Action::Unproven { version } => {
-                if let Some(failure) = inner.versions.get(&version).and_then(|v| v.failure.clone()) {
-                    self.observer.unproven(version, &failure);
-                }
-            }
-            Action::Forgotten { version } => {
-                inner.versions.remove(&version);
-                self.observer.forgotten(version);
-            }
-            Action::Drained => {
-                inner.drained = true;
-                self.drained.notify_waiters();
-            }
-            Action::Dispatch { .. } | Action::Refuse { .. } => {}
-        }
-    }
-
-    fn spawn(self: &Arc<Self>, inner: &mut Inner, worker: WorkerId, version: Option<VersionKey>) {
-        let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
-        let (orders, inbox) = mpsc::unbounded_channel();
-        inner
-            .workers
-            .insert(worker, Handle { orders, link: None, version, ready: false, failed: false, told: None });
-        let private = self.settings.private_dir.join(worker.to_string());
-        let (program, args) = environment::program(&self.settings, app);
-        let birth = Birth {
-            id: worker,
-            start: spawn::Order {
-                program,
-                args,
-                env: environment::of_process(&self.settings, app, &private),
-                dir: app.map_or_else(|| self.settings.empty_dir.clone(), |app| app.dir.clone()),
-                private,
-            },
-            build: Arc::clone(&self.settings.shim.build),
-            spawner: self.spawner.clone(),
-            orders: inbox,
-        };
-        let pool = Arc::clone(self);
-        tokio::spawn(actor::run(birth, Arc::new(move |report| pool.hear(worker, report))));
-    }
-
-    fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
-        let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
-        let Kind::Worker { entrypoint } = &app.kind else { return };
-        let data_dir = self.data_dirs.of(&app.name);
-        let private = self.settings.private_dir.join(worker.to_string());
-        let assignment = Assignment {
-            dir: app.dir.clone(),
-            entry: entrypoint.clone(),
-            name: app.name.to_string(),
-            version: app.version.to_string(),
-            mount: format!("/{}", app.name),
-            origin: self.settings.origin.clone(),
-            dev: self.settings.dev,
-            env: environment::of_app(&self.settings, app, entrypoint, worker, &private, &data_dir),
-            head_timeout: app.manifest.timeout,
-            stream_timeout: app.manifest.stream_timeout,
-            watch_memory: app.manifest.max_memory.is_some(),
-        };
-        if let Some(handle) = inner.workers.get_mut(&worker) {
-            handle.version = Some(version);
-            let _ = handle.orders.send(Order::Assign(Box::new(assignment)));
-        }
-    }
-
-    /// A report from a worker's task.
-    fn hear(self: &Arc<Self>, worker: WorkerId, report: Report) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        let event = match report {
-            Report::Connected(link) => {
-                if let Some(handle) = inner.workers.get_mut(&worker) {
-                    handle.link = Some(link);
-                }
-                inner.stillborn = None;
-                Event::Connected { worker }
-            }
-            Report::Ready(_) => {
-                if let Some(handle) = inner.workers.get_mut(&worker) {
-                    handle.ready = true;
-                }
-                Event::Ready { worker }
-            }
-            Report::StartFailed { journey, error } => {
-                if let Some(handle) = inner.workers.get_mut(&worker) {
-                    handle.failed = true;
-                }
-                note_failure(inner, worker, StartFailure::thrown(journey, *error));
-                Event::StartFailed { worker }
-            }
-            Report::Lost => Event::Lost { worker },
-            Report::Unresponsive => Event::Unresponsive { worker },
-            Report::Protocol(error) => {
-                tracing::error!(%worker, %error, "a worker broke the protocol");
-                Event::Protocol { worker }
-            }
-            Report::Memory(pss) => Event::Memory { worker, pss },
-            Report::NotStarted(error) => {
-                tracing::error!(%worker, %error, "a worker could not be started");
-                note_failure(inner, worker, StartFailure::not_started(&error));
-                inner.workers.remove(&worker);
-                inner.stillborn = Some(self.now());
-                Event::Exited { worker }
-            }
-            Report::Exited { status, journey, stderr } => {
-                if let Some(handle) = inner.workers.get(&worker) {
-                    let early = handle.told.is_none();
-                    if early && handle.link.is_none() && handle.version.is_none() {
-                        inner.stillborn = Some(self.now());
-                    }
-                    let late = handle.told == Some(Reason::StartTimeout);
-                    if !handle.ready && !handle.failed && (early || late) {
-                        note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));
-                    }
-                }
-                inner.workers.remove(&worker);
-                Event::Exited { worker }
-            }
-        };
-        self.step(inner, event, None);
-    }
-
     /// Tells the core when its next deadline has come.
     async fn keep_time(self: Arc<Self>) {
         loop {
@@ -470,33 +328,6 @@ impl Drop for Waiter {
         if let Ok(Ok(dispatched)) = self.answer.try_recv() {
             drop(Lease::new(Arc::clone(&self.pool), dispatched.worker, dispatched.link));
         }
-    }
-}
-
-fn order(inner: &Inner, worker: WorkerId, order: Order) {
-    if let Some(handle) = inner.workers.get(&worker) {
-        // A task that has ended has reported, or is about to report, that its process is gone.
-        let _ = handle.orders.send(order);
-    }
-}
-
-fn end(inner: &mut Inner, worker: WorkerId, reason: Reason, how: Order) {
-    if let Some(handle) = inner.workers.get_mut(&worker) {
-        handle.told = handle.told.or(Some(reason));
-    }
-    order(inner, worker, how);
-}
-
-fn note_failure(inner: &mut Inner, worker: WorkerId, failure: StartFailure) {
-    let version = inner.workers.get(&worker).and_then(|handle| handle.version);
-    let Some(version) = version.and_then(|version| inner.versions.get_mut(&version)) else {
-        tracing::error!(%worker, failure = %failure, "a spare failed to start");
-        return;
-    };
-    tracing::error!(app = %version.app.name, version = %version.app.version, %worker, failure = %failure, "an app failed to start");
-    // A worker that reported what was thrown is ended after that: its exit says less.
-    if failure.error.is_some() || version.failure.as_ref().is_none_or(|known| known.error.is_none()) {
-        version.failure = Some(Arc::new(failure));
     }
 }
 

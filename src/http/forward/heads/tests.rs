@@ -1,4 +1,5 @@
 use super::*;
+use http::HeaderValue;
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     let pair = |(name, value): &(&'static str, &'static str)| {

@@ -1,0 +1,112 @@
+//! Carrying out what the core decides: starting processes, giving them apps, ending them.
+
+use super::core::types::{Action, Reason};
+use super::{Handle, Inner, Pool, Version, environment, lease};
+use crate::model::{Kind, VersionKey, WorkerId};
+use crate::worker::actor::{self, Assignment, Birth, Order};
+use crate::worker::spawn;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+impl Pool {
+    pub(super) fn perform(self: &Arc<Self>, inner: &mut Inner, action: Action) {
+        match action {
+            Action::Spawn { worker, version } => self.spawn(inner, worker, version),
+            Action::Assign { worker, version } => self.assign(inner, worker, version),
+            Action::IdleHook { worker } => order(inner, worker, Order::IdleHook),
+            Action::Terminate { worker, reason } => {
+                let quick = matches!(reason, Reason::Ephemeral);
+                end(inner, worker, reason, Order::Terminate { quick });
+            }
+            Action::Kill { worker, reason } => end(inner, worker, reason, Order::Kill),
+            Action::Transition { worker, version, from, to, reason } => {
+                let app =
+                    version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
+                lease::log_transition(worker, app, from, to, reason);
+            }
+            Action::Proven { version } => {
+                if let Some(slot) = inner.versions.get_mut(&version) {
+                    slot.failure = None;
+                }
+                self.observer.proven(version);
+            }
+            Action::Unproven { version } => {
+                if let Some(failure) = inner.versions.get(&version).and_then(|v| v.failure.clone()) {
+                    self.observer.unproven(version, &failure);
+                }
+            }
+            Action::Forgotten { version } => {
+                inner.versions.remove(&version);
+                self.observer.forgotten(version);
+            }
+            Action::Drained => {
+                inner.drained = true;
+                self.drained.notify_waiters();
+            }
+            Action::Dispatch { .. } | Action::Refuse { .. } => {}
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, inner: &mut Inner, worker: WorkerId, version: Option<VersionKey>) {
+        let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
+        let (orders, inbox) = mpsc::unbounded_channel();
+        inner
+            .workers
+            .insert(worker, Handle { orders, link: None, version, ready: false, failed: false, told: None });
+        let private = self.settings.private_dir.join(worker.to_string());
+        let (program, args) = environment::program(&self.settings, app);
+        let birth = Birth {
+            id: worker,
+            start: spawn::Order {
+                program,
+                args,
+                env: environment::of_process(&self.settings, app, &private),
+                dir: app.map_or_else(|| self.settings.empty_dir.clone(), |app| app.dir.clone()),
+                private,
+            },
+            build: Arc::clone(&self.settings.shim.build),
+            spawner: self.spawner.clone(),
+            orders: inbox,
+        };
+        let pool = Arc::clone(self);
+        tokio::spawn(actor::run(birth, Arc::new(move |report| pool.hear(worker, report))));
+    }
+
+    fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
+        let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
+        let Kind::Worker { entrypoint } = &app.kind else { return };
+        let data_dir = self.data_dirs.of(&app.name);
+        let private = self.settings.private_dir.join(worker.to_string());
+        let assignment = Assignment {
+            dir: app.dir.clone(),
+            entry: entrypoint.clone(),
+            name: app.name.to_string(),
+            version: app.version.to_string(),
+            mount: format!("/{}", app.name),
+            origin: self.settings.origin.clone(),
+            dev: self.settings.dev,
+            env: environment::of_app(&self.settings, app, entrypoint, worker, &private, &data_dir),
+            head_timeout: app.manifest.timeout,
+            stream_timeout: app.manifest.stream_timeout,
+            watch_memory: app.manifest.max_memory.is_some(),
+        };
+        if let Some(handle) = inner.workers.get_mut(&worker) {
+            handle.version = Some(version);
+            let _ = handle.orders.send(Order::Assign(Box::new(assignment)));
+        }
+    }
+}
+
+fn order(inner: &Inner, worker: WorkerId, order: Order) {
+    if let Some(handle) = inner.workers.get(&worker) {
+        // A task that has ended has reported, or is about to report, that its process is gone.
+        let _ = handle.orders.send(order);
+    }
+}
+
+fn end(inner: &mut Inner, worker: WorkerId, reason: Reason, how: Order) {
+    if let Some(handle) = inner.workers.get_mut(&worker) {
+        handle.told = handle.told.or(Some(reason));
+    }
+    order(inner, worker, how);
+}
