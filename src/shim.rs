@@ -8,10 +8,11 @@
 use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg, PosixFadviseAdvice, posix_fadvise};
+use rustix::io::ReadWriteFlags;
 use std::fs::{DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -26,6 +27,9 @@ const SCRIPT: &str = "shim.js";
 const EXECUTABLE: &str = "bun-worker";
 /// Bun's own flags for every worker: it neither downloads packages nor loads `.env` files by itself.
 pub const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
+
+/// How much is read at once of a file that is to be in memory.
+const READ: usize = 4 << 20;
 
 /// Directories of the cache begin with the first, those that are not complete with the second.
 const COMPLETE: &str = "shim-";
@@ -97,9 +101,7 @@ fn ready(dir: &Path, build: &Arc<str>) -> Result<Option<Shim>> {
     let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output();
     match answer {
         Ok(answer) if answer.stdout.trim_ascii_end() == build.as_bytes() && script.is_file() => {
-            // Workers map it, and what is not in memory by then would be read in small pieces, as each happens to need them.
-            let advice = PosixFadviseAdvice::POSIX_FADV_WILLNEED;
-            let _ = posix_fadvise(File::open(&executable)?, 0, 0, advice);
+            read_into_memory(&File::open(&executable)?)?;
             Ok(Some(Shim {
                 build: Arc::clone(build),
                 script,
@@ -108,6 +110,40 @@ fn ready(dir: &Path, build: &Arc<str>) -> Result<Option<Shim>> {
             }))
         }
         _ => Ok(None),
+    }
+}
+
+/// Has a file in the page cache in one piece. Workers map it, and what they would have to read, as each happens to need it,
+/// is kept in small pages ever after, which costs each of their starts up to a fifth more.
+fn read_into_memory(file: &File) -> io::Result<()> {
+    let mut piece = vec![0; READ];
+    if is_in_memory(file, &mut piece)? {
+        return Ok(());
+    }
+    // What other processes have mapped stays.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut piece, at)? {
+            0 => return Ok(()),
+            read => at += read as u64,
+        }
+    }
+}
+
+/// Whether all of a file can be read without its disk (preadv2(2), RWF_NOWAIT).
+fn is_in_memory(file: &File, piece: &mut [u8]) -> io::Result<bool> {
+    let mut at = 0;
+    loop {
+        match rustix::io::preadv2(file, &mut [IoSliceMut::new(piece)], at, ReadWriteFlags::NOWAIT) {
+            Ok(0) => return Ok(true),
+            Ok(read) => at += read as u64,
+            Err(rustix::io::Errno::AGAIN) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => {}
+            // A file system that cannot tell.
+            Err(rustix::io::Errno::OPNOTSUPP) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -284,6 +320,16 @@ mod tests {
         let mut expected = [own, "other", "shim-used"];
         expected.sort();
         assert_eq!(place.cached(), expected);
+    }
+
+    #[test]
+    fn what_the_page_cache_has_lost_is_read_again() {
+        let place = Place::new();
+        let executable = place.install().executable.unwrap();
+        let file = File::open(&executable).unwrap();
+        posix_fadvise(&file, 1 << 20, 1 << 20, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        place.install();
+        assert!(is_in_memory(&file, &mut vec![0; READ]).unwrap());
     }
 
     #[test]
