@@ -101,7 +101,9 @@ fn ready(dir: &Path, build: &Arc<str>) -> Result<Option<Shim>> {
     let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output();
     match answer {
         Ok(answer) if answer.stdout.trim_ascii_end() == build.as_bytes() && script.is_file() => {
-            read_into_memory(&File::open(&executable)?)?;
+            if let Err(error) = File::open(&executable).and_then(|file| read_into_memory(&file)) {
+                tracing::debug!(%error, "the worker executable was not read ahead");
+            }
             Ok(Some(Shim {
                 build: Arc::clone(build),
                 script,
@@ -140,8 +142,7 @@ fn is_in_memory(file: &File, piece: &mut [u8]) -> io::Result<bool> {
             Ok(read) => at += read as u64,
             Err(rustix::io::Errno::AGAIN) => return Ok(false),
             Err(rustix::io::Errno::INTR) => {}
-            // A file system that cannot tell.
-            Err(rustix::io::Errno::OPNOTSUPP) => return Ok(true),
+            // EOPNOTSUPP: a file system that cannot tell.
             Err(error) => return Err(error.into()),
         }
     }
