@@ -76,9 +76,7 @@ fn compiled(cache: &Path, build: &Arc<str>, bun: &Bun) -> Result<Shim> {
         return Ok(shim);
     }
     // Whatever is there does not run.
-    if is_unused(&dir) {
-        let _ = std::fs::remove_dir_all(&dir);
-    }
+    remove_unused(&dir);
     make(cache, &dir, build, bun)?;
     remove_others(cache, &name);
     ready(&dir, build)?.context("what bun has compiled does not run")
@@ -218,18 +216,22 @@ fn remove_others(cache: &Path, ours: &str) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let abandoned = match name.strip_prefix(INCOMPLETE) {
-            Some(pid) => !Path::new("/proc").join(pid).exists(),
-            None => name.starts_with(COMPLETE) && name != ours && is_unused(&entry.path()),
-        };
-        if abandoned {
-            let _ = std::fs::remove_dir_all(entry.path());
+        match name.strip_prefix(INCOMPLETE) {
+            Some(pid) if !Path::new("/proc").join(pid).exists() => {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+            None if name.starts_with(COMPLETE) && name != ours => remove_unused(&entry.path()),
+            _ => {}
         }
     }
 }
 
-fn is_unused(dir: &Path) -> bool {
-    File::open(dir).is_ok_and(|dir| Flock::lock(dir, FlockArg::LockExclusiveNonblock).is_ok())
+/// Removes a directory that no supervisor holds. One that wants it meanwhile waits, and finds it gone.
+fn remove_unused(dir: &Path) {
+    let Ok(handle) = File::open(dir) else { return };
+    if let Ok(_held) = Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
+        let _ = std::fs::remove_dir_all(dir);
+    }
 }
 
 #[cfg(test)]
