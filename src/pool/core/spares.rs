@@ -12,6 +12,8 @@ use std::time::Duration;
 /// A spare that was taken is replaced a little later: the start of a process takes a processor that the request which
 /// took the spare needs right now.
 const REFILL_DELAY: Duration = Duration::from_millis(20);
+/// A spare of this age has started and warmed up, which it does when nothing has come for 60 ms.
+const WARM: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct Spares {
@@ -34,9 +36,14 @@ impl Spares {
 }
 
 impl Core {
-    /// A spare for a version to have: a connected one, else the one that will be next.
+    /// A spare for a version to have: of the connected ones that had time to warm up the youngest, whose memory the processor
+    /// still knows, else the oldest; else the one that will be next.
     pub(super) fn take_spare(&mut self, now: Now) -> Option<WorkerId> {
-        let id = self.spares.ready.pop_front().or_else(|| self.spares.starting.pop_front())?;
+        let is_warm = |id: &WorkerId| {
+            self.workers.get(id).is_some_and(|spare| now.saturating_sub(spare.spawned) >= WARM)
+        };
+        let youngest = self.spares.ready.iter().rposition(is_warm).unwrap_or(0);
+        let id = self.spares.ready.remove(youngest).or_else(|| self.spares.starting.pop_front())?;
         self.spares.refill.get_or_insert(now.saturating_add(REFILL_DELAY));
         self.spares.changed = true;
         Some(id)

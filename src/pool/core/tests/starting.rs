@@ -24,13 +24,17 @@ fn spares_are_started_one_after_the_other_up_to_their_number() {
 }
 
 #[test]
-fn a_cold_request_takes_the_oldest_spare_and_the_next_is_started_behind_it() {
-    let mut pool = warm(2, &[(A, policy())]);
+fn a_cold_request_takes_the_youngest_spare_that_is_warm_and_the_next_is_started_behind_it() {
+    let mut pool = warm(2, &[(A, policy()), (B, policy())]);
+    // None had the time yet: the oldest is nearest to it.
     let said = pool.request(A);
     assert_eq!(said.0[0], Action::Assign { worker: WorkerId(1), version: A });
     assert!(said.spawned().is_empty(), "the start of a process would hold up the request");
     assert_eq!(pool.tell(Event::Ready { worker: WorkerId(1) }).dispatched(), [WorkerId(1)]);
     assert_eq!(pool.until(pool.now + millis(20)).spawned(), [WorkerId(3)]);
+    pool.connect(WorkerId(3));
+    pool.until(pool.now + millis(100));
+    assert_eq!(pool.request(B).assigned(), [WorkerId(3)]);
 }
 
 #[test]
