@@ -71,7 +71,7 @@ pub fn install(cache: &Path, run: &Path, bun: &Bun) -> Result<Shim> {
 fn compiled(cache: &Path, build: &Arc<str>, bun: &Bun) -> Result<Shim> {
     let name = format!("{COMPLETE}{:016x}", identity(build, bun)?);
     let dir = cache.join(&name);
-    if let Some(shim) = ready(&dir, build)? {
+    if let Ok(shim) = ready(&dir, build) {
         remove_others(cache, &name);
         return Ok(shim);
     }
@@ -79,7 +79,7 @@ fn compiled(cache: &Path, build: &Arc<str>, bun: &Bun) -> Result<Shim> {
     remove_unused(&dir);
     make(cache, &dir, build, bun)?;
     remove_others(cache, &name);
-    ready(&dir, build)?.context("what bun has compiled does not run")
+    ready(&dir, build).with_context(|| format!("what bun has compiled in {} does not run", dir.display()))
 }
 
 /// What makes one compiled shim another than the next.
@@ -91,26 +91,17 @@ fn identity(build: &str, bun: &Bun) -> Result<u64> {
     Ok(hasher.finish())
 }
 
-/// The compiled shim in `dir`, if it is there and answers.
-fn ready(dir: &Path, build: &Arc<str>) -> Result<Option<Shim>> {
-    let Ok(lock) = File::open(dir) else { return Ok(None) };
-    let lock = Flock::lock(lock, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
+/// The compiled shim in `dir`, which is there and answers.
+fn ready(dir: &Path, build: &Arc<str>) -> Result<Shim> {
+    let lock = Flock::lock(File::open(dir)?, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
     let (script, executable) = (dir.join("compiled").join(SCRIPT), dir.join(EXECUTABLE));
-    let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output();
-    match answer {
-        Ok(answer) if answer.stdout.trim_ascii_end() == build.as_bytes() && script.is_file() => {
-            if let Err(error) = File::open(&executable).and_then(|file| read_into_memory(&file)) {
-                tracing::debug!(%error, "the worker executable was not read ahead");
-            }
-            Ok(Some(Shim {
-                build: Arc::clone(build),
-                script,
-                executable: Some(executable),
-                _in_use: Some(lock),
-            }))
-        }
-        _ => Ok(None),
+    let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output()?;
+    ensure!(answer.stdout.trim_ascii_end() == build.as_bytes(), "{}: it is another build", answer.status);
+    ensure!(script.is_file(), "{} is missing", script.display());
+    if let Err(error) = File::open(&executable).and_then(|file| read_into_memory(&file)) {
+        tracing::debug!(%error, "the worker executable was not read ahead");
     }
+    Ok(Shim { build: Arc::clone(build), script, executable: Some(executable), _in_use: Some(lock) })
 }
 
 /// Has a file in the page cache in one piece. Workers map it, and what they would have to read, as each happens to need it,
