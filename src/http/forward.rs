@@ -66,7 +66,8 @@ pub async fn forward(
     // sent does not count; each time it is one worker less to be found.
     let mut second_try = false;
     loop {
-        let mut lease = pool.checkout(outgoing.app).await.map_err(Unanswered::Refused)?;
+        // The body of a request that goes ahead could come to be more than the app will say it wants.
+        let mut lease = pool.checkout(outgoing.app, inbound.is_none()).await.map_err(Unanswered::Refused)?;
         if inbound.as_ref().is_some_and(|inbound| inbound.exceeds(lease.link().body_limit())) {
             return Err(Unanswered::Failed(Failure::RequestBody(RequestBody::TooLarge)));
         }
@@ -91,6 +92,11 @@ pub async fn forward(
             lease.lost();
         }
         match failure {
+            Failure::Gone { started: false } if !lease.link().is_loaded() => {
+                if let Some(refused) = lease.not_loaded(outgoing.app).await {
+                    return Err(Unanswered::Refused(refused));
+                }
+            }
             Failure::Gone { started: false } if !second_try => second_try = true,
             failure => return Err(Unanswered::Failed(failure)),
         }

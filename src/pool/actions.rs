@@ -43,16 +43,22 @@ impl Pool {
                 inner.drained = true;
                 self.drained.notify_waiters();
             }
-            Action::Dispatch { .. } | Action::Refuse { .. } => {}
+            Action::RefuseSent { worker, why } => {
+                let sent = inner.workers.get_mut(&worker).and_then(|handle| handle.sent_ahead.take());
+                if let Some(sent) = sent {
+                    let _ = sent.send(why); // the client may have gone
+                }
+            }
+            Action::Dispatch { .. } | Action::SendAhead { .. } | Action::Refuse { .. } => {}
         }
     }
 
     fn spawn(self: &Arc<Self>, inner: &mut Inner, worker: WorkerId, version: Option<VersionKey>) {
         let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
         let (orders, inbox) = mpsc::unbounded_channel();
-        inner
-            .workers
-            .insert(worker, Handle { orders, link: None, version, ready: false, failed: false, told: None });
+        let handle =
+            Handle { orders, link: None, version, ready: false, failed: false, told: None, sent_ahead: None };
+        inner.workers.insert(worker, handle);
         let private = self.settings.private_dir.join(worker.to_string());
         let (program, args) = environment::program(&self.settings, app);
         let birth = Birth {

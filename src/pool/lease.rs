@@ -1,23 +1,26 @@
 //! The right to run one exchange on one worker, and the log of workers' lives.
 
-use super::Pool;
-use super::core::types::{Event, Reason, State};
+use super::core::types::{Event, Reason, Refusal, State};
+use super::{Dispatched, Pool, Refused};
 use crate::model::{App, WorkerId};
 use crate::worker::link::Link;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// One request's place on a worker. Dropping it ends the exchange in the pool's books.
 pub struct Lease {
     pool: Arc<Pool>,
     worker: WorkerId,
     link: Arc<Link>,
+    ahead: Option<oneshot::Receiver<Refusal>>,
     head: bool,
     ok: bool,
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, worker: WorkerId, link: Arc<Link>) -> Lease {
-        Lease { pool, worker, link, head: false, ok: false }
+    pub(super) fn new(pool: Arc<Pool>, dispatched: Dispatched) -> Lease {
+        let Dispatched { worker, link, ahead } = dispatched;
+        Lease { pool, worker, link, ahead, head: false, ok: false }
     }
 
     pub fn worker(&self) -> WorkerId {
@@ -39,6 +42,13 @@ impl Lease {
     /// The worker's link has closed. Said by whoever notices first, so that nobody is sent there again.
     pub fn lost(&self) {
         self.pool.tell(Event::Lost { worker: self.worker });
+    }
+
+    /// Why the worker could not load the app, where that is the answer to the request. To be asked when the link has closed;
+    /// comes at the latest when the process has ended. `None` = it was loaded, or the request is to be made again.
+    pub async fn not_loaded(&mut self, app: &App) -> Option<Refused> {
+        let why = self.ahead.take()?.await.ok()?;
+        Some(self.pool.refused(app.key, why))
     }
 
     /// The app answered.

@@ -105,6 +105,8 @@ struct Handle {
     failed: bool,
     /// It was told to end, and why.
     told: Option<Reason>,
+    /// Whom to tell why it will not be Ready: the request that was sent ahead to it.
+    sent_ahead: Option<oneshot::Sender<Refusal>>,
 }
 
 struct Version {
@@ -116,6 +118,8 @@ struct Version {
 struct Dispatched {
     worker: WorkerId,
     link: Arc<Link>,
+    /// It has yet to load the app: here comes why it cannot, if nothing else is to be tried.
+    ahead: Option<oneshot::Receiver<Refusal>>,
 }
 
 /// A request in the queue. Leaving early gives its place up.
@@ -178,16 +182,17 @@ impl Pool {
         self.tell(Event::RemoveVersion { version, to });
     }
 
-    /// A worker for one request to `app`, at once or after a while in the queue.
+    /// A worker for one request to `app`, at once or after a while in the queue. With `ahead` it may be one that has yet to load
+    /// the app: a request that can be sent again is then waiting for it when it has.
     ///
     /// # Errors
     /// There is none and there will be none soon; `Refused` says why.
-    pub async fn checkout(self: &Arc<Self>, app: &App) -> Result<Lease, Refused> {
+    pub async fn checkout(self: &Arc<Self>, app: &App, ahead: bool) -> Result<Lease, Refused> {
         let answer = {
             let mut inner = self.lock();
             inner.tickets += 1;
             let ticket = Ticket(inner.tickets);
-            match self.step(&mut inner, Event::Request { version: app.key, ticket }, Some(ticket)) {
+            match self.step(&mut inner, Event::Request { version: app.key, ticket, ahead }, Some(ticket)) {
                 Some(answer) => Ok(answer),
                 None => {
                     let (sender, answer) = oneshot::channel();
@@ -201,12 +206,14 @@ impl Pool {
             Err(mut waiter) => (&mut waiter.answer).await.unwrap_or(Err(Refusal::ShuttingDown)),
         };
         match answer {
-            Ok(Dispatched { worker, link }) => Ok(Lease::new(Arc::clone(self), worker, link)),
-            Err(why) => {
-                let failure = self.lock().versions.get(&app.key).and_then(|version| version.failure.clone());
-                Err(Refused { why, failure })
-            }
+            Ok(dispatched) => Ok(Lease::new(Arc::clone(self), dispatched)),
+            Err(why) => Err(self.refused(app.key, why)),
         }
+    }
+
+    fn refused(&self, version: VersionKey, why: Refusal) -> Refused {
+        let failure = self.lock().versions.get(&version).and_then(|version| version.failure.clone());
+        Refused { why, failure }
     }
 
     /// Serves no more requests than those that are there, and ends all workers. Returns when the last one is reaped.
@@ -267,8 +274,10 @@ impl Pool {
                 Action::Dispatch { ticket, worker } => {
                     let link = inner.workers.get(&worker).and_then(|handle| handle.link.clone());
                     // The core dispatches to connected workers only.
-                    (ticket, link.map(|link| Dispatched { worker, link }).ok_or(Refusal::StartFailed))
+                    let dispatched = link.map(|link| Dispatched { worker, link, ahead: None });
+                    (ticket, dispatched.ok_or(Refusal::StartFailed))
                 }
+                Action::SendAhead { ticket, worker } => (ticket, send_ahead(inner, worker)),
                 Action::Refuse { ticket, why } => (ticket, Err(why)),
                 other => {
                     self.perform(inner, other);
@@ -314,6 +323,14 @@ impl Pool {
     }
 }
 
+fn send_ahead(inner: &mut Inner, worker: WorkerId) -> Result<Dispatched, Refusal> {
+    let handle = inner.workers.get_mut(&worker).ok_or(Refusal::StartFailed)?;
+    let link = handle.link.clone().ok_or(Refusal::StartFailed)?;
+    let (sender, ahead) = oneshot::channel();
+    handle.sent_ahead = Some(sender);
+    Ok(Dispatched { worker, link, ahead: Some(ahead) })
+}
+
 impl Drop for Waiter {
     fn drop(&mut self) {
         if self.answer.is_terminated() {
@@ -326,7 +343,7 @@ impl Drop for Waiter {
         }
         drop(inner);
         if let Ok(Ok(dispatched)) = self.answer.try_recv() {
-            drop(Lease::new(Arc::clone(&self.pool), dispatched.worker, dispatched.link));
+            drop(Lease::new(Arc::clone(&self.pool), dispatched));
         }
     }
 }

@@ -22,6 +22,7 @@ impl Pool {
             Report::Ready(_) => {
                 if let Some(handle) = inner.workers.get_mut(&worker) {
                     handle.ready = true;
+                    handle.sent_ahead = None;
                 }
                 Event::Ready { worker }
             }
@@ -42,7 +43,6 @@ impl Pool {
             Report::NotStarted(error) => {
                 tracing::error!(%worker, %error, "a worker could not be started");
                 note_failure(inner, worker, StartFailure::not_started(&error));
-                inner.workers.remove(&worker);
                 inner.stillborn = Some(self.now());
                 Event::Exited { worker }
             }
@@ -57,11 +57,15 @@ impl Pool {
                         note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));
                     }
                 }
-                inner.workers.remove(&worker);
                 Event::Exited { worker }
             }
         };
+        let gone = matches!(event, Event::Exited { .. });
         self.step(inner, event, None);
+        if gone {
+            // Only now: who was sent ahead to it has been told why it failed, or finds the channel closed.
+            inner.workers.remove(&worker);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use self::shared::{Aftermath, Shared, Stage, Stream, put_cancel};
 use super::outbox::Outbox;
 use super::progress::Progress;
 use crate::wire::WireError;
-use crate::wire::frame::{Decoder, Kind};
+use crate::wire::frame::{self, Decoder, Kind};
 use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone, Ready};
 use bytes::BytesMut;
 use http::HeaderValue;
@@ -152,7 +152,7 @@ impl Link {
         }
         shared.last += 1;
         let id = shared.last;
-        encode(shared.out.tail(), id);
+        encode(shared.tail(), id);
         shared.streams.insert(id, Stream::new(request_id.clone(), inline, fin, now));
         if !shared.watched {
             shared.watched = true;
@@ -167,8 +167,17 @@ impl Link {
         let payload = rmp_serde::to_vec_named(assign)?;
         let mut shared = self.lock();
         shared.stage = Stage::Assigned;
-        shared.queue(Kind::Assign, &payload);
+        let held = std::mem::take(&mut shared.held);
+        let out = shared.out.tail();
+        frame::put_frame(out, Kind::Assign, 0, &payload);
+        out.extend_from_slice(&held);
+        shared.wake_driver();
         Ok(())
+    }
+
+    /// Whether READY has come.
+    pub fn is_loaded(&self) -> bool {
+        self.lock().stage == Stage::Loaded
     }
 
     pub fn hook(&self, hook: Hook) {
@@ -209,7 +218,8 @@ impl Link {
         let mut after = Aftermath::default();
         let mut shared = self.lock();
         let shared_ref = &mut *shared;
-        for (id, stream) in &mut shared_ref.streams {
+        let loaded = shared_ref.stage == Stage::Loaded;
+        for (id, stream) in shared_ref.streams.iter_mut().filter(|_| loaded) {
             if stream.failure.is_some() || stream.fin {
                 continue;
             }
@@ -341,11 +351,11 @@ impl Link {
                     self.report(Control::Hello(message::read_control(payload)?));
                 }
                 Kind::Ready => {
-                    shared.advance(Stage::Assigned, Stage::Settled)?;
+                    shared.loaded(now)?;
                     self.report(Control::Ready(message::read_control(payload)?));
                 }
                 Kind::Failed => {
-                    shared.advance(Stage::Assigned, Stage::Settled)?;
+                    shared.advance(Stage::Assigned, Stage::Failed)?;
                     self.report(Control::Failed(message::read_control(payload)?));
                 }
                 Kind::HookDone => {
@@ -374,6 +384,8 @@ impl Link {
         }
         // A worker that broke the protocol still runs, and may take a request from its socket at this very moment.
         let started = match end {
+            // Nor has one that was not Ready handed anything to an app.
+            _ if shared.stage != Stage::Loaded => 0,
             LinkEnd::Protocol(_) => u32::MAX,
             LinkEnd::Closed | LinkEnd::Io(_) => self.progress.started(),
         };

@@ -1,6 +1,6 @@
 //! Versions that come, change and go while others serve.
 
-use super::harness::{Answer, Apps, PATIENCE, Server};
+use super::harness::{Answer, Apps, PATIENCE, Server, eventually};
 use super::probe::Gate;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -100,4 +100,22 @@ async fn versions_are_served_as_they_appear_and_no_longer_when_they_are_gone() {
     gate.open();
     assert_eq!(stream.collect().await.unwrap().to_bytes(), "first,last");
     server.transition("probe", "terminated", "removed").await;
+}
+
+#[tokio::test]
+async fn a_request_for_a_version_that_never_loads_is_answered_by_the_one_that_replaces_it() {
+    let loading = Gate::new();
+    let hangs = format!(
+        "require('node:fs').writeFileSync('{}', ''); await new Promise(() => setInterval(() => {{}}, 1000));",
+        loading.path().join("open").display()
+    );
+    let server = Apps::new().file("shop/index.ts", hangs).serve().await;
+    let mut client = server.connect().await;
+    let asking = client.send(Request::get("/shop/").body(Full::default()).unwrap());
+    let replacing = async {
+        eventually("it loads", || loading.path().join("open").exists()).await;
+        put(&server, "shop", &says("new"));
+    };
+    let (answer, ()) = tokio::join!(asking, replacing);
+    assert_eq!(answer.unwrap().text(), "new");
 }

@@ -62,10 +62,10 @@ export class Link {
   }
 
   /** Runs `turn` and the promise jobs that it has left, and writes what both have appended in one go. */
-  turn(turn: (chunk: Buffer) => void, chunk: Buffer): void {
+  turn<T>(turn: (input: T) => void, input: T): void {
     this.#inTurn = true;
     try {
-      turn(chunk);
+      turn(input);
       if (this.#awaited) {
         this.#awaited = false;
         // Bun would run them right after this event, when the flush had gone without the answers of async handlers.

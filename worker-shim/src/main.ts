@@ -31,6 +31,8 @@ let link: Link;
 let session: Session;
 const reader = new FrameReader((type, stream, bytes, start, end) => session.frame(type, stream, bytes, start, end));
 const read = (chunk: Buffer) => reader.push(chunk);
+const run = (turn: () => void) => turn();
+const soon = (turn: () => void) => void setImmediate(guard, run, turn);
 
 // Once the main module has run, Bun collects garbage if anything keeps the process alive, on a thread that is made for it:
 // a tenth of a start. So nothing does before this.
@@ -42,18 +44,14 @@ function connect(): void {
     socket: {
       open(socket) {
         link = new Link(socket);
-        session = new Session(link, page, loadApp);
+        session = new Session(link, page, loadApp, soon);
         process.on("exit", () => link.flushAtExit());
         link.control(FrameType.Hello, 0, [BUILD, Bun.version, mapped]);
         // A worker that is needed at once gets its ASSIGN before.
         void Bun.sleep(WARM_UP_MS).then(() => session.isSpare && warmUp()).catch(() => {});
       },
       data(_socket, chunk) {
-        try {
-          link.turn(read, chunk);
-        } catch (error) {
-          fail(error);
-        }
+        guard(read, chunk);
       },
       drain() {
         link.drain();
@@ -66,6 +64,14 @@ function connect(): void {
       },
     },
   });
+}
+
+function guard<T>(turn: (input: T) => void, input: T): void {
+  try {
+    link.turn(turn, input);
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function fail(error: unknown): never {

@@ -14,9 +14,14 @@ const NativePromise = Promise;
 /** HOOK_DONE has at most 64 KiB; a hook's error needs much less. */
 const MAX_HOOK_ERROR = 16 * 1024;
 
+/** A frame as the reader gave it. */
+type Frame = [type: number, stream: number, bytes: Buffer, start: number, end: number];
+
 export class Session {
   /** Whether ASSIGN has come: before it, this is a spare. */
   #assigned = false;
+  /** What came on streams before the app could have it. */
+  #held: Frame[] = [];
   #app: App | null = null;
   #dispatcher: Dispatcher | null = null;
 
@@ -24,6 +29,8 @@ export class Session {
     private readonly link: Link,
     private readonly page: ProgressPage,
     private readonly loadApp: (assignment: Assignment) => App | Promise<App>,
+    /** Runs a turn of the link after the promise jobs that are there now. */
+    private readonly soon: (turn: () => void) => void,
   ) {}
 
   get isSpare(): boolean {
@@ -50,9 +57,17 @@ export class Session {
         void this.#runHook(readHook(bytes, start, end));
         break;
       default:
-        if (dispatcher === null) throw new Violation(`frame type 0x${type.toString(16)} came before READY`);
-        dispatcher.streamFrame(type, stream, bytes, start, end);
+        if (!this.#assigned) throw new Violation(`frame type 0x${type.toString(16)} came before ASSIGN`);
+        if (dispatcher === null) this.#hold(type, stream, bytes, start, end);
+        else dispatcher.streamFrame(type, stream, bytes, start, end);
     }
+  }
+
+  /** Nobody has seen the request yet: one that is cancelled never was. */
+  #hold(...frame: Frame): void {
+    const [type, stream] = frame;
+    if (type === FrameType.Cancel) this.#held = this.#held.filter((held) => held[1] !== stream);
+    else this.#held.push(frame);
   }
 
   #load(assignment: Assignment): void {
@@ -77,8 +92,13 @@ export class Session {
     const dispatcher = new Dispatcher(this.link, this.page, app);
     app.server = new WorkerServer(app, dispatcher, assignment);
     this.#app = app;
-    this.#dispatcher = dispatcher;
     this.link.control(FrameType.Ready, 0, [app.hooks, app.maxRequestBodySize]);
+    // What the app's module has left to do at once comes before its first request.
+    this.soon(() => {
+      this.#dispatcher = dispatcher;
+      for (const frame of this.#held) this.frame(...frame);
+      this.#held = [];
+    });
   }
 
   #failed(error: unknown): void {

@@ -49,13 +49,14 @@ class Conversation {
     } as never);
     const page = { started: () => {} } as unknown as ProgressPage;
     const app = new App({ default: { fetch: (request: Request) => this.#handle(request), onIdle() {} } });
-    const session = new Session(this.#link, page, async () => app);
+    const session = new Session(this.#link, page, async () => app, (turn) => void setImmediate(turn));
     this.#reader = new FrameReader((...frame) => session.frame(...frame));
   }
 
   async start(): Promise<this> {
     this.push([ASSIGN]);
     while (!this.sent().some(({ type }) => type === T.READY)) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
     return this;
   }
 

@@ -46,7 +46,7 @@ for (const [name, frames] of Object.entries(violations)) {
 }
 
 const early: Record<string, Uint8Array> = {
-  "a request before READY": requestFrame(1, "/"),
+  "a request before ASSIGN": requestFrame(1, "/"),
   "an ASSIGN that is no map": frame(T.ASSIGN, 0, pack([])),
   "an ASSIGN without its fields": frame(T.ASSIGN, 0, pack({ dir: "/" })),
   "an ASSIGN whose env has a number": frame(T.ASSIGN, 0, pack({ dir: "/", entry: "/x", name: "", version: "", workerId: "", mount: "", origin: "", dev: false, env: { A: 1 } })),

@@ -21,4 +21,8 @@ pub(super) enum Fault {
     /// A worker that comes to rest is not seen as room for somebody who waits.
     ForgetsRoom,
     DrainsForEver,
+    /// A request goes ahead to a worker although another one could have it sooner.
+    SendsAheadAnyway,
+    /// Whoever was sent ahead to a worker that fails to start hears nothing.
+    ForgetsSent,
 }

@@ -107,7 +107,7 @@ impl Core {
     pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
         let turn = &mut Turn { now, actions };
         match event {
-            Event::Request { version, ticket } => self.request(version, ticket, turn),
+            Event::Request { version, ticket, ahead } => self.request(version, ticket, ahead, turn),
             Event::Head { worker } => self.head(worker),
             Event::Done { worker, head, ok } => self.done(worker, head, ok, turn),
             Event::Abandon { ticket } => self.abandon(ticket),

@@ -8,7 +8,7 @@ use crate::model::VersionKey;
 
 impl Core {
     /// No worker has room: the request waits, unless there is nothing to wait for or no place to wait in.
-    pub(super) fn enqueue(&mut self, key: VersionKey, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub(super) fn enqueue(&mut self, key: VersionKey, ticket: Ticket, ahead: bool, turn: &mut Turn<'_>) {
         let Some(key) = self.follow(key) else {
             return turn.actions.push(Action::Refuse { ticket, why: Refusal::Gone });
         };
@@ -16,7 +16,7 @@ impl Core {
         let deadline = turn.now.saturating_add(version.policy.queue_timeout);
         // At the back, but for requests that moved here from a version with a longer timeout.
         let at = version.waiting.partition_point(|waiter| waiter.deadline <= deadline);
-        version.waiting.insert(at, Waiter { ticket, deadline });
+        version.waiting.insert(at, Waiter { ticket, deadline, ahead });
         self.tickets.insert(ticket, key);
         self.mark(key);
         // Whether a worker starts for it, now or after an eviction, decides whether there is a place to wait in.

@@ -10,6 +10,10 @@ use std::time::Duration;
 /// it by these numbers as well; here they make sure that no worker holds its place for ever.
 const TERMINATE_GRACE: Duration = Duration::from_secs(7);
 
+/// A worker that loads and is no longer wanted may be Ready at this very moment, and have handed its app what was sent ahead.
+/// If it is not so soon, that request is better made again elsewhere.
+const READY_GRACE: Duration = Duration::from_secs(1);
+
 impl Core {
     /// It has served its number. It goes when another one is Ready; but one that is far over goes at once.
     pub(super) fn reached_limit(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
@@ -77,18 +81,21 @@ impl Core {
         if worker.in_flight == 0 {
             return self.terminate(id, reason, turn);
         }
-        let within = match &self.shutdown {
-            Some(shutdown) => shutdown.deadline.saturating_sub(turn.now),
-            None => worker
-                .version
-                .and_then(|key| self.versions.get(&key))
-                .map_or(Duration::ZERO, |version| version.policy.drain_timeout),
+        self.withdraw(id);
+        self.drain_within(id, reason, turn);
+    }
+
+    /// Gives it the time it may still take for what is in flight.
+    pub(super) fn drain_within(&mut self, id: WorkerId, reason: Reason, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let policy = worker.version.and_then(|key| self.versions.get(&key)).map(|version| &version.policy);
+        let within = match (&self.shutdown, policy) {
+            (Some(shutdown), _) => shutdown.deadline.saturating_sub(turn.now),
+            (None, Some(policy)) if worker.is_creating() => policy.drain_timeout.min(READY_GRACE),
+            (None, policy) => policy.map_or(Duration::ZERO, |policy| policy.drain_timeout),
         };
         let within = if broken!(self, DrainsForEver) { Duration::MAX } else { within };
-        self.withdraw(id);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.course = Course::Drain { reason, by: turn.now.saturating_add(within) };
-        }
+        worker.course = Course::Drain { reason, by: turn.now.saturating_add(within) };
         self.arm_worker(id, turn.now);
     }
 
@@ -130,6 +137,7 @@ impl Core {
         }
         if worker.is_creating() {
             version.coming -= 1;
+            version.sent_ahead -= u32::from(worker.sent_ahead);
         } else {
             version.serving -= 1;
         }
@@ -160,7 +168,6 @@ impl Core {
         }
         self.withdraw(id);
         self.transition(id, State::Terminated, reason, turn);
-        self.workers.remove(&id);
         if let Some(key) = version {
             if let Some(version) = self.versions.get_mut(&key) {
                 version.workers -= 1;
@@ -172,6 +179,7 @@ impl Core {
             _ if staying => self.lost(id, version, creating, Refusal::StartFailed, turn),
             _ => {}
         }
+        self.workers.remove(&id);
     }
 
     /// Changes its state and says so.

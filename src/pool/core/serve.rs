@@ -8,13 +8,13 @@ use super::{Core, Turn, broken};
 use crate::model::{VersionKey, WorkerId};
 
 impl Core {
-    pub(super) fn request(&mut self, key: VersionKey, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub(super) fn request(&mut self, key: VersionKey, ticket: Ticket, ahead: bool, turn: &mut Turn<'_>) {
         if self.shutdown.is_some() {
             return turn.actions.push(Action::Refuse { ticket, why: Refusal::ShuttingDown });
         }
         match self.versions.get(&key).and_then(|version| version.open.last()) {
             Some(worker) => self.dispatch(*worker, ticket, turn),
-            None => self.enqueue(key, ticket, turn),
+            None => self.enqueue(key, ticket, ahead, turn),
         }
     }
 
@@ -31,10 +31,7 @@ impl Core {
             });
             worker.state = State::Active;
         }
-        worker.in_flight += 1;
-        worker.awaiting += 1;
-        worker.served += 1;
-        worker.last_used = turn.now;
+        worker.take(turn.now);
         turn.actions.push(Action::Dispatch { ticket, worker: id });
         if !worker.has_room() && !broken!(self, IgnoresConcurrency) {
             worker.open = false;
@@ -58,6 +55,29 @@ impl Core {
         }
     }
 
+    /// Has the first of those who wait follow the app to the worker that was started for it, so that no time passes
+    /// between Ready and the request.
+    pub(super) fn send_ahead(&mut self, key: VersionKey, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(version) = self.versions.get_mut(&key) else { return };
+        if !version.may_send_ahead() && !broken!(self, SendsAheadAnyway) {
+            return;
+        }
+        let Some(waiter) = version.waiting.pop_front_if(|waiter| waiter.ahead) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        version.sent_ahead += 1;
+        worker.sent_ahead = true;
+        worker.take(turn.now);
+        self.tickets.remove(&waiter.ticket);
+        turn.actions.push(Action::SendAhead { ticket: waiter.ticket, worker: id });
+    }
+
+    /// The place of a request that was sent ahead is free again, unless it was the only one.
+    fn give_back(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| !worker.ephemeral) else { return };
+        let Some(version) = worker.version.and_then(|key| self.versions.get_mut(&key)) else { return };
+        version.sent_ahead -= u32::from(std::mem::take(&mut worker.sent_ahead));
+    }
+
     pub(super) fn head(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.awaiting = worker.awaiting.saturating_sub(1);
@@ -76,13 +96,15 @@ impl Core {
         }
         worker.last_used = turn.now;
         let at_rest = worker.in_flight == 0;
-        let (course, ephemeral) = (worker.course, worker.ephemeral);
+        let (course, ephemeral, creating) = (worker.course, worker.ephemeral, worker.is_creating());
         if ok && let Some(version) = self.versions.get_mut(&key) {
             version.backoff.success();
         }
         match course {
             Course::Drain { reason, .. } if at_rest => self.terminate(id, reason, turn),
             Course::Drain { .. } | Course::Terminate { .. } | Course::Kill { .. } => {}
+            // The client of the request that was sent ahead has gone.
+            Course::Serve | Course::Replace { .. } if creating => self.give_back(id),
             Course::Serve | Course::Replace { .. } if ephemeral && !broken!(self, ReusesEphemeral) => {
                 if at_rest {
                     self.terminate(id, Reason::Ephemeral, turn);

@@ -22,7 +22,7 @@ impl Core {
                     worker.join(key, &policy, limit, turn.now);
                     worker.from_spare = true;
                     if worker.connected {
-                        turn.actions.push(Action::Assign { worker: id, version: key });
+                        self.assign(id, key, turn);
                     }
                 }
                 id
@@ -34,6 +34,12 @@ impl Core {
             }
         };
         self.arm_worker(id, turn.now);
+    }
+
+    /// Gives a connected worker the app.
+    fn assign(&mut self, id: WorkerId, key: VersionKey, turn: &mut Turn<'_>) {
+        turn.actions.push(Action::Assign { worker: id, version: key });
+        self.send_ahead(key, id, turn);
     }
 
     /// `max_requests`, up to a tenth more or less so that instances do not go together.
@@ -58,7 +64,7 @@ impl Core {
         }
         worker.connected = true;
         match worker.version {
-            Some(version) => turn.actions.push(Action::Assign { worker: id, version }),
+            Some(version) => self.assign(id, version, turn),
             None => self.spare_connected(id),
         }
     }
@@ -66,21 +72,33 @@ impl Core {
     pub(super) fn ready(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(key) = worker.version else { return };
-        if !worker.is_creating() || !worker.stays() {
+        if !worker.is_creating() || worker.is_ending() {
             return;
         }
+        let (course, stays, from_spare) = (worker.course, worker.stays(), worker.from_spare);
+        let sent_ahead = std::mem::take(&mut worker.sent_ahead);
+        let busy = worker.in_flight > 0;
         worker.last_used = turn.now;
-        worker.open = true;
-        let from_spare = worker.from_spare;
+        worker.open = stays && worker.has_room();
+        let open = worker.open;
         self.transition(id, State::Ready, Reason::Loaded, turn);
+        if busy {
+            self.transition(id, State::Active, Reason::Request, turn);
+        }
         if from_spare {
             self.spares.backoff.success();
         }
+        if let Course::Drain { reason, .. } = course {
+            return self.drain_within(id, reason, turn);
+        }
         let Some(version) = self.versions.get_mut(&key) else { return };
         version.coming -= 1;
+        version.sent_ahead -= u32::from(sent_ahead);
         version.serving += 1;
-        // In front: the others were used more recently, and it takes what they have no room for.
-        version.open.insert(0, id);
+        if open {
+            // In front: the others were used more recently, and it takes what they have no room for.
+            version.open.insert(0, id);
+        }
         version.proving = false;
         if !version.proven {
             version.proven = true;
@@ -90,32 +108,57 @@ impl Core {
             self.drain_replaced(key, turn);
         }
         self.take_over(key, turn);
-        self.came_to_rest(id, turn);
+        self.first_sent(id, turn);
         self.mark(key);
     }
 
     pub(super) fn start_failed(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         let Some(key) = worker.version else { return };
-        if worker.is_creating() && worker.stays() {
-            self.terminate(id, Reason::StartFailed, turn);
-            self.lost_start(key, Refusal::StartFailed, turn);
+        if !worker.is_creating() {
+            return;
+        }
+        match worker.course {
+            Course::Serve | Course::Replace { .. } => {
+                self.terminate(id, Reason::StartFailed, turn);
+                self.lost_start(id, key, Refusal::StartFailed, turn);
+            }
+            // What was sent ahead to it is made again elsewhere.
+            Course::Drain { reason, .. } => self.terminate(id, reason, turn),
+            Course::Terminate { .. } | Course::Kill { .. } => {}
+        }
+    }
+
+    /// What became of the request that was sent ahead to a worker that is now Ready, if there was one.
+    fn first_sent(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.in_flight == 0 && worker.ephemeral && worker.served > 0 {
+            self.terminate(id, Reason::Ephemeral, turn);
+        } else if worker.in_flight == 0 {
+            self.came_to_rest(id, turn);
+        } else if worker.served >= worker.limit {
+            self.reached_limit(id, turn);
         }
     }
 
     /// A worker that was starting will not be Ready, and no longer counts as coming: who waited for it hears so.
-    pub(super) fn lost_start(&mut self, key: VersionKey, why: Refusal, turn: &mut Turn<'_>) {
+    pub(super) fn lost_start(&mut self, id: WorkerId, key: VersionKey, why: Refusal, turn: &mut Turn<'_>) {
         let Some(version) = self.versions.get_mut(&key) else { return };
         version.backoff.crash(turn.now);
         version.proving = false;
         if !version.proven {
             turn.actions.push(Action::Unproven { version: key });
         }
+        let sent_ahead = self.workers.get(&id).is_some_and(|worker| worker.sent_ahead);
+        let hears = version.policy.ephemeral || !version.is_live();
+        if sent_ahead && hears && !broken!(self, ForgetsSent) {
+            turn.actions.push(Action::RefuseSent { worker: id, why });
+        }
         let refused = if broken!(self, ForgetsWaiters) {
             version.waiting.clear();
             0
         } else if version.policy.ephemeral {
-            1
+            usize::from(!sent_ahead)
         } else if version.is_live() {
             // Another start is under way. Those whose time in the queue is over were kept for this one and do not
             // wait for yet another.
@@ -175,7 +218,7 @@ impl Core {
     ) {
         match version {
             None => self.spare_lost(id, turn.now),
-            Some(key) if creating => self.lost_start(key, why, turn),
+            Some(key) if creating => self.lost_start(id, key, why, turn),
             Some(key) => {
                 if let Some(version) = self.versions.get_mut(&key) {
                     version.backoff.crash(turn.now);

@@ -130,12 +130,14 @@ pub enum Event {
         version: VersionKey,
         to: Option<VersionKey>,
     },
-    /// A request wants a worker. Answered, now or later, by exactly one `Dispatch` or `Refuse` with its ticket,
-    /// unless `Abandon` comes first. A replaced version passes its requests on until it is forgotten; after that
-    /// they are `Gone`, and whoever sent them resolves again.
+    /// A request wants a worker. Answered, now or later, by exactly one `Dispatch`, `SendAhead` or `Refuse` with its
+    /// ticket, unless `Abandon` comes first. A replaced version passes its requests on until it is forgotten; after
+    /// that they are `Gone`, and whoever sent them resolves again.
     Request {
         version: VersionKey,
         ticket: Ticket,
+        /// It may be sent to a worker that has yet to load the app, because it can be sent again if that fails.
+        ahead: bool,
     },
     /// The waiting client has gone.
     Abandon {
@@ -207,8 +209,20 @@ pub enum Action {
         ticket: Ticket,
         worker: WorkerId,
     },
+    /// As `Dispatch`, but the worker is not Ready: it was given the app in this very step, for this request, which
+    /// follows at once. Until it is Ready, one `RefuseSent` may come. If it ends without one, the request is to be
+    /// made again.
+    SendAhead {
+        ticket: Ticket,
+        worker: WorkerId,
+    },
     Refuse {
         ticket: Ticket,
+        why: Refusal,
+    },
+    /// The worker will not be Ready: this is the answer to the request that was sent ahead to it.
+    RefuseSent {
+        worker: WorkerId,
         why: Refusal,
     },
     /// Run `onIdle`.

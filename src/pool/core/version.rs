@@ -21,6 +21,8 @@ pub(super) enum Fate {
 pub(super) struct Waiter {
     pub ticket: Ticket,
     pub deadline: Now,
+    /// It may be sent to a worker that is not Ready.
+    pub ahead: bool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) struct Version {
     pub waiting: VecDeque<Waiter>,
     /// Workers that are starting.
     pub coming: u32,
+    /// Those of `coming` that have been sent their first request.
+    pub sent_ahead: u32,
     /// Workers that are loaded and take requests, full ones and `outgoing` ones included.
     pub serving: u32,
     /// Those of `serving` that are to be replaced.
@@ -68,6 +72,7 @@ impl Version {
             open: Vec::new(),
             waiting: VecDeque::new(),
             coming: 0,
+            sent_ahead: 0,
             serving: 0,
             outgoing: 0,
             workers: 0,
@@ -93,7 +98,12 @@ impl Version {
 
     /// So many of the first waiting requests are meant for workers that are starting.
     pub fn covered(&self) -> usize {
-        (self.coming as usize).saturating_mul(self.policy.concurrency as usize)
+        (self.coming as usize).saturating_mul(self.policy.concurrency as usize) - self.sent_ahead as usize
+    }
+
+    /// Whether the request that a worker is given the app for may go with it: no other worker could have it sooner.
+    pub fn may_send_ahead(&self) -> bool {
+        self.policy.ephemeral || (self.serving == 0 && self.coming == 1)
     }
 
     /// No worker serves or starts that could take the last of those who wait.

@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub ephemeral: bool,
     /// Stands in its version's list of workers with room.
     pub open: bool,
+    /// Has been sent a request before it was Ready, which it is not yet.
+    pub sent_ahead: bool,
     /// Requests without a response head.
     pub awaiting: u32,
     pub concurrency: u32,
@@ -64,6 +66,7 @@ impl Worker {
             from_spare: false,
             ephemeral: false,
             open: false,
+            sent_ahead: false,
             awaiting: 0,
             concurrency: 0,
             in_flight: 0,
@@ -98,6 +101,14 @@ impl Worker {
 
     pub fn is_creating(&self) -> bool {
         self.state == State::Creating
+    }
+
+    /// One more request.
+    pub fn take(&mut self, now: Now) {
+        self.in_flight += 1;
+        self.awaiting += 1;
+        self.served += 1;
+        self.last_used = now;
     }
 
     /// May take one more request.

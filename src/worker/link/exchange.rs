@@ -131,7 +131,7 @@ impl Drop for Exchange {
         let mut shared = self.link.lock();
         let Some(stream) = shared.streams.remove(&self.id) else { return };
         if !stream.fin && stream.failure.is_none() {
-            put_cancel(shared.out.tail(), self.id, Cancel::ClientGone);
+            put_cancel(shared.tail(), self.id, Cancel::ClientGone);
             shared.wake_driver();
         }
         drop(shared);
@@ -150,8 +150,7 @@ impl Upload {
             let Some(stream) = shared.streams.get_mut(&self.id) else { return false };
             stream.send -= now.len() as u32;
             stream.moved = Instant::now();
-            frame::put_header(shared.out.tail(), Kind::Body, self.id, now.len());
-            shared.out.push(now);
+            shared.put_body(self.id, now);
             shared.wake_driver();
         }
         true
@@ -162,7 +161,7 @@ impl Upload {
         let mut shared = self.link.lock();
         let Some(stream) = shared.streams.get_mut(&self.id) else { return };
         if !std::mem::replace(&mut stream.sent, true) {
-            frame::put_frame(shared.out.tail(), Kind::End, self.id, &[]);
+            frame::put_frame(shared.tail(), Kind::End, self.id, &[]);
             shared.wake_driver();
         }
     }
@@ -176,7 +175,7 @@ impl Upload {
             return;
         }
         stream.fail(Failure::RequestBody(why), &mut after);
-        put_cancel(shared.out.tail(), self.id, Cancel::BodyFailed);
+        put_cancel(shared.tail(), self.id, Cancel::BodyFailed);
         shared.wake_driver();
         drop(shared);
         after.take_place();

@@ -25,8 +25,10 @@ pub(super) enum Stage {
     Silent,
     Spare,
     Assigned,
-    /// READY or FAILED was said.
-    Settled,
+    /// READY was said.
+    Loaded,
+    /// FAILED was said.
+    Failed,
 }
 
 pub(super) struct Shared {
@@ -34,6 +36,8 @@ pub(super) struct Shared {
     /// HOOK_DONE frames that are due, by kind.
     pub hooks: [u8; 2],
     pub out: Outbox,
+    /// What has to wait for ASSIGN.
+    pub held: BytesMut,
     pub streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
     pub last: u32,
     pub closed: bool,
@@ -99,6 +103,7 @@ impl Shared {
             stage: Stage::Silent,
             hooks: [0; 2],
             out: Outbox::default(),
+            held: BytesMut::new(),
             streams: HashMap::default(),
             last: 0,
             closed: false,
@@ -131,6 +136,31 @@ impl Shared {
         Ok(())
     }
 
+    /// Where frames of streams are appended. The driver is to be woken after that.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        match self.stage {
+            Stage::Silent | Stage::Spare => &mut self.held,
+            Stage::Assigned | Stage::Loaded | Stage::Failed => self.out.tail(),
+        }
+    }
+
+    pub fn put_body(&mut self, id: u32, piece: Bytes) {
+        frame::put_header(self.tail(), Kind::Body, id, piece.len());
+        match self.stage {
+            Stage::Silent | Stage::Spare => self.held.extend_from_slice(&piece),
+            Stage::Assigned | Stage::Loaded | Stage::Failed => self.out.push(piece),
+        }
+    }
+
+    /// The app is loaded: what was sent ahead is handed to it now.
+    pub fn loaded(&mut self, now: Instant) -> Result<(), WireError> {
+        self.advance(Stage::Assigned, Stage::Loaded)?;
+        for stream in self.streams.values_mut() {
+            stream.moved = now;
+        }
+        Ok(())
+    }
+
     pub fn wake_driver(&mut self) {
         if !self.out.is_empty()
             && let Some(driver) = self.driver.take()
@@ -144,6 +174,9 @@ impl Shared {
             self.watched = false;
             self.pinged = None;
             return Health::AtRest;
+        }
+        if self.stage != Stage::Loaded {
+            return Health::Busy; // a start has its own time limit
         }
         match self.pinged {
             Some(pinged) if self.heard >= pinged => self.pinged = None,
@@ -166,6 +199,9 @@ impl Shared {
         now: Instant,
         after: &mut Aftermath,
     ) -> Result<(), WireError> {
+        if self.stage != Stage::Loaded {
+            return Err(WireError::Unexpected("a frame of a request before READY"));
+        }
         let Some(stream) = self.streams.get_mut(&frame.stream) else {
             return if frame.stream > self.last {
                 Err(WireError::Unexpected("a frame for a request that was never sent"))

@@ -33,7 +33,14 @@ struct Rig {
 struct Worker(UnixStream);
 
 impl Rig {
+    /// With a worker that has loaded its app.
     fn new() -> Rig {
+        let rig = Rig::spare();
+        rig.link.lock().stage = Stage::Loaded;
+        rig
+    }
+
+    fn spare() -> Rig {
         let (progress, page) = Progress::create().unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (sender, control) = mpsc::unbounded_channel();
@@ -151,7 +158,7 @@ async fn answers_find_their_requests_in_any_order() {
 
 #[tokio::test(start_paused = true)]
 async fn control_messages_are_reported_in_their_order() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::spare();
     rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
     assert!(matches!(rig.told().await, Control::Hello(hello) if hello.build == "b" && hello.mapped));
     rig.assign();
@@ -173,13 +180,13 @@ async fn control_messages_out_of_their_order_end_the_link() {
         &[(Kind::Hello, hello), (Kind::HookDone, &[0x92, 1, 0xc0])],
     ];
     for frames in tables {
-        let mut rig = Rig::new();
+        let mut rig = Rig::spare();
         for (kind, payload) in frames {
             rig.worker.send(*kind, 0, payload).await;
         }
         assert!(matches!(rig.end().await, LinkEnd::Protocol(WireError::Unexpected(_))), "{frames:?}");
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::spare();
     rig.worker.send(Kind::Hello, 0, hello).await;
     rig.told().await;
     rig.assign();
@@ -564,4 +571,67 @@ async fn large_bodies_pass_both_ways_at_once_with_bounded_queues() {
     assert_eq!(read, total);
     sending.await.unwrap();
     echo.await.unwrap();
+}
+
+const READY: [u8; 3] = [0x92, 0, 0xc0];
+
+#[tokio::test]
+async fn what_is_sent_before_the_assignment_follows_it() {
+    let mut rig = Rig::spare();
+    let exchange = rig.open(3, false);
+    assert!(exchange.upload().send(Bytes::from_static(b"more")).await);
+    let dropped = rig.ask();
+    drop(dropped);
+    rig.assign();
+    let mut frames = Vec::new();
+    for _ in 0..5 {
+        let (kind, stream, payload) = rig.worker.frame().await;
+        frames.push((kind, stream, if kind == Kind::Assign as u8 { 0 } else { payload.len() }));
+    }
+    let expected =
+        [(Kind::Assign as u8, 0, 0), (REQUEST, 1, 3), (BODY, 1, 4), (REQUEST, 2, 0), (CANCEL, 2, 2)];
+    assert_eq!(frames, expected);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_before_it_is_ready_has_handed_nothing_over() {
+    let rig = Rig::spare();
+    rig.assign();
+    rig.note_started(7);
+    let mut exchange = rig.ask();
+    drop(rig.worker);
+    assert!(matches!(exchange.head().await, Err(Failure::Gone { started: false })));
+    assert!(!rig.link.is_loaded());
+}
+
+#[tokio::test]
+async fn an_answer_before_ready_ends_the_link() {
+    let mut rig = Rig::spare();
+    rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
+    rig.told().await;
+    rig.assign();
+    let mut exchange = rig.ask();
+    rig.worker.answer(1).await;
+    assert!(matches!(rig.end().await, LinkEnd::Protocol(_)));
+    assert!(matches!(exchange.head().await, Err(Failure::Gone { started: false })));
+}
+
+#[tokio::test]
+async fn the_time_of_a_request_that_was_sent_ahead_counts_from_ready() {
+    let mut rig = Rig::spare();
+    rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
+    rig.told().await;
+    rig.assign();
+    let mut exchange = rig.ask();
+    let long = Instant::now() + Duration::from_secs(1_000);
+    assert_eq!(rig.link.sweep(long, &limits()), Health::Busy);
+    assert_eq!(rig.link.sweep(long + limits().ping, &limits()), Health::Busy);
+    let loading = Instant::now();
+    rig.worker.send(Kind::Ready, 0, &READY).await;
+    rig.told().await;
+    let just_before = loading + limits().head - Duration::from_millis(1);
+    assert_ne!(rig.link.sweep(just_before, &limits()), Health::AtRest);
+    assert!(futures_util::FutureExt::now_or_never(exchange.head()).is_none());
+    rig.link.sweep(Instant::now() + limits().head, &limits());
+    assert!(matches!(exchange.head().await, Err(Failure::Timeout)));
 }

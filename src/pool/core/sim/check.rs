@@ -1,6 +1,6 @@
 //! What must hold: of each action when it is taken, and of the core's books after each step.
 
-use super::world::{Process, Verdict, World};
+use super::world::{Process, Verdict, Waiting, World};
 use crate::model::{VersionKey, WorkerId};
 use crate::pool::core::{Action, Policy, Reason, Refusal, Snapshot, State, Ticket, WorkerView};
 use std::time::Duration;
@@ -37,6 +37,15 @@ impl World {
             }
             Action::Assign { worker, version } => self.assign(worker, version)?,
             Action::Dispatch { ticket, worker } => self.dispatch(ticket, worker)?,
+            Action::SendAhead { ticket, worker } => self.send_ahead(ticket, worker)?,
+            Action::RefuseSent { worker, .. } => {
+                if let Some(process) = self.processes.get_mut(&worker) {
+                    ensure!(process.state == State::Creating, "{worker} is Ready");
+                    ensure!(process.served == 1, "nothing was sent ahead to {worker}");
+                    process.sent_ahead = None;
+                }
+                self.unheard = None;
+            }
             Action::Refuse { ticket, why } => self.refuse(ticket, why, requested)?,
             Action::IdleHook { worker } => {
                 let process = self.find(worker)?;
@@ -106,15 +115,41 @@ impl World {
         Ok(())
     }
 
+    /// Takes the request from those that wait: what it wanted, and whether it may be sent ahead.
+    fn chosen(&mut self, ticket: Ticket, worker: WorkerId) -> Result<Waiting, String> {
+        let waiting = self.waiting.remove(&ticket).ok_or_else(|| format!("{ticket:?} is answered twice"))?;
+        let wanted = waiting.version;
+        let version = self.find(worker)?.version.ok_or("a spare is chosen")?;
+        let redirected = self.versions.get(&wanted).is_none_or(|known| known.redirected);
+        ensure!(version == wanted || redirected, "{ticket:?} asked for {wanted:?} and gets {version:?}");
+        Ok(waiting)
+    }
+
+    fn send_ahead(&mut self, ticket: Ticket, worker: WorkerId) -> Verdict {
+        let waiting = self.chosen(ticket, worker)?;
+        ensure!(waiting.ahead, "{ticket:?} may not be sent ahead");
+        let process = self.find(worker)?;
+        let loads = process.assigned && process.state == State::Creating;
+        ensure!(loads && !process.terminated && !process.killed, "{worker} does not load its app");
+        ensure!(process.served == 0, "{worker} gets a second request before it is Ready");
+        process.served = 1;
+        process.exchanges.push(false);
+        process.sent_ahead = Some(waiting.version);
+        let version = process.version.ok_or("a spare is chosen")?;
+        let others = self.processes.iter().any(|(id, other)| {
+            let ending = other.terminated || other.killed || self.core.reason_to_go(*id).is_some();
+            *id != worker && other.version == Some(version) && !ending
+        });
+        ensure!(!others || self.policy(version)?.ephemeral, "{ticket:?} could go to another worker");
+        Ok(())
+    }
+
     fn dispatch(&mut self, ticket: Ticket, worker: WorkerId) -> Verdict {
-        let (wanted, _) =
-            self.waiting.remove(&ticket).ok_or_else(|| format!("{ticket:?} is answered twice"))?;
+        self.chosen(ticket, worker)?;
         let draining = self.seen(worker).is_some_and(|seen| seen.draining);
         let version = self.find(worker)?.version.ok_or("a spare is chosen")?;
         let policy = self.policy(version)?;
         let (ephemeral, concurrency) = (policy.ephemeral, policy.concurrency as usize);
-        let redirected = self.versions.get(&wanted).is_none_or(|known| known.redirected);
-        ensure!(version == wanted || redirected, "{ticket:?} asked for {wanted:?} and gets {version:?}");
         let process = self.find(worker)?;
         ensure!(!draining && !process.terminated && !process.killed, "retiring {worker} is chosen");
         ensure!(process.state == State::Active, "{worker} is chosen and not active");
@@ -127,7 +162,7 @@ impl World {
     }
 
     fn refuse(&mut self, ticket: Ticket, why: Refusal, requested: Option<Ticket>) -> Verdict {
-        let (version, since) =
+        let Waiting { version, since, .. } =
             self.waiting.remove(&ticket).ok_or_else(|| format!("{ticket:?} is answered twice"))?;
         let known = self.versions.get(&version);
         match why {
@@ -159,7 +194,9 @@ impl World {
         let now = self.now;
         let process = self.find(worker)?;
         ensure!(!process.terminated && !process.killed, "{worker} is ended twice");
-        let busy = !process.exchanges.is_empty();
+        // What is sent ahead to a worker does not keep it when its start fails.
+        let failed = reason == Reason::StartFailed && process.state == State::Creating;
+        let busy = !process.exchanges.is_empty() && !failed;
         ensure!(!busy || reason != Reason::Evicted, "busy {worker} is evicted");
         ensure!(!busy || drained || overdue, "busy {worker} is ended for {reason:?}");
         process.terminated = true;
@@ -189,11 +226,13 @@ impl World {
                 draining: None,
                 told: self.now,
                 exchanges: Vec::new(),
+                sent_ahead: None,
                 served: 0,
             };
             self.processes.insert(worker, process);
             return Ok(());
         };
+        let now = self.now;
         let process = self.find(worker)?;
         ensure!(process.state == from, "{worker} is {:?}, not {from:?}", process.state);
         let legal = matches!(
@@ -202,6 +241,10 @@ impl World {
         ) && from != Terminated;
         ensure!(legal, "{worker} goes from {from:?} to {to:?}");
         process.state = to;
+        if to == Ready && process.draining.is_some() {
+            // Only now its app has what was sent ahead.
+            process.draining = Some(now);
+        }
         if to == Terminated {
             let told = process.terminated || process.killed;
             let unasked = matches!(reason, Reason::Crash | Reason::StartFailed);
@@ -238,6 +281,17 @@ impl World {
                 && seen.awaiting as usize == awaiting
                 && seen.served == process.served;
             ensure!(same, "the books differ: {seen:?} is {process:?}");
+            let failed = matches!(
+                self.core.reason_to_go(*id),
+                Some(Reason::StartFailed | Reason::StartTimeout | Reason::Unresponsive | Reason::Protocol)
+            );
+            // Otherwise the request is made again.
+            let only = self.before.workers.iter().any(|before| before.id == *id && !before.draining)
+                && self.before.versions.iter().any(|version| {
+                    Some(version.version) == seen.version && version.starting + version.serving == 1
+                });
+            let owed = failed && only && process.sent_ahead.is_some();
+            ensure!(!owed, "what was sent ahead to {id} hears nothing");
         }
         ensure!(after.waiting == self.waiting.len(), "{} wait, not {}", self.waiting.len(), after.waiting);
         let queued: usize = after.versions.iter().map(|version| version.waiting).sum();
@@ -247,7 +301,7 @@ impl World {
         self.check_versions(after)?;
         self.check_times(after)?;
         self.check_room(after)?;
-        for (ticket, (_, since)) in &self.waiting {
+        for (ticket, Waiting { since, .. }) in &self.waiting {
             let waited = self.now - *since;
             ensure!(waited <= self.patience + LONGEST_START, "{ticket:?} has waited for {waited:?}");
         }

@@ -45,6 +45,10 @@ const SEEN: &[&str] = &[
     "Refuse StartTimeout",
     "Refuse Gone",
     "Refuse ShuttingDown",
+    "SendAhead",
+    "RefuseSent StartFailed",
+    "RefuseSent StartTimeout",
+    "Made again",
 ];
 
 /// Plays a history and then lets it come to rest.
@@ -159,4 +163,6 @@ notices! {
     notices_a_core_that_leaves_a_gap: LeavesGap => "without a worker",
     notices_a_core_that_forgets_room: ForgetsRoom => "waits beside",
     notices_a_core_that_drains_for_ever: DrainsForEver => "drains for too long",
+    notices_a_core_that_sends_ahead_anyway: SendsAheadAnyway => "could go to another",
+    notices_a_core_that_forgets_who_was_sent_ahead: ForgetsSent => "hears nothing",
 }

@@ -27,6 +27,8 @@ pub struct Process {
     pub told: Now,
     /// What is in flight; true = the head was there.
     pub exchanges: Vec<bool>,
+    /// What the request asked for that was sent to it before it was Ready, until that is over.
+    pub sent_ahead: Option<VersionKey>,
     pub served: u64,
 }
 
@@ -48,6 +50,14 @@ pub struct Known {
     pub proven: bool,
 }
 
+/// A request that has no worker yet.
+pub struct Waiting {
+    pub version: VersionKey,
+    pub since: Now,
+    /// It may be sent to a worker that is not Ready.
+    pub ahead: bool,
+}
+
 /// What happened at all: a history in which nothing does proves nothing.
 pub type Tally = BTreeMap<String, u64>;
 
@@ -57,13 +67,15 @@ pub struct World {
     pub now: Now,
     pub processes: BTreeMap<WorkerId, Process>,
     pub versions: BTreeMap<VersionKey, Known>,
-    pub waiting: BTreeMap<Ticket, (VersionKey, Now)>,
+    pub waiting: BTreeMap<Ticket, Waiting>,
     /// The core's books as they were before the step.
     pub before: Snapshot,
     /// Until when an accepted request must have been answered, counted from its arrival.
     pub patience: Duration,
     pub shutdown: Option<Now>,
     pub drained: bool,
+    /// The worker that has just ended before it was Ready, and what the request wanted that was sent ahead to it.
+    pub unheard: Option<(WorkerId, VersionKey)>,
     pub tally: Tally,
     /// Everything said and answered, if somebody wants to read it.
     pub log: Option<Vec<String>>,
@@ -86,6 +98,7 @@ impl World {
             patience: Duration::ZERO,
             shutdown: None,
             drained: false,
+            unheard: None,
             tally: Tally::new(),
             log: None,
             actions: Vec::new(),
@@ -98,15 +111,14 @@ impl World {
             Op::Request { version, count } => {
                 let Some(version) = self.version(version) else { return Ok(()) };
                 for _ in 0..count {
-                    self.ids += 1;
-                    let ticket = Ticket(self.ids);
-                    self.waiting.insert(ticket, (version, self.now));
-                    self.tell(Event::Request { version, ticket })?;
+                    self.request(version)?;
                 }
                 Ok(())
             }
             Op::Head { pick } => {
-                let busy = |process: &Process| process.exchanges.contains(&false);
+                let busy = |process: &Process| {
+                    process.exchanges.contains(&false) && process.state != State::Creating
+                };
                 let Some(worker) = self.process(pick, busy) else { return Ok(()) };
                 let process = self.processes.get_mut(&worker).unwrap();
                 *process.exchanges.iter_mut().find(|head| !**head).unwrap() = true;
@@ -119,6 +131,9 @@ impl World {
                 let process = self.processes.get_mut(&worker).unwrap();
                 let at = pick as usize % process.exchanges.len();
                 let head = process.exchanges.swap_remove(at);
+                // One that is not Ready has answered nothing: it is the client that has gone.
+                let ok = ok && process.state != State::Creating;
+                process.sent_ahead = None;
                 self.tell(Event::Done { worker, head, ok })
             }
             Op::Abandon { pick } => {
@@ -131,7 +146,10 @@ impl World {
                 self.processes.get_mut(&worker).unwrap().connected = true;
                 self.tell(Event::Connected { worker })
             }
-            Op::Load { pick } => self.about(pick, loading, |worker| Event::Ready { worker }),
+            Op::Load { pick } => match self.process(pick, loading) {
+                Some(worker) => self.load(worker),
+                None => Ok(()),
+            },
             Op::FailToLoad { pick } => self.about(pick, loading, |worker| Event::StartFailed { worker }),
             Op::Exit { pick } => self.about(
                 pick,
@@ -182,6 +200,20 @@ impl World {
                 self.tell(Event::Shutdown { within })
             }
         }
+    }
+
+    fn request(&mut self, version: VersionKey) -> Verdict {
+        self.ids += 1;
+        let (ticket, ahead) = (Ticket(self.ids), !self.ids.is_multiple_of(3));
+        self.waiting.insert(ticket, Waiting { version, since: self.now, ahead });
+        self.tell(Event::Request { version, ticket, ahead })
+    }
+
+    fn load(&mut self, worker: WorkerId) -> Verdict {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.sent_ahead = None;
+        }
+        self.tell(Event::Ready { worker })
     }
 
     fn add(&mut self, seed: u64) -> Result<VersionKey, String> {
@@ -255,9 +287,11 @@ impl World {
             Event::Request { ticket, .. } => Some(*ticket),
             _ => None,
         };
+        self.unheard = None;
         if let Event::Exited { worker } = &event
             && let Some(process) = self.processes.get_mut(worker)
         {
+            self.unheard = process.sent_ahead.map(|wanted| (*worker, wanted));
             process.exchanges.clear();
             if process.state == State::Creating
                 && let Some(known) = process.version.and_then(|version| self.versions.get_mut(&version))
@@ -278,13 +312,20 @@ impl World {
         let after = self.core.snapshot(self.now);
         self.check(&after)?;
         self.before = after;
-        Ok(())
+        let Some((_, wanted)) = self.unheard.take() else { return Ok(()) };
+        if !self.versions.contains_key(&wanted) {
+            return Ok(());
+        }
+        *self.tally.entry("Made again".into()).or_default() += 1;
+        self.request(wanted)
     }
 
     fn count(&mut self, action: &Action) {
         let what = match action {
             Action::Refuse { why: Refusal::BackOff(_), .. } => "Refuse BackOff".into(),
             Action::Refuse { why, .. } => format!("Refuse {why:?}"),
+            Action::RefuseSent { why, .. } => format!("RefuseSent {why:?}"),
+            Action::SendAhead { .. } => "SendAhead".into(),
             Action::Transition { to, reason, .. } => format!("{to:?} {reason:?}"),
             _ => return,
         };
@@ -312,7 +353,8 @@ impl World {
     /// One step of a process towards rest, if there is one.
     fn calm(&mut self, worker: WorkerId) -> Result<bool, String> {
         let Some(process) = self.processes.get_mut(&worker) else { return Ok(false) };
-        let event = if let Some(head) = process.exchanges.pop() {
+        let served = process.state != State::Creating;
+        let event = if let Some(head) = process.exchanges.pop_if(|_| served) {
             Event::Done { worker, head, ok: true }
         } else if process.terminated || process.killed {
             Event::Exited { worker }
@@ -320,7 +362,8 @@ impl World {
             process.connected = true;
             Event::Connected { worker }
         } else if loading(process) {
-            Event::Ready { worker }
+            self.load(worker)?;
+            return Ok(true);
         } else {
             return Ok(false);
         };

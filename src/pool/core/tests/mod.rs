@@ -1,5 +1,6 @@
 //! The rules that have numbers and orders, one by one. What must hold in every history is in `sim`.
 
+mod ahead;
 mod choosing;
 mod lifetimes;
 mod replacing;
@@ -83,7 +84,13 @@ impl Pool {
 
     fn request(&mut self, version: VersionKey) -> Said {
         self.tickets += 1;
-        self.tell(Event::Request { version, ticket: Ticket(self.tickets) })
+        self.tell(Event::Request { version, ticket: Ticket(self.tickets), ahead: false })
+    }
+
+    /// A request that may go before its worker is Ready.
+    fn early(&mut self, version: VersionKey) -> Said {
+        self.tickets += 1;
+        self.tell(Event::Request { version, ticket: Ticket(self.tickets), ahead: true })
     }
 
     fn connect(&mut self, worker: WorkerId) -> Said {
@@ -152,6 +159,20 @@ impl Said {
     fn dispatched(&self) -> Vec<WorkerId> {
         self.pick(|action| match action {
             Action::Dispatch { worker, .. } => Some(*worker),
+            _ => None,
+        })
+    }
+
+    fn sent_ahead(&self) -> Vec<WorkerId> {
+        self.pick(|action| match action {
+            Action::SendAhead { worker, .. } => Some(*worker),
+            _ => None,
+        })
+    }
+
+    fn refused_sent(&self) -> Vec<(WorkerId, Refusal)> {
+        self.pick(|action| match action {
+            Action::RefuseSent { worker, why } => Some((*worker, *why)),
             _ => None,
         })
     }
