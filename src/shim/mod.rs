@@ -5,19 +5,20 @@
 //! started by `bun` itself. Several supervisors may share the directory: what is in use is locked, and what
 //! appears in it is complete.
 
+mod image;
+
 use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg, PosixFadviseAdvice, posix_fadvise};
-use rustix::io::ReadWriteFlags;
-use std::fs::{DirBuilder, File};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, IoSliceMut};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-const SHIM: &str = include_str!("../worker-shim/dist/shim.js");
+const SHIM: &str = include_str!("../../worker-shim/dist/shim.js");
 /// These stand in it where the build id and the path of `bun` belong.
 const BUILD: &str = "__BUNTIME_BUILD__";
 const BUN: &str = "__BUNTIME_BUN__";
@@ -28,9 +29,8 @@ const EXECUTABLE: &str = "bun-worker";
 /// Bun's own flags for every worker: it neither downloads packages nor loads `.env` files by itself.
 pub const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
 
-/// How much is read at once of a file that is to be in memory.
-const READ: usize = 4 << 20;
-
+/// How the files are made. With another number they are made anew.
+const FORM: u32 = 2;
 /// Directories of the cache begin with the first, those that are not complete with the second.
 const COMPLETE: &str = "shim-";
 const INCOMPLETE: &str = "making-";
@@ -86,7 +86,7 @@ fn compiled(cache: &Path, build: &Arc<str>, bun: &Bun) -> Result<Shim> {
 fn identity(build: &str, bun: &Bun) -> Result<u64> {
     let meta = std::fs::metadata(&bun.path).with_context(|| bun.path.display().to_string())?;
     let mut hasher = DefaultHasher::new();
-    (build, &bun.path, bun.version.to_string(), meta.len(), meta.mtime(), meta.mtime_nsec())
+    (FORM, build, &bun.path, bun.version.to_string(), meta.len(), meta.mtime(), meta.mtime_nsec())
         .hash(&mut hasher);
     Ok(hasher.finish())
 }
@@ -95,46 +95,20 @@ fn identity(build: &str, bun: &Bun) -> Result<u64> {
 fn ready(dir: &Path, build: &Arc<str>) -> Result<Shim> {
     let lock = Flock::lock(File::open(dir)?, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
     let (script, executable) = (dir.join("compiled").join(SCRIPT), dir.join(EXECUTABLE));
-    let answer = Command::new(&executable).arg("--build").env_clear().stdin(Stdio::null()).output()?;
-    ensure!(answer.stdout.trim_ascii_end() == build.as_bytes(), "{}: it is another build", answer.status);
-    ensure!(script.is_file(), "{} is missing", script.display());
-    if let Err(error) = File::open(&executable).and_then(|file| read_into_memory(&file)) {
+    // Before it runs, which would read it piecemeal.
+    if let Err(error) = File::open(&executable).and_then(|file| image::read_into_memory(&file)) {
         tracing::debug!(%error, "the worker executable was not read ahead");
     }
+    answers(&executable, build)?;
+    ensure!(script.is_file(), "{} is missing", script.display());
     Ok(Shim { build: Arc::clone(build), script, executable: Some(executable), _in_use: Some(lock) })
 }
 
-/// Has a file in the page cache in one piece. Workers map it, and what they would have to read, as each happens to need it,
-/// is kept in small pages ever after, which costs each of their starts up to a fifth more.
-fn read_into_memory(file: &File) -> io::Result<()> {
-    let mut piece = vec![0; READ];
-    if is_in_memory(file, &mut piece)? {
-        return Ok(());
-    }
-    // What other processes have mapped stays.
-    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut piece, at)? {
-            0 => return Ok(()),
-            read => at += read as u64,
-        }
-    }
-}
-
-/// Whether all of a file can be read without its disk (preadv2(2), RWF_NOWAIT).
-fn is_in_memory(file: &File, piece: &mut [u8]) -> io::Result<bool> {
-    let mut at = 0;
-    loop {
-        match rustix::io::preadv2(file, &mut [IoSliceMut::new(piece)], at, ReadWriteFlags::NOWAIT) {
-            Ok(0) => return Ok(true),
-            Ok(read) => at += read as u64,
-            Err(rustix::io::Errno::AGAIN) => return Ok(false),
-            Err(rustix::io::Errno::INTR) => {}
-            // EOPNOTSUPP: a file system that cannot tell.
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// An executable runs, and its shim is of this build.
+fn answers(executable: &Path, build: &str) -> Result<()> {
+    let answer = Command::new(executable).arg("--build").env_clear().stdin(Stdio::null()).output()?;
+    ensure!(answer.stdout.trim_ascii_end() == build.as_bytes(), "{}: it is another build", answer.status);
+    Ok(())
 }
 
 /// Compiles the shim in a directory beside `dir`, which takes its name when all is there.
@@ -174,8 +148,27 @@ fn compile(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
         SCRIPT,
     ];
     run_bun(dir, bun, &[&common[..], &standalone[..]].concat())?;
+    if let Err(error) = lay_out(dir, build) {
+        tracing::debug!(error = %format_args!("{error:#}"), "the worker executable is left as bun has made it");
+    }
     // A file that a crash has cut short must not be found here by the next start.
     File::open(dir.join(EXECUTABLE))?.sync_all()?;
+    Ok(())
+}
+
+/// Puts the executable's code where huge pages can map it, if it then runs as before.
+fn lay_out(dir: &Path, build: &str) -> Result<()> {
+    let (made, better) = (dir.join(EXECUTABLE), dir.join("aligned"));
+    let source = File::open(&made)?;
+    let target = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&better)?;
+    let done = image::lay_out(&source, &target)?;
+    drop(target); // or it could not be executed
+    if done {
+        answers(&better, build)?;
+        std::fs::rename(&better, &made)?;
+    } else {
+        std::fs::remove_file(&better)?;
+    }
     Ok(())
 }
 
@@ -314,16 +307,6 @@ mod tests {
         let mut expected = [own, "other", "shim-used"];
         expected.sort();
         assert_eq!(place.cached(), expected);
-    }
-
-    #[test]
-    fn what_the_page_cache_has_lost_is_read_again() {
-        let place = Place::new();
-        let executable = place.install().executable.unwrap();
-        let file = File::open(&executable).unwrap();
-        posix_fadvise(&file, 1 << 20, 1 << 20, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
-        place.install();
-        assert!(is_in_memory(&file, &mut vec![0; READ]).unwrap());
     }
 
     #[test]
