@@ -15,8 +15,8 @@ Usage: scripts/bench [--rows NAME,…] [--rounds N] [--large] [--quick]
 A run of all rows that is not quick is recorded in docs/benchmarks.md, docs/benchmarks.json and docs/benchmarks.svg;
 any other goes to target/bench/.`;
 
-const FULL: Pace = { rounds: 5, warmUp: 2, seconds: 4, cold: 30, blocks: 60, large: false };
-const QUICK: Pace = { rounds: 2, warmUp: 1, seconds: 1, cold: 6, blocks: 6, large: false };
+const FULL: Pace = { rounds: 5, warmUp: 2, seconds: 4, cold: 30, blocks: 15, large: false };
+const QUICK: Pace = { rounds: 2, warmUp: 1, seconds: 1, cold: 6, blocks: 2, large: false };
 const MOST_ROUNDS = 100;
 
 export interface Options {

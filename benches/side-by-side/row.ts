@@ -42,7 +42,7 @@ export interface Pace {
   seconds: number;
   /** Cold requests a round. */
   cold: number;
-  /** Latencies a round, in blocks that take turns. */
+  /** Latencies a start, in blocks that take turns. */
   blocks: number;
   /** Also with 1 GB. */
   large: boolean;

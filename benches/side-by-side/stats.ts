@@ -20,6 +20,10 @@ export function median(samples: readonly number[]): number {
   return quantile(samples, 0.5);
 }
 
+export function mean(samples: readonly number[]): number {
+  return samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
+}
+
 export function summary(samples: readonly number[]): Summary {
   return { median: median(samples), min: quantile(samples, 0), max: quantile(samples, 1) };
 }

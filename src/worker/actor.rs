@@ -7,6 +7,7 @@
 use super::exec::Process;
 use super::link::{Control, Health, Link, LinkEnd, Timeouts};
 use super::output::{self, Identity, Tail};
+use super::socket::Socket;
 use super::spawn::{Order as Start, Spawned, Spawner};
 use crate::model::WorkerId;
 use crate::wire::WireError;
@@ -183,7 +184,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         memory: None,
         ending: Ending::No,
     };
-    match tokio::net::UnixStream::from_std(socket) {
+    match Socket::new(socket) {
         Ok(socket) => {
             let driver = tokio::spawn(link.drive(socket));
             life.supervise(driver, &mut control, &mut birth.orders).await;

@@ -10,6 +10,7 @@ pub use self::exchange::{Exchange, Upload};
 use self::shared::{Aftermath, Shared, Stage, Stream, put_cancel};
 use super::outbox::Outbox;
 use super::progress::Progress;
+use super::socket::Socket;
 use crate::wire::WireError;
 use crate::wire::frame::{self, Decoder, Kind};
 use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone, Ready};
@@ -18,13 +19,10 @@ use http::HeaderValue;
 use nix::sys::socket::MsgFlags;
 use std::future::poll_fn;
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc};
 
 /// Stream numbers end here; a worker is recycled long before.
@@ -247,7 +245,7 @@ impl Link {
     }
 
     /// Carries the link until it ends. Every open exchange has failed when this returns.
-    pub async fn drive(self: Arc<Self>, mut socket: UnixStream) -> LinkEnd {
+    pub async fn drive(self: Arc<Self>, mut socket: Socket) -> LinkEnd {
         let mut input = BytesMut::with_capacity(READ_BUFFER);
         let mut output = Outbox::default();
         let mut after = Aftermath::default();
@@ -273,7 +271,7 @@ impl Link {
     /// its next look at the system.
     fn read_rest(
         &self,
-        socket: &UnixStream,
+        socket: &Socket,
         input: &mut BytesMut,
         after: &mut Aftermath,
     ) -> Result<(), WireError> {
@@ -293,7 +291,7 @@ impl Link {
     fn read_turn(
         &self,
         cx: &mut Context<'_>,
-        socket: &mut UnixStream,
+        socket: &mut Socket,
         input: &mut BytesMut,
         after: &mut Aftermath,
     ) -> Result<(), LinkEnd> {
@@ -302,7 +300,7 @@ impl Link {
             if input.capacity() - input.len() < wanted {
                 input.reserve(wanted.max(READ_BUFFER));
             }
-            match poll_read(socket, cx, input) {
+            match socket.poll_read(cx, input) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(LinkEnd::Io(error)),
                 Poll::Ready(Ok(0)) => return Err(LinkEnd::Closed),
@@ -313,12 +311,7 @@ impl Link {
         Ok(())
     }
 
-    fn write_turn(
-        &self,
-        cx: &mut Context<'_>,
-        socket: &mut UnixStream,
-        output: &mut Outbox,
-    ) -> Poll<LinkEnd> {
+    fn write_turn(&self, cx: &mut Context<'_>, socket: &mut Socket, output: &mut Outbox) -> Poll<LinkEnd> {
         loop {
             if output.is_empty() {
                 let mut shared = self.lock();
@@ -404,20 +397,6 @@ impl Link {
         // A panic while the lock is held leaves plain data behind; the link's limits still hold for it.
         self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-fn poll_read(
-    socket: &mut UnixStream,
-    cx: &mut Context<'_>,
-    input: &mut BytesMut,
-) -> Poll<std::io::Result<usize>> {
-    let spare = input.spare_capacity_mut();
-    let mut buffer = ReadBuf::uninit(spare);
-    std::task::ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
-    let read = buffer.filled().len();
-    // SAFETY: `poll_read` has initialised the first `read` bytes of the spare capacity.
-    unsafe { input.set_len(input.len() + read) };
-    Poll::Ready(Ok(read))
 }
 
 #[cfg(test)]

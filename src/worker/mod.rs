@@ -6,4 +6,5 @@ pub mod link;
 mod outbox;
 mod output;
 mod progress;
+mod socket;
 pub mod spawn;

@@ -1,11 +1,10 @@
 //! Bytes that wait to be written to one socket: small frames are collected, large bodies are passed on as they are.
 
+use super::socket::Socket;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::AsyncWrite;
 
 /// Shorter pieces are copied behind what is already there: cheaper than a slice of their own in the system call.
 const COPY_BELOW: usize = 8 * 1024;
@@ -43,21 +42,13 @@ impl Outbox {
     ///
     /// # Errors
     /// Those of the socket; `WriteZero` where it takes nothing although it says it is ready.
-    pub fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        socket: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<()>> {
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<()>> {
         while !self.is_empty() {
-            let written = if self.queue.is_empty() {
-                ready!(Pin::new(&mut *socket).poll_write(cx, &self.tail))?
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let pieces = self.queue.iter().map(|piece| &piece[..]).chain([&self.tail[..]]);
-                let count =
-                    slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
-                ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices[..count]))?
-            };
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let pieces = self.queue.iter().map(|piece| &piece[..]).chain([&self.tail[..]]);
+            let count =
+                slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
+            let written = ready!(socket.poll_write(cx, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

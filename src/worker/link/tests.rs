@@ -8,6 +8,7 @@ use nix::sys::uio::pwrite;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 /// `[flags, 200, nil, []]`
@@ -45,6 +46,7 @@ impl Rig {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (sender, control) = mpsc::unbounded_channel();
         let link = Link::new(progress, sender);
+        let ours = Socket::new(ours.into_std().unwrap()).unwrap();
         let driver = tokio::spawn(Arc::clone(&link).drive(ours));
         Rig { link, worker: Worker(theirs), page, driver, control }
     }
