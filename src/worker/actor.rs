@@ -123,6 +123,8 @@ struct Life {
     born: Instant,
     assigned: Option<Instant>,
     ready: Option<Ready>,
+    /// It was reported as Ready.
+    loaded: bool,
     timeouts: Timeouts,
     memory: Option<Instant>,
     ending: Ending,
@@ -175,6 +177,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         born: began,
         assigned: None,
         ready: None,
+        loaded: false,
         timeouts: Timeouts {
             head: Duration::MAX,
             stream: Duration::ZERO,
@@ -251,28 +254,43 @@ impl Life {
             driver.abort();
         }
         while let Ok(control) = control.try_recv() {
-            if matches!(control, Control::Failed(_)) {
+            if matches!(control, Control::Failed(_) | Control::Ready(_)) {
                 self.hear(control);
             }
         }
+        self.presume_loaded(Instant::now());
     }
 
     fn hear(&mut self, control: Control) {
         match control {
             Control::Hello(hello) => self.greet(&hello),
             Control::Ready(ready) => {
-                self.journey.load = self.assigned.map(|at| at.elapsed());
                 self.ready = Some(ready);
                 if let Some(bytes) = ready.max_request_body_size {
                     self.link.limit_bodies(bytes);
                 }
-                (self.report)(Report::Ready(self.journey));
+                self.loaded();
             }
             Control::Failed(error) => {
                 self.journey.load = self.assigned.map(|at| at.elapsed());
                 (self.report)(Report::StartFailed { journey: self.journey, error });
             }
             Control::HookDone(done) => self.hook_done(&done),
+        }
+    }
+
+    fn loaded(&mut self) {
+        if !std::mem::replace(&mut self.loaded, true) {
+            self.journey.load = self.assigned.map(|at| at.elapsed());
+            (self.report)(Report::Ready(self.journey));
+        }
+    }
+
+    /// READY goes out with the answer to the request that was sent ahead. Where that does not come, the app has the request all the
+    /// same, and what becomes of it is no failed start.
+    fn presume_loaded(&mut self, now: Instant) {
+        if !self.loaded && self.link.presume_loaded(now) {
+            self.loaded();
         }
     }
 
@@ -388,6 +406,7 @@ impl Life {
 
     /// Looks after the exchanges in flight; the next time to do so, `None` = when there is one again.
     fn look(&mut self, now: Instant) -> Option<Instant> {
+        self.presume_loaded(now);
         let health = self.link.sweep(now, &self.timeouts);
         if health == Health::Unresponsive && self.ending == Ending::No && !is_stopped(self.process.pid()) {
             (self.report)(Report::Unresponsive);

@@ -173,9 +173,14 @@ impl Link {
         Ok(())
     }
 
-    /// Whether READY has come.
+    /// Whether the app is loaded.
     pub fn is_loaded(&self) -> bool {
-        self.lock().stage == Stage::Loaded
+        self.lock().is_serving()
+    }
+
+    /// Whether the app, of which READY has not come, turns out to be loaded: it has a request already.
+    pub fn presume_loaded(&self, now: Instant) -> bool {
+        self.progress.handed_over() == Some(true) && self.lock().presume_loaded(now)
     }
 
     pub fn hook(&self, hook: Hook) {
@@ -216,8 +221,8 @@ impl Link {
         let mut after = Aftermath::default();
         let mut shared = self.lock();
         let shared_ref = &mut *shared;
-        let loaded = shared_ref.stage == Stage::Loaded;
-        for (id, stream) in shared_ref.streams.iter_mut().filter(|_| loaded) {
+        let serving = shared_ref.is_serving();
+        for (id, stream) in shared_ref.streams.iter_mut().filter(|_| serving) {
             if stream.failure.is_some() || stream.fin {
                 continue;
             }
@@ -240,7 +245,7 @@ impl Link {
         let health = shared.vital_signs(now, limits);
         shared.wake_driver();
         drop(shared);
-        after.take_place();
+        self.take_place(&mut after);
         health
     }
 
@@ -253,7 +258,7 @@ impl Link {
             if let Err(end) = self.read_turn(cx, &mut socket, &mut input, &mut after) {
                 return Poll::Ready(end);
             }
-            after.take_place();
+            self.take_place(&mut after);
             self.write_turn(cx, &mut socket, &mut output)
         })
         .await;
@@ -262,7 +267,7 @@ impl Link {
         {
             end = LinkEnd::Protocol(error);
         }
-        after.take_place();
+        self.take_place(&mut after);
         self.close(&end);
         end
     }
@@ -341,31 +346,26 @@ impl Link {
             match frame.kind {
                 Kind::Hello => {
                     shared.advance(Stage::Silent, Stage::Spare)?;
-                    self.report(Control::Hello(message::read_control(payload)?));
+                    after.control.push(Control::Hello(message::read_control(payload)?));
                 }
                 Kind::Ready => {
                     shared.loaded(now)?;
-                    self.report(Control::Ready(message::read_control(payload)?));
+                    after.control.push(Control::Ready(message::read_control(payload)?));
                 }
                 Kind::Failed => {
                     shared.advance(Stage::Assigned, Stage::Failed)?;
-                    self.report(Control::Failed(message::read_control(payload)?));
+                    after.control.push(Control::Failed(message::read_control(payload)?));
                 }
                 Kind::HookDone => {
                     let done = message::read_control(payload)?;
                     shared.hook_done(&done)?;
-                    self.report(Control::HookDone(done));
+                    after.control.push(Control::HookDone(done));
                 }
                 Kind::Pong => {}
                 _ => shared.stream_frame(frame, now, after)?,
             }
         }
         Ok(())
-    }
-
-    fn report(&self, control: Control) {
-        // The receiver is gone only when the worker is being ended: then nobody needs to know.
-        let _ = self.control.send(control);
     }
 
     /// Fails whatever is open; nothing can be opened any more. A second call does nothing.
@@ -377,8 +377,8 @@ impl Link {
         }
         // A worker that broke the protocol still runs, and may take a request from its socket at this very moment.
         let started = match end {
-            // Nor has one that was not Ready handed anything to an app.
-            _ if shared.stage != Stage::Loaded => 0,
+            // Nothing is handed to an app that is not loaded.
+            _ if !shared.is_serving() && self.progress.handed_over() == Some(false) => 0,
             LinkEnd::Protocol(_) => u32::MAX,
             LinkEnd::Closed | LinkEnd::Io(_) => self.progress.started(),
         };
@@ -390,7 +390,16 @@ impl Link {
             }
         }
         drop(shared);
+        self.take_place(&mut after);
+    }
+
+    fn take_place(&self, after: &mut Aftermath) {
         after.take_place();
+        // The answers went first: who waits for one needs nothing of what follows from the rest.
+        for control in after.control.drain(..) {
+            // The receiver is gone only when the worker is being ended: then nobody needs to know.
+            let _ = self.control.send(control);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

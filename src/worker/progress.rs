@@ -47,6 +47,11 @@ impl Progress {
         if self.word(0) == MAGIC { self.word(1) } else { u32::MAX }
     }
 
+    /// Whether anything was handed to the app. None = the worker has no page.
+    pub fn handed_over(&self) -> Option<bool> {
+        (self.word(0) == MAGIC).then(|| self.word(1) > 0)
+    }
+
     fn word(&self, index: usize) -> u32 {
         // SAFETY: the mapping is PAGE bytes long and page-aligned; words 0 and 1 lie inside it. The other process may write
         // at any time, hence an atomic load.

@@ -41,3 +41,15 @@ async fn a_blocked_event_loop_is_killed_and_the_others_go_on() {
         server.transitions("probe").await.into_iter().filter(|found| found.to == "terminated").collect();
     assert_eq!(terminated, [ended]);
 }
+
+#[tokio::test]
+async fn an_event_loop_that_the_very_first_request_blocks_is_killed_and_was_no_failed_start() {
+    let server = Apps::new()
+        .file("stuck/index.ts", "export default { fetch() { for (;;); } };")
+        .file("stuck/manifest.yaml", "timeout: 5m")
+        .serve()
+        .await;
+    assert_eq!(server.get("/stuck/").await.problem(), (502, "worker_died".to_owned()));
+    server.transition("stuck", "terminated", "unresponsive").await;
+    assert_eq!(server.count("stuck", "ready").await, 1);
+}

@@ -6,7 +6,8 @@ use super::probe::peak_memory;
 const HOSTILE: &str = include_str!("../apps/hostile/index.ts");
 
 /// The name of each attack is also the name of an app, so that the crashes of one do not hold back another.
-const ATTACKS: [&str; 27] = [
+const ATTACKS: [&str; 28] = [
+    "early",
     "garbage",
     "text",
     "unknown-type",

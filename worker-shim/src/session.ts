@@ -92,9 +92,10 @@ export class Session {
     const dispatcher = new Dispatcher(this.link, this.page, app);
     app.server = new WorkerServer(app, dispatcher, assignment);
     this.#app = app;
-    this.link.control(FrameType.Ready, 0, [app.hooks, app.maxRequestBodySize]);
-    // What the app's module has left to do at once comes before its first request.
+    // What the app's module has left to do at once comes before its first request. READY goes out with what that is answered: the
+    // supervisor would take the processor to hear of it. If the app does not come back, the page tells.
     this.soon(() => {
+      this.link.control(FrameType.Ready, 0, [app.hooks, app.maxRequestBodySize]);
       this.#dispatcher = dispatcher;
       for (const frame of this.#held) this.frame(...frame);
       this.#held = [];

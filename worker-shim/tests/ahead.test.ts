@@ -51,12 +51,21 @@ test("the module's own promise jobs come before the first request", async () => 
   expect((await worker.answer(worker.request("/"))).text()).toBe('["jobs","tick"]');
 });
 
-test("a handler that blocks does not hold READY back", async () => {
-  await assigned("export default { fetch() { Bun.sleepSync(300); return new Response() } }");
+test("READY comes before the answer, and does not wait for one that takes its time", async () => {
+  await assigned("export default { async fetch() { await Bun.sleep(50); return new Response() } }");
   const stream = worker.request("/");
   await worker.take(T.READY);
   expect(worker.seen(T.RESPONSE)).toEqual([]);
   expect((await worker.answer(stream)).status).toBe(200);
+});
+
+test("a handler that blocks keeps READY to itself, but the page tells that it has the request", async () => {
+  await assigned("export default { fetch() { Bun.sleepSync(300); return new Response() } }");
+  const stream = worker.request("/");
+  while (worker.progress() === 0) await Bun.sleep(1);
+  expect(worker.seen(T.READY)).toEqual([]);
+  expect((await worker.answer(stream)).status).toBe(200);
+  expect(worker.seen(T.READY)).toHaveLength(1);
 });
 
 test("an app that cannot be loaded is handed nothing", async () => {

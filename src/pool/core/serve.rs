@@ -71,9 +71,13 @@ impl Core {
         turn.actions.push(Action::SendAhead { ticket: waiter.ticket, worker: id });
     }
 
-    /// The place of a request that was sent ahead is free again, unless it was the only one.
+    /// The place of a request that was sent ahead is free again, unless it was the only one. Its client has gone, or its answer came
+    /// before the word that the worker is Ready, which then finds nothing in flight.
     fn give_back(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id).filter(|worker| !worker.ephemeral) else { return };
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.stays() && !worker.ephemeral)
+        else {
+            return;
+        };
         let Some(version) = worker.version.and_then(|key| self.versions.get_mut(&key)) else { return };
         version.sent_ahead -= u32::from(std::mem::take(&mut worker.sent_ahead));
     }
@@ -81,7 +85,11 @@ impl Core {
     pub(super) fn head(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.awaiting = worker.awaiting.saturating_sub(1);
-        self.reopen(id);
+        if worker.is_creating() {
+            self.give_back(id);
+        } else {
+            self.reopen(id);
+        }
     }
 
     /// An exchange is over, its body included.
@@ -103,7 +111,6 @@ impl Core {
         match course {
             Course::Drain { reason, .. } if at_rest => self.terminate(id, reason, turn),
             Course::Drain { .. } | Course::Terminate { .. } | Course::Kill { .. } => {}
-            // The client of the request that was sent ahead has gone.
             Course::Serve | Course::Replace { .. } if creating => self.give_back(id),
             Course::Serve | Course::Replace { .. } if ephemeral && !broken!(self, ReusesEphemeral) => {
                 if at_rest {

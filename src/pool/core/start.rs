@@ -77,12 +77,12 @@ impl Core {
         }
         let (course, stays, from_spare) = (worker.course, worker.stays(), worker.from_spare);
         let sent_ahead = std::mem::take(&mut worker.sent_ahead);
-        let busy = worker.in_flight > 0;
+        let used = worker.served > 0;
         worker.last_used = turn.now;
         worker.open = stays && worker.has_room();
         let open = worker.open;
         self.transition(id, State::Ready, Reason::Loaded, turn);
-        if busy {
+        if used {
             self.transition(id, State::Active, Reason::Request, turn);
         }
         if from_spare {
@@ -132,12 +132,15 @@ impl Core {
     /// What became of the request that was sent ahead to a worker that is now Ready, if there was one.
     fn first_sent(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
-        if worker.in_flight == 0 && worker.ephemeral && worker.served > 0 {
-            self.terminate(id, Reason::Ephemeral, turn);
-        } else if worker.in_flight == 0 {
-            self.came_to_rest(id, turn);
-        } else if worker.served >= worker.limit {
+        let at_rest = worker.in_flight == 0;
+        if at_rest && worker.ephemeral && worker.served > 0 {
+            return self.terminate(id, Reason::Ephemeral, turn);
+        }
+        if worker.served >= worker.limit {
             self.reached_limit(id, turn);
+        }
+        if at_rest {
+            self.came_to_rest(id, turn);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a link keeps behind its lock: the streams that are open, and what their frames do to them.
 
 use super::super::outbox::Outbox;
-use super::{COPY_SMALL, COPY_WAITING, Failure, Health, Timeouts};
+use super::{COPY_SMALL, COPY_WAITING, Control, Failure, Health, Timeouts};
 use crate::wire::frame::{self, Frame, Kind};
 use crate::wire::message::{self, Cancel, HookDone, ResponseHead};
 use crate::wire::{WINDOW, WireError};
@@ -17,6 +17,7 @@ use std::time::Instant;
 pub(super) struct Aftermath {
     pub wake: Vec<Waker>,
     pub released: Vec<Box<dyn Send>>,
+    pub control: Vec<Control>,
 }
 
 /// How far a worker has come, as its control frames may follow each other.
@@ -25,6 +26,8 @@ pub(super) enum Stage {
     Silent,
     Spare,
     Assigned,
+    /// Its app has a request, so READY is on its way.
+    Presumed,
     /// READY was said.
     Loaded,
     /// FAILED was said.
@@ -138,27 +141,53 @@ impl Shared {
 
     /// Where frames of streams are appended. The driver is to be woken after that.
     pub fn tail(&mut self) -> &mut BytesMut {
-        match self.stage {
-            Stage::Silent | Stage::Spare => &mut self.held,
-            Stage::Assigned | Stage::Loaded | Stage::Failed => self.out.tail(),
-        }
+        if self.is_assigned() { self.out.tail() } else { &mut self.held }
     }
 
     pub fn put_body(&mut self, id: u32, piece: Bytes) {
         frame::put_header(self.tail(), Kind::Body, id, piece.len());
-        match self.stage {
-            Stage::Silent | Stage::Spare => self.held.extend_from_slice(&piece),
-            Stage::Assigned | Stage::Loaded | Stage::Failed => self.out.push(piece),
+        if self.is_assigned() {
+            self.out.push(piece);
+        } else {
+            self.held.extend_from_slice(&piece);
         }
     }
 
-    /// The app is loaded: what was sent ahead is handed to it now.
+    fn is_assigned(&self) -> bool {
+        !matches!(self.stage, Stage::Silent | Stage::Spare)
+    }
+
+    /// The app has, or can be given, requests.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.stage, Stage::Presumed | Stage::Loaded)
+    }
+
+    /// READY.
     pub fn loaded(&mut self, now: Instant) -> Result<(), WireError> {
+        if self.stage == Stage::Presumed {
+            self.stage = Stage::Loaded;
+            return Ok(());
+        }
         self.advance(Stage::Assigned, Stage::Loaded)?;
+        self.begin(now);
+        Ok(())
+    }
+
+    /// The app has its first request, as the page tells.
+    pub fn presume_loaded(&mut self, now: Instant) -> bool {
+        let presumed = self.advance(Stage::Assigned, Stage::Presumed).is_ok();
+        if presumed {
+            self.begin(now);
+        }
+        presumed
+    }
+
+    /// From here on count the limits of what was sent ahead.
+    fn begin(&mut self, now: Instant) {
+        self.heard = now;
         for stream in self.streams.values_mut() {
             stream.moved = now;
         }
-        Ok(())
     }
 
     pub fn wake_driver(&mut self) {
@@ -175,7 +204,7 @@ impl Shared {
             self.pinged = None;
             return Health::AtRest;
         }
-        if self.stage != Stage::Loaded {
+        if !self.is_serving() {
             return Health::Busy; // a start has its own time limit
         }
         match self.pinged {

@@ -599,11 +599,43 @@ async fn what_is_sent_before_the_assignment_follows_it() {
 async fn a_worker_that_dies_before_it_is_ready_has_handed_nothing_over() {
     let rig = Rig::spare();
     rig.assign();
-    rig.note_started(7);
+    rig.note_started(0);
     let mut exchange = rig.ask();
     drop(rig.worker);
     assert!(matches!(exchange.head().await, Err(Failure::Gone { started: false })));
     assert!(!rig.link.is_loaded());
+}
+
+#[tokio::test]
+async fn a_worker_whose_app_has_a_request_is_loaded_before_ready_comes() {
+    let mut rig = Rig::spare();
+    rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
+    rig.told().await;
+    rig.assign();
+    let mut exchange = rig.ask();
+    rig.note_started(0);
+    assert!(!rig.link.presume_loaded(Instant::now()) && !rig.link.is_loaded());
+    rig.note_started(1);
+    assert!(rig.link.presume_loaded(Instant::now()) && rig.link.is_loaded());
+    assert!(!rig.link.presume_loaded(Instant::now()), "once");
+    // From here on it is asked for signs of life, and READY may still come.
+    let later = Instant::now() + limits().ping_after;
+    assert_eq!(rig.link.sweep(later, &limits()), Health::Busy);
+    assert_eq!(rig.link.sweep(later + limits().ping, &limits()), Health::Unresponsive);
+    rig.worker.send(Kind::Ready, 0, &READY).await;
+    rig.worker.answer(1).await;
+    rig.told().await;
+    assert_eq!(exchange.head().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_in_its_first_request_had_begun_it() {
+    let rig = Rig::spare();
+    rig.assign();
+    rig.note_started(1);
+    let mut exchange = rig.ask();
+    drop(rig.worker);
+    assert!(matches!(exchange.head().await, Err(Failure::Gone { started: true })));
 }
 
 #[tokio::test]
@@ -612,6 +644,7 @@ async fn an_answer_before_ready_ends_the_link() {
     rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
     rig.told().await;
     rig.assign();
+    rig.note_started(0);
     let mut exchange = rig.ask();
     rig.worker.answer(1).await;
     assert!(matches!(rig.end().await, LinkEnd::Protocol(_)));

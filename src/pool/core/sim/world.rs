@@ -116,12 +116,11 @@ impl World {
                 Ok(())
             }
             Op::Head { pick } => {
-                let busy = |process: &Process| {
-                    process.exchanges.contains(&false) && process.state != State::Creating
-                };
+                let busy = |process: &Process| process.exchanges.contains(&false);
                 let Some(worker) = self.process(pick, busy) else { return Ok(()) };
                 let process = self.processes.get_mut(&worker).unwrap();
                 *process.exchanges.iter_mut().find(|head| !**head).unwrap() = true;
+                process.sent_ahead = None;
                 self.tell(Event::Head { worker })
             }
             Op::Done { pick, ok } => {
@@ -131,8 +130,6 @@ impl World {
                 let process = self.processes.get_mut(&worker).unwrap();
                 let at = pick as usize % process.exchanges.len();
                 let head = process.exchanges.swap_remove(at);
-                // One that is not Ready has answered nothing: it is the client that has gone.
-                let ok = ok && process.state != State::Creating;
                 process.sent_ahead = None;
                 self.tell(Event::Done { worker, head, ok })
             }

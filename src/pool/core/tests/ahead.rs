@@ -162,3 +162,19 @@ fn a_worker_that_is_replaced_and_does_not_load_is_ended_and_its_request_made_aga
         assert_eq!(pool.early(A).dispatched(), [new]);
     }
 }
+
+#[test]
+fn an_answer_may_come_before_the_word_that_the_worker_is_ready() {
+    let mut pool = Pool::with(1, &[(A, one_at_a_time())]);
+    let worker = loading(&mut pool, A);
+    pool.early(A);
+    assert!(pool.head(worker).is_silent(), "nothing more goes to a worker that is not Ready");
+    assert!(pool.tell(Event::Done { worker, head: true, ok: true }).is_silent());
+    let said = pool.tell(Event::Ready { worker });
+    assert_eq!((said.dispatched(), pool.worker(worker).state), (vec![worker], State::Active));
+
+    let mut pool = Pool::with(10, &[(A, Policy { max_requests: 1, ..policy() })]);
+    let worker = loading(&mut pool, A);
+    pool.done(worker);
+    assert_eq!(pool.tell(Event::Ready { worker }).spawned().len(), 1, "its number is reached all the same");
+}
