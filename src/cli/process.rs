@@ -1,5 +1,5 @@
 //! What this process does to itself before it does anything else: it takes its secrets out of sight, forbids others
-//! to look into its memory, and raises its limit on descriptors.
+//! to look into its memory, keeps what it inherited from the programs that it starts, and raises its limit on descriptors.
 //!
 //! Unsafe code is allowed here: it runs before any thread exists.
 
@@ -37,6 +37,7 @@ pub fn secure() -> Process {
         unsafe { std::env::set_var(name, value) };
     }
     forbid_inspection();
+    keep_descriptors();
     let stderr = stderr_kind(&variables);
     Process {
         environment: variables.into_iter().collect(),
@@ -84,6 +85,16 @@ fn forbid_inspection() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         super::report(&format_args!("cannot make the process non-dumpable: {error}"));
         std::process::exit(i32::from(super::FAILURE));
+    }
+}
+
+/// Has no program that this process starts inherit a descriptor that it inherited itself, other than the standard ones.
+fn keep_descriptors() {
+    // SAFETY: it changes flags of descriptors and touches no memory. Where the kernel does not know it (before Linux 5.11),
+    // things stay as they are.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int);
     }
 }
 

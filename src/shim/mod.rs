@@ -10,13 +10,19 @@ mod image;
 use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SHIM: &str = include_str!("../../worker-shim/dist/shim.js");
 /// These stand in it where the build id and the path of `bun` belong.
@@ -29,6 +35,8 @@ const EXECUTABLE: &str = "bun-worker";
 /// Bun's own flags for every worker: it neither downloads packages nor loads `.env` files by itself.
 pub const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
 
+/// How long a program may take that makes or tries the files. It takes a second, or a few on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How the files are made. With another number they are made anew.
 const FORM: u32 = 2;
 /// Directories of the cache begin with the first, those that are not complete with the second.
@@ -77,7 +85,7 @@ fn compiled(cache: &Path, build: &Arc<str>, bun: &Bun) -> Result<Shim> {
     }
     // Whatever is there does not run.
     remove_unused(&dir);
-    make(cache, &dir, build, bun)?;
+    let _ours = make(cache, &dir, build, bun)?;
     remove_others(cache, &name);
     ready(&dir, build).with_context(|| format!("what bun has compiled in {} does not run", dir.display()))
 }
@@ -106,25 +114,35 @@ fn ready(dir: &Path, build: &Arc<str>) -> Result<Shim> {
 
 /// An executable runs, and its shim is of this build.
 fn answers(executable: &Path, build: &str) -> Result<()> {
-    let answer = Command::new(executable).arg("--build").env_clear().stdin(Stdio::null()).output()?;
+    let answer = output(Command::new(executable).arg("--build").env_clear(), PATIENCE)?;
     ensure!(answer.stdout.trim_ascii_end() == build.as_bytes(), "{}: it is another build", answer.status);
     Ok(())
 }
 
-/// Compiles the shim in a directory beside `dir`, which takes its name when all is there.
-fn make(cache: &Path, dir: &Path, build: &str, bun: &Bun) -> Result<()> {
-    let making = cache.join(format!("{INCOMPLETE}{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&making);
+/// Compiles the shim in a directory beside `dir`, which takes its name when all is there. While the lock is held nobody removes
+/// it.
+fn make(cache: &Path, dir: &Path, build: &str, bun: &Bun) -> Result<Flock<File>> {
+    // Supervisors that share the cache may have the same number, each in its own container.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let making = cache.join(format!("{INCOMPLETE}{}-{now}", std::process::id()));
     DirBuilder::new().mode(0o700).create(&making)?;
+    let lock = Flock::lock(File::open(&making)?, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
     let made = compile(&making, build, bun).and_then(|()| {
         match std::fs::rename(&making, dir) {
-            // Another supervisor was faster.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            // Another supervisor was faster. File systems call it by either name (rename(2)).
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                Ok(())
+            }
             done => done.context("the compiled shim cannot be put in its place"),
         }
     });
     let _ = std::fs::remove_dir_all(&making);
-    made
+    made.map(|()| lock)
 }
 
 fn compile(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
@@ -182,16 +200,36 @@ fn write_source(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
 }
 
 fn run_bun(dir: &Path, bun: &Bun, args: &[&str]) -> Result<()> {
-    let output = Command::new(&bun.path)
-        .args(args)
-        .env_clear()
-        .env("HOME", dir)
-        .env("TMPDIR", dir)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .output()?;
+    let mut command = Command::new(&bun.path);
+    command.args(args).env_clear().env("HOME", dir).env("TMPDIR", dir).current_dir(dir);
+    let output = output(&mut command, PATIENCE)?;
     ensure!(output.status.success(), "bun build: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
+}
+
+/// What a program has to say, if it says it in time.
+fn output(command: &mut Command, patience: Duration) -> Result<Output> {
+    // SAFETY: between fork and exec the child makes one system call.
+    unsafe {
+        // Nothing that the supervisor has started outlives it. This is its first thread, which ends with it.
+        command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+    }
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = Pid::from_raw(child.id() as i32);
+    let (done, waiting) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let late = waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+        if late {
+            // It has not been waited for, so the number is still its own.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        late
+    });
+    let output = child.wait_with_output();
+    drop(done);
+    let late = watch.join().unwrap_or(false);
+    ensure!(!late, "{} has not ended in {patience:?}", command.get_program().display());
+    Ok(output?)
 }
 
 /// Removes what was compiled for another bun or another Buntime and is not in use, and what a crash has left incomplete.
@@ -200,12 +238,8 @@ fn remove_others(cache: &Path, ours: &str) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        match name.strip_prefix(INCOMPLETE) {
-            Some(pid) if !Path::new("/proc").join(pid).exists() => {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-            None if name.starts_with(COMPLETE) && name != ours => remove_unused(&entry.path()),
-            _ => {}
+        if (name.starts_with(COMPLETE) && name != ours) || name.starts_with(INCOMPLETE) {
+            remove_unused(&entry.path());
         }
     }
 }
@@ -294,17 +328,38 @@ mod tests {
     }
 
     #[test]
+    fn asked_for_its_build_the_executable_leaves_inherited_descriptors_alone() {
+        let place = Place::new();
+        let shim = place.install();
+        let file = place.dir.path().join("file");
+        std::fs::write(&file, vec![b'x'; 8192]).unwrap();
+        let executable = shim.executable.as_deref().unwrap().to_str().unwrap();
+        let script = "exec 3<\"$1\" 4<\"$1\"; exec \"$0\" --build";
+        let told = answer(Path::new("/bin/sh"), &["-c", script, executable, file.to_str().unwrap()]);
+        assert_eq!(told, &*shim.build);
+        assert!(std::fs::read(&file).unwrap() == vec![b'x'; 8192]);
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let error = output(Command::new("sleep").arg("1000"), Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.to_string(), "sleep has not ended in 50ms");
+        assert!(output(Command::new("sleep").arg("0"), PATIENCE).unwrap().status.success());
+    }
+
+    #[test]
     fn what_another_bun_has_left_is_removed_unless_it_is_in_use() {
         let place = Place::new();
-        for name in ["shim-old", "shim-used", "making-0", "other"] {
+        for name in ["shim-old", "shim-used", "making-old", "making-used", "other"] {
             std::fs::create_dir(place.cache().join(name)).unwrap();
             std::fs::write(place.cache().join(name).join("file"), "").unwrap();
         }
-        let used = File::open(place.cache().join("shim-used")).unwrap();
-        let _used = Flock::lock(used, FlockArg::LockShared).unwrap();
+        let _used = ["shim-used", "making-used"].map(|name| {
+            Flock::lock(File::open(place.cache().join(name)).unwrap(), FlockArg::LockShared).unwrap()
+        });
         let shim = place.install();
         let own = shim.executable.as_ref().unwrap().parent().unwrap().file_name().unwrap().to_str().unwrap();
-        let mut expected = [own, "other", "shim-used"];
+        let mut expected = [own, "other", "making-used", "shim-used"];
         expected.sort();
         assert_eq!(place.cached(), expected);
     }

@@ -21,6 +21,8 @@ const DIRECT_BYTES = 64 * 1024;
 const EXIT_STEPS = 100;
 const EXIT_STEP_MS = 10;
 
+/** Taken before an app can replace it. */
+const { setImmediate } = globalThis;
 let drainMicrotasks: (() => void) | undefined;
 const jsc = () => process.getBuiltinModule("bun:jsc") as typeof import("bun:jsc");
 

@@ -26,12 +26,13 @@ installRequest();
 installResponse();
 installEnvironment();
 
-const { page, mapped } = ProgressPage.map();
 let link: Link;
 let session: Session;
 const reader = new FrameReader((type, stream, bytes, start, end) => session.frame(type, stream, bytes, start, end));
 const read = (chunk: Buffer) => reader.push(chunk);
 const run = (turn: () => void) => turn();
+/** Taken before an app can replace it. */
+const { setImmediate } = globalThis;
 const soon = (turn: () => void) => void setImmediate(guard, run, turn);
 
 // Once the main module has run, Bun collects garbage if anything keeps the process alive, on a thread that is made for it:
@@ -39,6 +40,7 @@ const soon = (turn: () => void) => void setImmediate(guard, run, turn);
 if (isWorker(BUN, BUILD)) process.once("beforeExit", connect);
 
 function connect(): void {
+  const { page, mapped } = ProgressPage.map();
   void Bun.connect({
     fd: LINK_FD,
     socket: {
