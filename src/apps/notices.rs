@@ -16,6 +16,9 @@ const CHANGES: AddWatchFlags = AddWatchFlags::IN_ATTRIB
     .union(AddWatchFlags::IN_MOVE_SELF)
     .union(AddWatchFlags::IN_ONLYDIR);
 
+/// More than so many notices at once are not told one by one.
+const MOST: usize = 10_000;
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     /// Something happened to this directory or to this entry of it.
@@ -27,7 +30,8 @@ pub(super) enum Notice {
 /// Directories under watch, without what is below them.
 pub(super) struct Notices {
     inotify: Inotify,
-    dirs: HashMap<WatchDescriptor, PathBuf>,
+    /// The kernel has one watch for a directory, whatever paths lead to it.
+    dirs: HashMap<WatchDescriptor, Vec<PathBuf>>,
 }
 
 impl Notices {
@@ -42,20 +46,31 @@ impl Notices {
     /// It is no directory, or the system grants no further watch.
     pub fn watch(&mut self, dir: &Path) -> nix::Result<WatchDescriptor> {
         let watch = self.inotify.add_watch(dir, CHANGES)?;
-        self.dirs.insert(watch, dir.to_owned());
+        let paths = self.dirs.entry(watch).or_default();
+        if !paths.iter().any(|path| path == dir) {
+            paths.push(dir.to_owned());
+        }
         Ok(watch)
     }
 
-    pub fn unwatch(&mut self, watch: WatchDescriptor) {
-        self.dirs.remove(&watch);
-        // It fails for a directory that no longer exists, whose watch went with it.
-        let _ = self.inotify.rm_watch(watch);
+    pub fn unwatch(&mut self, dir: &Path, watch: WatchDescriptor) {
+        let Some(paths) = self.dirs.get_mut(&watch) else { return };
+        paths.retain(|path| path != dir);
+        if paths.is_empty() {
+            self.dirs.remove(&watch);
+            // It fails for a directory that no longer exists, whose watch went with it.
+            let _ = self.inotify.rm_watch(watch);
+        }
     }
 
     /// What has happened since the last call. Does not wait.
     pub fn take(&mut self) -> Vec<Notice> {
         let mut notices = Vec::new();
         loop {
+            if notices.len() > MOST {
+                // A look at everything costs less.
+                return vec![Notice::Lost];
+            }
             let events = match self.inotify.read_events() {
                 Ok(events) => events,
                 Err(Errno::EINTR) => continue,
@@ -68,9 +83,11 @@ impl Notices {
             for event in events {
                 if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
                     notices.push(Notice::Lost);
-                } else if let Some(dir) = self.dirs.get(&event.wd) {
-                    notices
-                        .push(Notice::Touched(event.name.map_or_else(|| dir.clone(), |name| dir.join(name))));
+                    continue;
+                }
+                for dir in self.dirs.get(&event.wd).into_iter().flatten() {
+                    let name = event.name.as_ref();
+                    notices.push(Notice::Touched(name.map_or_else(|| dir.clone(), |name| dir.join(name))));
                 }
             }
         }
@@ -114,8 +131,27 @@ mod tests {
     fn a_directory_that_is_no_longer_watched_is_silent() {
         let (temp, mut notices) = watched();
         let watch = notices.watch(temp.path()).unwrap();
-        notices.unwatch(watch);
+        notices.unwatch(temp.path(), watch);
         fs::write(temp.path().join("file"), "text").unwrap();
+        assert_eq!(notices.take(), []);
+    }
+
+    #[test]
+    fn a_directory_with_two_paths_is_watched_until_both_are_given_up() {
+        let (temp, mut notices) = watched();
+        let (dir, link) = (temp.path().join("dir"), temp.path().join("link"));
+        fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink(&dir, &link).unwrap();
+        notices.take();
+        let [one, two] = [&dir, &link].map(|path| notices.watch(path).unwrap());
+        fs::write(dir.join("file"), "").unwrap();
+        let touched = |path: &Path| Notice::Touched(path.join("file"));
+        assert_eq!(notices.take(), [touched(&dir), touched(&link)]);
+        notices.unwatch(&dir, one);
+        fs::remove_file(dir.join("file")).unwrap();
+        assert_eq!(notices.take(), [touched(&link)]);
+        notices.unwatch(&link, two);
+        fs::write(dir.join("file"), "").unwrap();
         assert_eq!(notices.take(), []);
     }
 

@@ -10,7 +10,7 @@ use nix::sys::inotify::WatchDescriptor;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -152,18 +152,22 @@ impl Watches {
     /// Watches exactly `wanted`; returns those that were not watched before.
     fn keep(&mut self, wanted: BTreeSet<PathBuf>) -> Vec<PathBuf> {
         let Some(mut notices) = self.notices.take() else { return Vec::new() };
-        for (_, (_, watch)) in self.dirs.extract_if(|dir, _| !wanted.contains(dir)) {
-            notices.unwatch(watch);
+        let found: Vec<_> = wanted
+            .into_iter()
+            .filter_map(|dir| self.disk.stat(&dir).ok().map(|meta| (dir, Identity::of(&meta))))
+            .collect();
+        // All that goes, before anything comes: a directory that was renamed has its watch under the old name.
+        let there: HashMap<&Path, Identity> =
+            found.iter().map(|(dir, identity)| (dir.as_path(), *identity)).collect();
+        for (dir, (_, watch)) in
+            self.dirs.extract_if(|dir, (known, _)| there.get(dir.as_path()) != Some(known))
+        {
+            notices.unwatch(&dir, watch);
         }
         let mut new = Vec::new();
-        for dir in wanted {
-            let Ok(meta) = self.disk.stat(&dir) else { continue };
-            let identity = Identity::of(&meta);
+        for (dir, identity) in found {
             if self.dirs.get(&dir).is_some_and(|(known, _)| *known == identity) {
                 continue;
-            }
-            if let Some((_, watch)) = self.dirs.remove(&dir) {
-                notices.unwatch(watch);
             }
             match notices.watch(&dir) {
                 Ok(watch) => {

@@ -2,13 +2,12 @@
 //! wait for the disk.
 
 use crate::model::AppName;
-use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc;
 
 pub struct DataDirs {
     root: PathBuf,
-    made: Arc<Mutex<HashSet<AppName>>>,
     /// The thread ends when this is dropped.
     wanted: mpsc::Sender<AppName>,
 }
@@ -20,17 +19,14 @@ impl DataDirs {
     /// The system allows no further thread.
     pub fn start(root: PathBuf) -> std::io::Result<DataDirs> {
         let (wanted, inbox) = mpsc::channel::<AppName>();
-        let made = Arc::new(Mutex::default());
-        let (parent, done) = (root.clone(), Arc::clone(&made));
+        let parent = root.clone();
         std::thread::Builder::new().name("buntime-data".into()).spawn(move || {
             for name in inbox {
                 // What fails here is tried again, and told, when the app is assigned.
-                if std::fs::create_dir_all(parent.join(name.as_str())).is_ok() {
-                    lock(&done).insert(name);
-                }
+                let _ = std::fs::create_dir_all(parent.join(name.as_str()));
             }
         })?;
-        Ok(DataDirs { root, made, wanted })
+        Ok(DataDirs { root, wanted })
     }
 
     /// Has the directory of an app made soon.
@@ -39,21 +35,35 @@ impl DataDirs {
         let _ = self.wanted.send(name.clone());
     }
 
-    /// The directory of an app, made now unless it is there.
+    /// The directory of an app, made now unless it is there: somebody may have removed it.
     pub fn of(&self, name: &AppName) -> PathBuf {
         let dir = self.root.join(name.as_str());
-        if !lock(&self.made).contains(name) {
-            match std::fs::create_dir_all(&dir) {
-                Ok(()) => drop(lock(&self.made).insert(name.clone())),
-                Err(error) => {
-                    tracing::warn!(app = %name, dir = %dir.display(), %error, "no data directory");
-                }
-            }
+        // Nearly always it is there, which one system call tells.
+        let made = match std::fs::create_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => std::fs::create_dir_all(&dir),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        };
+        if let Err(error) = made {
+            tracing::warn!(app = %name, dir = %dir.display(), %error, "no data directory");
         }
         dir
     }
 }
 
-fn lock(made: &Mutex<HashSet<AppName>>) -> MutexGuard<'_, HashSet<AppName>> {
-    made.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_removed_is_made_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let dirs = DataDirs::start(temp.path().join("data")).unwrap();
+        let name: AppName = "@team/shop".parse().unwrap();
+        for _ in 0..2 {
+            let dir = dirs.of(&name);
+            assert!(dir.is_dir());
+            std::fs::remove_dir_all(temp.path().join("data")).unwrap();
+        }
+    }
 }

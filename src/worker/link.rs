@@ -30,6 +30,8 @@ pub const MAX_STREAM: u32 = 1 << 31;
 /// How much the driver reads before it lets other tasks run.
 const READS_A_TURN: usize = 16;
 const READ_BUFFER: usize = 64 * 1024;
+/// How much of what a worker wrote before its link ended is read: more than the kernel keeps for a socket.
+const REST: usize = 16 << 20;
 /// Pieces of a body below these sizes are copied out of the read buffer: behind others, and at the head of the queue.
 const COPY_WAITING: usize = 16 * 1024;
 const COPY_SMALL: usize = 1024;
@@ -281,16 +283,20 @@ impl Link {
         after: &mut Aftermath,
     ) -> Result<(), WireError> {
         let mut piece = [0; 16 * 1024];
-        loop {
+        // A worker that has closed one direction alone may write for ever.
+        let mut left = REST;
+        while left > 0 {
             match nix::sys::socket::recv(socket.as_raw_fd(), &mut piece, MsgFlags::MSG_DONTWAIT) {
                 Err(nix::errno::Errno::EINTR) => {}
                 Ok(0) | Err(_) => return Ok(()),
                 Ok(read) => {
+                    left = left.saturating_sub(read);
                     input.extend_from_slice(&piece[..read]);
                     self.receive(input, after)?;
                 }
             }
         }
+        Ok(())
     }
 
     fn read_turn(
@@ -377,8 +383,9 @@ impl Link {
         }
         // A worker that broke the protocol still runs, and may take a request from its socket at this very moment.
         let started = match end {
-            // Nothing is handed to an app that is not loaded.
-            _ if !shared.is_serving() && self.progress.handed_over() == Some(false) => 0,
+            // Nothing is handed to an app that is not loaded; one whose READY has not come may be.
+            _ if matches!(shared.stage, Stage::Silent | Stage::Spare | Stage::Failed) => 0,
+            _ if shared.stage == Stage::Assigned && self.progress.handed_over() == Some(false) => 0,
             LinkEnd::Protocol(_) => u32::MAX,
             LinkEnd::Closed | LinkEnd::Io(_) => self.progress.started(),
         };

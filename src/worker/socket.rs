@@ -10,17 +10,25 @@ use nix::sys::socket::{MsgFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Sleep;
 
 /// So many writes in a row that the socket took at once, and nobody asks for room any more.
 const EASY_WRITES: u32 = 64;
+
+/// How long to wait where the system allows no further descriptor.
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub struct Socket {
     stream: AsyncFd<UnixStream>,
     /// Asks for room; since the socket had none. A descriptor of its own, as each can be registered only once.
     room: Option<Room>,
+    /// Looks again after a while: for want of a descriptor nobody could be asked.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 struct Room {
@@ -35,7 +43,7 @@ impl Socket {
         stream.set_nonblocking(true)?;
         // SAFETY: the stream keeps its descriptor open, and stays in the AsyncFd until that is dropped.
         let stream = unsafe { AsyncFd::register_with_interest(stream, Interest::READABLE) }?;
-        Ok(Socket { stream, room: None })
+        Ok(Socket { stream, room: None, pause: None })
     }
 
     /// Reads into the room that `input` has. 0 = the other end has closed.
@@ -66,6 +74,10 @@ impl Socket {
         let fd = self.as_raw_fd();
         let send = || sendmsg::<()>(fd, pieces, &[], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL, None);
         loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
             let sent = match &self.room {
                 None => send(),
                 Some(room) => {
@@ -82,7 +94,11 @@ impl Socket {
                     self.was_easy();
                     return Poll::Ready(Ok(written));
                 }
-                Err(Errno::EAGAIN) => self.ask_for_room()?,
+                Err(Errno::EAGAIN) => {
+                    if self.ask_for_room().is_err() {
+                        self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+                    }
+                }
                 Err(Errno::EINTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -125,7 +141,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     const MUCH: usize = 8 << 20;
 

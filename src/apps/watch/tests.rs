@@ -156,3 +156,24 @@ fn dropping_the_watcher_ends_its_thread() {
     drop(_watcher);
     assert!(changes.recv().is_err(), "the thread let go of its callback");
 }
+
+#[test]
+fn a_directory_that_takes_the_place_of_another_is_watched_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let [app, lib] = ["app", "lib"].map(|name| temp.path().join(name));
+    let both = || BTreeSet::from([app.clone(), lib.clone()]);
+    fs::create_dir(&app).unwrap();
+    fs::create_dir(&lib).unwrap();
+    let mut watches = Watches::new(Disk::default());
+    assert_eq!(watches.keep(both()), [app.clone(), lib.clone()]);
+    fs::remove_dir(&app).unwrap();
+    fs::rename(&lib, &app).unwrap();
+    fs::create_dir(&lib).unwrap();
+    assert_eq!(watches.keep(both()), [app.clone(), lib.clone()]);
+    let notices = watches.notices.as_mut().unwrap();
+    notices.take();
+    for dir in [&app, &lib] {
+        fs::write(dir.join("file"), "").unwrap();
+        assert!(notices.take().contains(&Notice::Touched(dir.join("file"))), "{}", dir.display());
+    }
+}

@@ -670,3 +670,26 @@ async fn the_time_of_a_request_that_was_sent_ahead_counts_from_ready() {
     rig.link.sweep(Instant::now() + limits().head, &limits());
     assert!(matches!(exchange.head().await, Err(Failure::Timeout)));
 }
+
+/// It hears of no request and is told of no end, but can write as long as it likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_only_writes_on_ends_with_its_link() {
+    let mut rig = Rig::new();
+    let mut flood = rig.worker.0.into_std().unwrap();
+    flood.set_nonblocking(false).unwrap();
+    flood.shutdown(std::net::Shutdown::Read).unwrap();
+    let flooding = std::thread::spawn(move || {
+        let mut pongs = BytesMut::new();
+        for _ in 0..1_000 {
+            frame::put_frame(&mut pongs, Kind::Pong, 0, &[0; 8]);
+        }
+        while std::io::Write::write_all(&mut flood, &pongs).is_ok() {}
+    });
+    let encode = |out: &mut BytesMut, id| frame::put_frame(out, Kind::Request, id, &[]);
+    let id = HeaderValue::from_static("id");
+    let mut exchange = rig.link.open(Instant::now(), &id, 0, true, encode).unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), &mut rig.driver).await;
+    assert!(matches!(end.expect("it ends").unwrap(), LinkEnd::Io(_)));
+    assert!(matches!(exchange.head().await, Err(Failure::Gone { .. })));
+    flooding.join().unwrap();
+}
