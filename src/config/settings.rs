@@ -122,7 +122,7 @@ pub static CACHE_DIR: Setting = Setting {
     flag: "cache-dir",
     key: Some("cacheDir"),
     value_name: "DIR",
-    help: "Directory for what can be made again (100 MB); made with mode 0700",
+    help: "Directory for what can be made again (110 MB); made with mode 0700",
     default: "$CACHE_DIRECTORY, else cache in the state directory",
     allowed: "the path of a directory",
 };

@@ -56,8 +56,16 @@ impl Pool {
     fn spawn(self: &Arc<Self>, inner: &mut Inner, worker: WorkerId, version: Option<VersionKey>) {
         let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
         let (orders, inbox) = mpsc::unbounded_channel();
-        let handle =
-            Handle { orders, link: None, version, ready: false, failed: false, told: None, sent_ahead: None };
+        let handle = Handle {
+            orders,
+            link: None,
+            version,
+            was_spare: version.is_none(),
+            ready: false,
+            failed: false,
+            told: None,
+            sent_ahead: None,
+        };
         inner.workers.insert(worker, handle);
         let private = self.settings.private_dir.join(worker.to_string());
         let (program, args) = environment::program(&self.settings, app);

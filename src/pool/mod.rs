@@ -100,6 +100,8 @@ struct Handle {
     orders: mpsc::UnboundedSender<Order>,
     link: Option<Arc<Link>>,
     version: Option<VersionKey>,
+    /// It had no version when it was started.
+    was_spare: bool,
     ready: bool,
     /// It said why it cannot serve.
     failed: bool,

@@ -6,6 +6,9 @@ use crate::model::WorkerId;
 use crate::worker::actor::Report;
 use std::sync::Arc;
 
+/// What Bun calls an import that leads nowhere.
+const NOT_RESOLVED: &str = "ResolveMessage";
+
 impl Pool {
     /// A report from a worker's task.
     pub(super) fn hear(self: &Arc<Self>, worker: WorkerId, report: Report) {
@@ -27,11 +30,19 @@ impl Pool {
                 Event::Ready { worker }
             }
             Report::StartFailed { journey, error } => {
-                if let Some(handle) = inner.workers.get_mut(&worker) {
+                // A spare has looked at the directories above the app, and at which of them have packages, before.
+                let stale = error.name == NOT_RESOLVED;
+                let handle = inner.workers.get_mut(&worker);
+                let again = stale && handle.as_ref().is_some_and(|handle| handle.was_spare);
+                if let Some(handle) = handle {
                     handle.failed = true;
                 }
-                note_failure(inner, worker, StartFailure::thrown(journey, *error));
-                Event::StartFailed { worker }
+                if again {
+                    tracing::info!(%worker, error = %error.message, "the app is tried again in a process of its own");
+                } else {
+                    note_failure(inner, worker, StartFailure::thrown(journey, *error));
+                }
+                Event::StartFailed { worker, stale }
             }
             Report::Lost => Event::Lost { worker },
             Report::Unresponsive => Event::Unresponsive { worker },

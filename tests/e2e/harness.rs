@@ -36,6 +36,7 @@ pub struct Server {
 pub struct Launch {
     apps: Apps,
     env: Vec<(String, String)>,
+    state_among_apps: bool,
 }
 
 struct Log {
@@ -83,7 +84,7 @@ impl Apps {
     }
 
     pub fn launch(self) -> Launch {
-        Launch { apps: self, env: Vec::new() }
+        Launch { apps: self, env: Vec::new(), state_among_apps: false }
     }
 
     /// Without spares: fewer processes for tests that are not about them.
@@ -104,8 +105,17 @@ impl Launch {
         self
     }
 
+    /// Has the state directory where it is by default: beside the apps.
+    pub fn state_among_apps(mut self) -> Launch {
+        self.state_among_apps = true;
+        self
+    }
+
     pub async fn start(self) -> Server {
-        let state = TempDir::new().unwrap();
+        let state = match self.state_among_apps {
+            true => TempDir::with_prefix_in(".state-", self.apps.path()).unwrap(),
+            false => TempDir::new().unwrap(),
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_buntime"))
             .args(["run", "--worker-dirs"])
             .arg(self.apps.path())

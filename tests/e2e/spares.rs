@@ -165,3 +165,26 @@ async fn what_bun_reads_only_at_its_start_holds_with_spares_too() {
         assert_eq!((answer.status(), answer.text()), (200, expected));
     }
 }
+
+#[tokio::test]
+async fn packages_installed_above_an_app_after_a_spare_was_started_are_found() {
+    let server = Apps::new()
+        .file(
+            "shop/index.ts",
+            "import { word } from 'pack'; export default { fetch: () => new Response(word) };",
+        )
+        .launch()
+        .env("RUNTIME_SPARE_WORKERS", "2")
+        .state_among_apps()
+        .start()
+        .await;
+    server.logged(|line| line["message"] == "worker" && line["reason"] == "spare").await;
+    // One that is this old has warmed up, and knows the directories above it, which are above the app too.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let package = server.apps().path().join("node_modules/pack");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("index.js"), "export const word = 'found';").unwrap();
+    let answer = server.get("/shop/").await;
+    assert_eq!((answer.status(), answer.text()), (200, "found"), "{:?}", answer.text());
+    server.logged(|line| line["message"] == "the app is tried again in a process of its own").await;
+}

@@ -1,16 +1,16 @@
 /** What is sent behind ASSIGN waits until the app is loaded. */
 import { afterEach, expect, test } from "bun:test";
 import { pack, T } from "./codec.ts";
-import { TestWorker } from "./worker.ts";
+import { requestFrame, TestWorker } from "./worker.ts";
 
 let worker: TestWorker;
 afterEach(() => worker.stop());
 
 /** A worker that is given the app, and may be sent requests already. */
-async function assigned(app: string): Promise<TestWorker> {
+async function assigned(app: string, behind?: Uint8Array): Promise<TestWorker> {
   worker = await TestWorker.spawn();
   await worker.take(T.HELLO);
-  worker.assign(app);
+  worker.assign(app, {}, behind);
   return worker;
 }
 
@@ -60,11 +60,10 @@ test("READY comes before the answer, and does not wait for one that takes its ti
 });
 
 test("a handler that blocks keeps READY to itself, but the page tells that it has the request", async () => {
-  await assigned("export default { fetch() { Bun.sleepSync(300); return new Response() } }");
-  const stream = worker.request("/");
+  await assigned("export default { fetch() { Bun.sleepSync(300); return new Response() } }", requestFrame(1, "/"));
   while (worker.progress() === 0) await Bun.sleep(1);
   expect(worker.seen(T.READY)).toEqual([]);
-  expect((await worker.answer(stream)).status).toBe(200);
+  expect((await worker.answer(1)).status).toBe(200);
   expect(worker.seen(T.READY)).toHaveLength(1);
 });
 

@@ -110,30 +110,27 @@ export class TestWorker {
     return worker;
   }
 
-  /** Writes an app and sends ASSIGN for it. */
-  assign(files: string | Record<string, string>, assign: Record<string, Packed> = {}): void {
+  /** Writes an app and sends ASSIGN for it, with `behind` in the same write. */
+  assign(files: string | Record<string, string>, assign: Record<string, Packed> = {}, behind: Uint8Array = Buffer.alloc(0)): void {
     const dir = path.join(this.home, "app");
     const table = typeof files === "string" ? { "index.ts": files } : files;
     for (const [name, text] of Object.entries(table)) {
       fs.mkdirSync(path.dirname(path.join(dir, name)), { recursive: true });
       fs.writeFileSync(path.join(dir, name), text);
     }
-    this.send(
-      T.ASSIGN,
-      0,
-      pack({
-        dir,
-        entry: path.join(dir, Object.keys(table)[0]!),
-        name: "app",
-        version: "1.0.0",
-        workerId: "w1",
-        mount: "/app",
-        origin: "http://127.0.0.1:8000",
-        dev: false,
-        env: { PATH: process.env.PATH ?? "", HOME: this.home, TMPDIR: this.home },
-        ...assign,
-      }),
-    );
+    const payload = pack({
+      dir,
+      entry: path.join(dir, Object.keys(table)[0]!),
+      name: "app",
+      version: "1.0.0",
+      workerId: "w1",
+      mount: "/app",
+      origin: "http://127.0.0.1:8000",
+      dev: false,
+      env: { PATH: process.env.PATH ?? "", HOME: this.home, TMPDIR: this.home },
+      ...assign,
+    });
+    this.write(Buffer.concat([frame(T.ASSIGN, 0, payload), behind]));
   }
 
   send(type: number, stream: number, payload: Uint8Array): void {

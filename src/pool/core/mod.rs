@@ -116,7 +116,7 @@ impl Core {
             Event::RemoveVersion { version, to } => self.remove_version(version, to, turn),
             Event::Connected { worker } => self.connected(worker, turn),
             Event::Ready { worker } => self.ready(worker, turn),
-            Event::StartFailed { worker } => self.start_failed(worker, turn),
+            Event::StartFailed { worker, stale } => self.start_failed(worker, stale, turn),
             Event::Exited { worker } => self.exited(worker, turn),
             Event::Lost { worker } => self.lost_link(worker, turn),
             Event::Memory { worker, pss } => self.memory(worker, pss, turn),

@@ -112,13 +112,18 @@ impl Core {
         self.mark(key);
     }
 
-    pub(super) fn start_failed(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+    pub(super) fn start_failed(&mut self, id: WorkerId, stale: bool, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         let Some(key) = worker.version else { return };
         if !worker.is_creating() {
             return;
         }
+        let stale = stale && worker.from_spare;
         match worker.course {
+            Course::Serve | Course::Replace { .. } if stale => {
+                self.terminate(id, Reason::StartFailed, turn);
+                self.lost_spare_start(key);
+            }
             Course::Serve | Course::Replace { .. } => {
                 self.terminate(id, Reason::StartFailed, turn);
                 self.lost_start(id, key, Refusal::StartFailed, turn);
@@ -174,8 +179,8 @@ impl Core {
         self.mark(key);
     }
 
-    /// A spare died before the app it was given was loaded. It may have been dead already, so this says nothing of the
-    /// app: it is tried once more, in a process of its own.
+    /// A spare died before the app it was given was loaded, or knew its surroundings as they were before. This says nothing of
+    /// the app: it is tried once more, in a process of its own.
     pub(super) fn lost_spare_start(&mut self, key: VersionKey) {
         if let Some(version) = self.versions.get_mut(&key) {
             version.distrusts_spares = true;

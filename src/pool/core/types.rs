@@ -162,9 +162,11 @@ pub enum Event {
     Ready {
         worker: WorkerId,
     },
-    /// The app could not be loaded. The process is still to be ended.
+    /// The app could not be loaded. The process is still to be ended. `stale` = what the process has known since before it
+    /// was given the app may be the reason.
     StartFailed {
         worker: WorkerId,
+        stale: bool,
     },
     /// The process could not be started or has been reaped. Final.
     Exited {

@@ -220,6 +220,8 @@ impl World {
                 state: to,
                 connected: false,
                 assigned: false,
+                was_spare: version.is_none(),
+                stale: false,
                 terminated: false,
                 killed: false,
                 start: self.now,
@@ -290,7 +292,7 @@ impl World {
                 && self.before.versions.iter().any(|version| {
                     Some(version.version) == seen.version && version.starting + version.serving == 1
                 });
-            let owed = failed && only && process.sent_ahead.is_some();
+            let owed = failed && only && !process.stale && process.sent_ahead.is_some();
             ensure!(!owed, "what was sent ahead to {id} hears nothing");
         }
         ensure!(after.waiting == self.waiting.len(), "{} wait, not {}", self.waiting.len(), after.waiting);

@@ -49,6 +49,7 @@ const SEEN: &[&str] = &[
     "RefuseSent StartFailed",
     "RefuseSent StartTimeout",
     "Made again",
+    "Stale",
 ];
 
 /// Plays a history and then lets it come to rest.

@@ -17,6 +17,9 @@ pub struct Process {
     pub state: State,
     pub connected: bool,
     pub assigned: bool,
+    pub was_spare: bool,
+    /// Its failed start says nothing of its app.
+    pub stale: bool,
     pub terminated: bool,
     pub killed: bool,
     /// Spawn, or when it got its version.
@@ -147,7 +150,19 @@ impl World {
                 Some(worker) => self.load(worker),
                 None => Ok(()),
             },
-            Op::FailToLoad { pick } => self.about(pick, loading, |worker| Event::StartFailed { worker }),
+            Op::FailToLoad { pick } => {
+                let Some(worker) = self.process(pick, loading) else { return Ok(()) };
+                let stale = pick.is_multiple_of(4);
+                let process = self.processes.get_mut(&worker).unwrap();
+                process.stale = stale && process.was_spare;
+                if process.stale
+                    && let Some(known) = process.version.and_then(|key| self.versions.get_mut(&key))
+                {
+                    known.lost_start = true;
+                    *self.tally.entry("Stale".into()).or_default() += 1;
+                }
+                self.tell(Event::StartFailed { worker, stale })
+            }
             Op::Exit { pick } => self.about(
                 pick,
                 |process| process.terminated || process.killed,

@@ -78,7 +78,7 @@ fn a_failed_start_refuses_the_one_that_was_sent_and_those_who_wait() {
         let worker = loading(&mut pool, A);
         pool.early(A);
         let said = match why {
-            Refusal::StartFailed => pool.tell(Event::StartFailed { worker }),
+            Refusal::StartFailed => pool.tell(Event::StartFailed { worker, stale: false }),
             _ => pool.until(secs(30)),
         };
         assert_eq!((said.refused_sent(), said.refused()), (vec![(worker, why)], vec![why]));
@@ -154,7 +154,7 @@ fn a_worker_that_is_replaced_and_does_not_load_is_ended_and_its_request_made_aga
         let new = pool.tell(Event::RemoveVersion { version: A, to: Some(B) }).spawned()[0];
         pool.load(new);
         let said = match fails {
-            true => pool.tell(Event::StartFailed { worker: old }),
+            true => pool.tell(Event::StartFailed { worker: old, stale: false }),
             false => pool.until(secs(1)),
         };
         assert_eq!(said.terminated(), [(old, Reason::Deploy)]);

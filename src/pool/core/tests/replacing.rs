@@ -41,7 +41,7 @@ fn old_workers_stay_when_the_new_version_fails() {
     pool.load(old);
     let new = replace(&mut pool, A, B).spawned()[0];
     pool.connect(new);
-    let said = pool.tell(Event::StartFailed { worker: new });
+    let said = pool.tell(Event::StartFailed { worker: new, stale: false });
     assert!(said.0.contains(&Action::Unproven { version: B }));
     pool.exit(new);
     assert_eq!(pool.request(A).dispatched(), [old]);

@@ -140,7 +140,7 @@ fn a_failed_start_refuses_all_who_waited_for_it() {
         assert!(pool.until(time - millis(1)).is_silent());
         let mut said = pool.until(time);
         if refusal == Refusal::StartFailed {
-            said = pool.tell(Event::StartFailed { worker });
+            said = pool.tell(Event::StartFailed { worker, stale: false });
             assert_eq!(said.terminated(), [(worker, Reason::StartFailed)]);
         } else {
             assert_eq!(said.killed(), [(worker, Reason::StartTimeout)]);
@@ -207,7 +207,7 @@ fn a_live_worker_serves_on_while_its_version_backs_off() {
     for _ in 0..2 {
         let bad = said.spawned()[0];
         pool.connect(bad);
-        said = pool.tell(Event::StartFailed { worker: bad });
+        said = pool.tell(Event::StartFailed { worker: bad, stale: false });
     }
     assert!(pool.core.snapshot(pool.now).versions[0].back_off.is_some());
     assert_eq!(pool.done(good).dispatched(), [good]);
@@ -237,4 +237,18 @@ fn an_app_that_dies_while_it_loads_is_tried_once_more_and_then_refused() {
     let fresh =
         pool.core.snapshot(pool.now).workers.iter().find(|worker| worker.version == Some(A)).unwrap().id;
     assert_eq!(pool.exit(fresh).refused().len(), 1);
+}
+
+#[test]
+fn what_a_spare_may_know_wrongly_is_tried_once_more_in_a_fresh_worker() {
+    let mut pool = warm(2, &[(A, policy())]);
+    pool.early(A);
+    pool.request(A);
+    let said = pool.tell(Event::StartFailed { worker: WorkerId(1), stale: true });
+    assert_eq!(said.terminated(), [(WorkerId(1), Reason::StartFailed)]);
+    assert!(said.refused().is_empty() && said.refused_sent().is_empty());
+    let fresh = said.spawned()[0];
+    pool.connect(fresh);
+    let said = pool.tell(Event::StartFailed { worker: fresh, stale: true });
+    assert_eq!(said.refused(), [Refusal::StartFailed], "it is no spare");
 }
