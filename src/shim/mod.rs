@@ -11,8 +11,7 @@ use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -212,16 +211,18 @@ fn output(command: &mut Command, patience: Duration) -> Result<Output> {
     // SAFETY: between fork and exec the child makes one system call.
     unsafe {
         // Nothing that the supervisor has started outlives it. This is its first thread, which ends with it.
-        command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        command.pre_exec(|| Ok(set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
     }
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let pid = Pid::from_raw(child.id() as i32);
+    let handle = Pid::from_raw(child.id() as i32)
+        .context("a process has a number")
+        .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))?;
     let (done, waiting) = mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
         let late = waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
         if late {
-            // It has not been waited for, so the number is still its own.
-            let _ = kill(pid, Signal::SIGKILL);
+            // By its handle: it may end, and its number be given away, at this very moment.
+            let _ = pidfd_send_signal(&handle, Signal::KILL);
         }
         late
     });

@@ -146,10 +146,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let began = Instant::now();
     let spawned = match birth.spawner.spawn(birth.start).await {
         Ok(spawned) => spawned,
-        Err(error) => {
-            remove_private(private);
-            return report(Report::NotStarted(error));
-        }
+        Err(error) => return report(Report::NotStarted(error)),
     };
     let Spawned { process, link: socket, progress, stdout, stderr } = spawned;
     let (control_in, mut control) = mpsc::unbounded_channel();

@@ -78,6 +78,12 @@ impl Spawner {
 fn spawn(order: Order) -> io::Result<Spawned> {
     // What is there already would be somebody else's.
     DirBuilder::new().mode(0o700).create(&order.private)?;
+    start(&order).inspect_err(|_| {
+        let _ = std::fs::remove_dir(&order.private);
+    })
+}
+
+fn start(order: &Order) -> io::Result<Spawned> {
     let (link, theirs) = UnixStream::pair()?;
     link.set_nonblocking(true)?;
     let (progress, page) = Progress::create()?;
@@ -93,4 +99,34 @@ fn spawn(order: Order) -> io::Result<Spawned> {
         page: page.as_raw_fd(),
     })?;
     Ok(Spawned { process, link, progress, stdout, stderr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(program: &str, private: &std::path::Path) -> Order {
+        Order {
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            dir: "/".into(),
+            private: private.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_leaves_nothing_and_takes_nothing_of_others() {
+        let temp = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let private = temp.path().join("w1");
+        assert!(spawner.spawn(order("/no/such/program", &private)).await.is_err());
+        assert!(!private.exists());
+
+        std::fs::create_dir(&private).unwrap();
+        std::fs::write(private.join("file"), "").unwrap();
+        let error = spawner.spawn(order("/bin/true", &private)).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(private.join("file").exists());
+    }
 }

@@ -38,6 +38,11 @@ export class Dispatcher {
     private readonly app: App,
   ) {}
 
+  /** A request was cancelled before it could be handed over: what else comes for it is late. */
+  passOver(stream: number): void {
+    this.#lastStream = Math.max(this.#lastStream, stream);
+  }
+
   /** A REQUEST frame. */
   request(stream: number, bytes: Buffer, start: number, end: number): void {
     if (stream <= this.#lastStream) throw new Violation(`stream ${stream} was used before`);

@@ -22,6 +22,8 @@ export class Session {
   #assigned = false;
   /** What came on streams before the app could have it. */
   #held: Frame[] = [];
+  /** The last of the requests among those that were cancelled. */
+  #cancelled = 0;
   #app: App | null = null;
   #dispatcher: Dispatcher | null = null;
 
@@ -66,8 +68,10 @@ export class Session {
   /** Nobody has seen the request yet: one that is cancelled never was. */
   #hold(...frame: Frame): void {
     const [type, stream] = frame;
-    if (type === FrameType.Cancel) this.#held = this.#held.filter((held) => held[1] !== stream);
-    else this.#held.push(frame);
+    if (type === FrameType.Cancel) {
+      this.#held = this.#held.filter((held) => held[1] !== stream);
+      this.#cancelled = Math.max(this.#cancelled, stream);
+    } else this.#held.push(frame);
   }
 
   #load(assignment: Assignment): void {
@@ -99,6 +103,7 @@ export class Session {
       this.#dispatcher = dispatcher;
       for (const frame of this.#held) this.frame(...frame);
       this.#held = [];
+      dispatcher.passOver(this.#cancelled);
     });
   }
 

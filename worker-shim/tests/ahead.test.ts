@@ -36,8 +36,12 @@ for (const [how, wait] of [["at once", ""], ["later", LATE]] as const) {
 
 test("one that is cancelled never reaches the app", async () => {
   await assigned(`${LATE} let calls = 0; export default { fetch: () => new Response(String(++calls)) }`);
-  worker.cancel(worker.request("/"), 1);
-  expect((await worker.answer(worker.request("/"))).text()).toBe("1");
+  const [wanted, cancelled] = [worker.request("/"), worker.request("/")];
+  worker.cancel(cancelled, 1);
+  expect((await worker.answer(wanted)).text()).toBe("1");
+  // What crossed the CANCEL is late, and no violation.
+  worker.credit(cancelled, 1000);
+  expect((await worker.answer(worker.request("/"))).text()).toBe("2");
   expect(worker.seen(T.RESPONSE)).toEqual([]);
 });
 
