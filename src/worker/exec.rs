@@ -4,6 +4,7 @@
 //! our memory until it calls execve(2) (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3) does), while the calling thread
 //! waits. Everything it needs is prepared before: between clone and exec it makes nothing but system calls.
 
+use super::domain::{self, Domain};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io;
@@ -57,6 +58,8 @@ struct Plan {
     args: *const *const c_char,
     env: *const *const c_char,
     fds: [RawFd; 5],
+    /// Of the domain to enter; −1 = there is none.
+    ruleset: RawFd,
     parent: libc::pid_t,
     as_root: bool,
     error: c_int,
@@ -102,13 +105,14 @@ impl Image {
     ///
     /// # Errors
     /// Those of clone(2) and execve(2), and of what the child does in between.
-    pub fn start(&self, fds: &Fds) -> io::Result<Process> {
+    pub fn start(&self, fds: &Fds, domain: &Domain) -> io::Result<Process> {
         // Out of the way of the numbers that the child will use.
         let lifted = [fds.stdin, fds.stdout, fds.stderr, fds.link, fds.page].map(lift);
         let mut numbers = [0; 5];
         for (number, fd) in numbers.iter_mut().zip(&lifted) {
             *number = fd.as_ref().map_err(|error| io::Error::from(error.kind()))?.as_raw_fd();
         }
+        let ruleset = domain.fd().map(lift).transpose()?;
         let pointers = |texts: &[CString]| -> Vec<*const c_char> {
             texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
         };
@@ -119,6 +123,7 @@ impl Image {
             args: args.as_ptr(),
             env: env.as_ptr(),
             fds: numbers,
+            ruleset: ruleset.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             parent: std::process::id() as libc::pid_t,
             as_root: nix::unistd::geteuid().is_root(),
             error: 0,
@@ -239,6 +244,9 @@ fn become_worker(plan: &Plan) -> c_int {
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 {
             return errno();
         }
+        if plan.ruleset != -1 && domain::enter(plan.ruleset) == -1 {
+            return errno();
+        }
         let to = [0, 1, 2, LINK_FD, PAGE_FD];
         for (from, to) in plan.fds.into_iter().zip(to) {
             if libc::dup2(from, to) == -1 {
@@ -298,7 +306,7 @@ mod tests {
         let (output, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
         let null = null.as_raw_fd();
         let fds = Fds { stdin: null, stdout: end.as_raw_fd(), stderr: null, link: null, page: null };
-        let process = image.start(&fds).unwrap();
+        let process = image.start(&fds, &Domain::new()).unwrap();
         drop(end);
         let mut text = String::new();
         File::from(output).read_to_string(&mut text).unwrap();
@@ -338,7 +346,10 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_an_error_and_leaves_no_child() {
         let image = Image::new(Path::new("/no/such/program"), &[], &BTreeMap::new(), Path::new("/")).unwrap();
-        let error = image.start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }).err().unwrap();
+        let error = image
+            .start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }, &Domain::new())
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
@@ -346,6 +357,8 @@ mod tests {
     fn a_directory_that_is_not_there_is_an_error() {
         let image =
             Image::new(Path::new("/bin/sh"), &[], &BTreeMap::new(), Path::new("/no/such/dir")).unwrap();
-        assert!(image.start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }).is_err());
+        assert!(
+            image.start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }, &Domain::new()).is_err()
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! One bun process: how it is started, spoken to, and ended.
 
 pub mod actor;
+mod domain;
 mod exec;
 pub mod link;
 mod outbox;

@@ -3,6 +3,7 @@
 //! The kernel sends a child's parent-death signal when the *thread* that forked it ends (prctl(2),
 //! PR_SET_PDEATHSIG). So all workers are forked by one thread that lives as long as the process.
 
+use super::domain::Domain;
 use super::exec::{Fds, Image, Process};
 use super::progress::Progress;
 use nix::fcntl::OFlag;
@@ -53,9 +54,10 @@ impl Spawner {
     pub fn start() -> io::Result<Spawner> {
         let (orders, inbox) = mpsc::channel::<(Order, oneshot::Sender<io::Result<Spawned>>)>();
         std::thread::Builder::new().name("buntime-spawn".into()).spawn(move || {
+            let domain = Domain::new();
             for (order, reply) in inbox {
                 // A receiver that has gone gave up on this worker: dropping `Spawned` kills it below.
-                if let Err(Ok(unwanted)) = reply.send(spawn(order)) {
+                if let Err(Ok(unwanted)) = reply.send(spawn(&order, &domain)) {
                     unwanted.process.kill();
                     unwanted.process.reap();
                 }
@@ -75,15 +77,15 @@ impl Spawner {
     }
 }
 
-fn spawn(order: Order) -> io::Result<Spawned> {
+fn spawn(order: &Order, domain: &Domain) -> io::Result<Spawned> {
     // What is there already would be somebody else's.
     DirBuilder::new().mode(0o700).create(&order.private)?;
-    start(&order).inspect_err(|_| {
+    start(order, domain).inspect_err(|_| {
         let _ = std::fs::remove_dir(&order.private);
     })
 }
 
-fn start(order: &Order) -> io::Result<Spawned> {
+fn start(order: &Order, domain: &Domain) -> io::Result<Spawned> {
     let (link, theirs) = UnixStream::pair()?;
     link.set_nonblocking(true)?;
     let (progress, page) = Progress::create()?;
@@ -91,13 +93,14 @@ fn start(order: &Order) -> io::Result<Spawned> {
     let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC)?;
     let stdin = File::open("/dev/null")?;
     let image = Image::new(&order.program, &order.args, &order.env, &order.dir)?;
-    let process = image.start(&Fds {
+    let fds = Fds {
         stdin: stdin.as_raw_fd(),
         stdout: stdout_end.as_raw_fd(),
         stderr: stderr_end.as_raw_fd(),
         link: theirs.as_raw_fd(),
         page: page.as_raw_fd(),
-    })?;
+    };
+    let process = image.start(&fds, domain)?;
     Ok(Spawned { process, link, progress, stdout, stderr })
 }
 

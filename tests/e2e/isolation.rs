@@ -147,3 +147,68 @@ async fn a_worker_has_no_capability_gains_none_and_leads_its_own_group_and_sessi
         assert_eq!(found["group"], serde_json::json!([found["pid"], found["pid"]]));
     }
 }
+
+/// What one app can do to the worker of another, and to the supervisor. What it was refused ends in `denied: ECODE`.
+const MEDDLER: &str = "import { readFileSync, readlinkSync, renameSync, writeFileSync, mkdirSync } from 'node:fs';
+    const attempt = (what: () => unknown) => {
+        try { return what() ?? 'done'; } catch (error) { return `denied: ${(error as NodeJS.ErrnoException).code}`; }
+    };
+    export default {
+        async fetch(request: Request) {
+            const other = Number(new URL(request.url).searchParams.get('pid'));
+            const found: Record<string, unknown> = {};
+            for (const [who, pid] of [['other', other], ['supervisor', process.ppid], ['group', -other]] as const) {
+                for (const signal of [0, 'SIGSTOP', 'SIGTERM', 'SIGKILL'] as const) {
+                    found[`${who} ${signal}`] = attempt(() => process.kill(pid, signal) && 'sent');
+                }
+            }
+            for (const file of ['environ', 'mem', 'maps', 'auxv']) found[file] = attempt(() => readFileSync(`/proc/${other}/${file}`).length);
+            for (const link of ['cwd', 'exe', 'root']) found[link] = attempt(() => readlinkSync(`/proc/${other}/${link}`));
+            // The numbers of descriptors may be listed, what they are not.
+            found.fd = attempt(() => readlinkSync(`/proc/${other}/fd/3`));
+            // Its own are its own.
+            const child = Bun.spawn(['sleep', '1000'], { env: { OWN: 'yes', PATH: process.env.PATH } });
+            const environ = readFileSync(`/proc/${child.pid}/environ`, 'latin1');
+            child.kill();
+            await child.exited;
+            mkdirSync('a', { recursive: true });
+            mkdirSync('b', { recursive: true });
+            writeFileSync('a/file', 'text');
+            renameSync('a/file', 'b/file');
+            return Response.json({ found, own: [environ.includes('OWN'), child.signalCode, readFileSync('b/file', 'utf8')] });
+        },
+    };";
+
+#[tokio::test]
+async fn an_app_can_signal_and_look_into_neither_the_supervisor_nor_the_worker_of_another() {
+    if !landlock_has_signals() {
+        assert!(std::env::var_os("CI").is_none(), "this kernel has no Landlock with a scope for signals");
+        return eprintln!("skipped: this kernel has no Landlock with a scope for signals");
+    }
+    for spares in ["0", "2"] {
+        let server = Apps::new()
+            .file("victim/index.ts", "export default { fetch: () => new Response(`${process.pid}`) };")
+            .file("meddler/index.ts", MEDDLER)
+            .launch()
+            .env("RUNTIME_SPARE_WORKERS", spares)
+            .start()
+            .await;
+        let victim = server.get("/victim/").await.text().to_owned();
+        let answer = server.get(&format!("/meddler/?pid={victim}")).await;
+        let told = answer.json();
+        for (what, outcome) in told["found"].as_object().unwrap() {
+            let outcome = outcome.as_str().unwrap_or("");
+            let refused = outcome.starts_with("denied: E");
+            assert!(refused, "{what}: {outcome} in {told:#}");
+        }
+        assert_eq!(told["own"], serde_json::json!([true, "SIGTERM", "text"]));
+        assert_eq!(server.get("/victim/").await.text(), victim);
+    }
+}
+
+/// Whether landlock(7) is of version 6 or later here.
+fn landlock_has_signals() -> bool {
+    // SAFETY: with this flag the call reads no memory.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, 1_u32) };
+    abi >= 6
+}
