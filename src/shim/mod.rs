@@ -15,12 +15,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SHIM: &str = include_str!("../../worker-shim/dist/shim.js");
@@ -122,10 +124,7 @@ fn answers(executable: &Path, build: &str) -> Result<()> {
 /// it.
 fn make(cache: &Path, dir: &Path, build: &str, bun: &Bun) -> Result<Flock<File>> {
     // Supervisors that share the cache may have the same number, each in its own container.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let making = cache.join(format!("{INCOMPLETE}{}-{now}", std::process::id()));
-    DirBuilder::new().mode(0o700).create(&making)?;
-    let lock = Flock::lock(File::open(&making)?, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
+    let (making, lock) = begin(cache)?;
     let made = compile(&making, build, bun).and_then(|()| {
         match std::fs::rename(&making, dir) {
             // Another supervisor was faster. File systems call it by either name (rename(2)).
@@ -142,6 +141,21 @@ fn make(cache: &Path, dir: &Path, build: &str, bun: &Bun) -> Result<Flock<File>>
     });
     let _ = std::fs::remove_dir_all(&making);
     made.map(|()| lock)
+}
+
+/// A directory of our own to make the files in, locked.
+fn begin(cache: &Path) -> Result<(PathBuf, Flock<File>)> {
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let making = cache.join(format!("{INCOMPLETE}{}-{now}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&making)?;
+        // Until it is locked another supervisor may take it for a left-over.
+        let Ok(file) = File::open(&making) else { continue };
+        let lock = Flock::lock(file, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
+        if making.is_dir() {
+            return Ok((making, lock));
+        }
+    }
 }
 
 fn compile(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
@@ -213,24 +227,37 @@ fn output(command: &mut Command, patience: Duration) -> Result<Output> {
         // Nothing that the supervisor has started outlives it. This is its first thread, which ends with it.
         command.pre_exec(|| Ok(set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
     }
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let handle = Pid::from_raw(child.id() as i32)
-        .context("a process has a number")
-        .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (done, waiting) = mpsc::channel::<()>();
-    let watch = std::thread::spawn(move || {
-        let late = waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
-        if late {
-            // By its handle: it may end, and its number be given away, at this very moment.
-            let _ = pidfd_send_signal(&handle, Signal::KILL);
+    let watched = Pid::from_raw(child.id() as i32)
+        .context("a process has a number")
+        .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
+        .and_then(|handle| watch(handle, waiting, patience));
+    let watch = match watched {
+        Ok(watch) => watch,
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
         }
-        late
-    });
+    };
     let output = child.wait_with_output();
     drop(done);
     let late = watch.join().unwrap_or(false);
     ensure!(!late, "{} has not ended in {patience:?}", command.get_program().display());
     Ok(output?)
+}
+
+/// Ends a process if it is not `done` in time, and tells whether it was not.
+fn watch(process: OwnedFd, done: mpsc::Receiver<()>, patience: Duration) -> Result<JoinHandle<bool>> {
+    Ok(std::thread::Builder::new().spawn(move || {
+        let late = done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+        if late {
+            // By its handle: it may end, and its number be given away, at this very moment.
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        }
+        late
+    })?)
 }
 
 /// Removes what was compiled for another bun or another Buntime and is not in use, and what a crash has left incomplete.

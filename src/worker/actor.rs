@@ -261,13 +261,7 @@ impl Life {
     fn hear(&mut self, control: Control) {
         match control {
             Control::Hello(hello) => self.greet(&hello),
-            Control::Ready(ready) => {
-                self.ready = Some(ready);
-                if let Some(bytes) = ready.max_request_body_size {
-                    self.link.limit_bodies(bytes);
-                }
-                self.loaded();
-            }
+            Control::Ready(ready) => self.loaded(ready),
             Control::Failed(error) => {
                 self.journey.load = self.assigned.map(|at| at.elapsed());
                 (self.report)(Report::StartFailed { journey: self.journey, error });
@@ -276,7 +270,11 @@ impl Life {
         }
     }
 
-    fn loaded(&mut self) {
+    fn loaded(&mut self, ready: Ready) {
+        self.ready = Some(ready);
+        if let Some(bytes) = ready.max_request_body_size {
+            self.link.limit_bodies(bytes);
+        }
         if !std::mem::replace(&mut self.loaded, true) {
             self.journey.load = self.assigned.map(|at| at.elapsed());
             (self.report)(Report::Ready(self.journey));
@@ -286,8 +284,8 @@ impl Life {
     /// READY goes out with the answer to the request that was sent ahead. Where that does not come, the app has the request all the
     /// same, and what becomes of it is no failed start.
     fn presume_loaded(&mut self, now: Instant) {
-        if !self.loaded && self.link.presume_loaded(now) {
-            self.loaded();
+        if let Some(ready) = self.link.presume_loaded(now) {
+            self.loaded(ready);
         }
     }
 
@@ -371,6 +369,7 @@ impl Life {
     }
 
     fn link_ended(&mut self, end: LinkEnd) {
+        self.presume_loaded(Instant::now());
         match end {
             LinkEnd::Protocol(error) => {
                 (self.report)(Report::Protocol(error));
@@ -421,7 +420,9 @@ impl Life {
                 }
             });
         }
-        (health != Health::AtRest).then(|| now + self.look_every())
+        // While the app is loaded its first request may be handed over although its client has gone.
+        let loading = self.assigned.is_some() && self.journey.load.is_none();
+        (health != Health::AtRest || loading).then(|| now + self.look_every())
     }
 
     fn look_every(&self) -> Duration {

@@ -181,8 +181,8 @@ impl Link {
     }
 
     /// Whether the app, of which READY has not come, turns out to be loaded: it has a request already.
-    pub fn presume_loaded(&self, now: Instant) -> bool {
-        self.progress.handed_over() == Some(true) && self.lock().presume_loaded(now)
+    pub fn presume_loaded(&self, now: Instant) -> Option<Ready> {
+        self.progress.ready().filter(|_| self.lock().presume_loaded(now))
     }
 
     pub fn hook(&self, hook: Hook) {
@@ -383,9 +383,8 @@ impl Link {
         }
         // A worker that broke the protocol still runs, and may take a request from its socket at this very moment.
         let started = match end {
-            // Nothing is handed to an app that is not loaded; one whose READY has not come may be.
+            // Nothing is handed to an app that is not loaded. One whose READY has not come may be.
             _ if matches!(shared.stage, Stage::Silent | Stage::Spare | Stage::Failed) => 0,
-            _ if shared.stage == Stage::Assigned && self.progress.handed_over() == Some(false) => 0,
             LinkEnd::Protocol(_) => u32::MAX,
             LinkEnd::Closed | LinkEnd::Io(_) => self.progress.started(),
         };

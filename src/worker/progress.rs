@@ -1,6 +1,7 @@
 //! The progress page: memory shared with one worker, in which its shim notes the last request it handed to the app.
 //! It outlives the process, however that ends, so a request that was never started is known for certain.
 
+use crate::wire::message::Ready;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const PAGE: usize = 4096;
 const MAGIC: u32 = 0x4254_4d31;
+/// The greatest whole number that JavaScript is sure of, in the place of none.
+const NO_SIZE: u64 = (1 << 53) - 1;
 
 /// The supervisor's view of one page.
 pub struct Progress {
@@ -47,13 +50,17 @@ impl Progress {
         if self.word(0) == MAGIC { self.word(1) } else { u32::MAX }
     }
 
-    /// Whether anything was handed to the app. None = the worker has no page.
-    pub fn handed_over(&self) -> Option<bool> {
-        (self.word(0) == MAGIC).then(|| self.word(1) > 0)
+    /// What READY says, if anything was handed to the app.
+    pub fn ready(&self) -> Option<Ready> {
+        if self.word(0) != MAGIC || self.word(1) == 0 {
+            return None;
+        }
+        let size = u64::from(self.word(4)) << 32 | u64::from(self.word(3));
+        Some(Ready { hooks: self.word(2), max_request_body_size: (size < NO_SIZE).then_some(size) })
     }
 
     fn word(&self, index: usize) -> u32 {
-        // SAFETY: the mapping is PAGE bytes long and page-aligned; words 0 and 1 lie inside it. The other process may write
+        // SAFETY: the mapping is PAGE bytes long and page-aligned; the first words lie inside it. The other process may write
         // at any time, hence an atomic load.
         let word = unsafe { &*self.page.as_ptr().cast::<AtomicU32>().add(index) };
         u32::from_le(word.load(Ordering::Acquire))

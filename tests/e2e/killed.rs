@@ -148,9 +148,14 @@ async fn spares_that_die_are_replaced() {
 
 #[tokio::test]
 async fn a_worker_that_the_very_first_request_ends_was_no_failed_start() {
-    for end in ["process.exit(3)", "process.kill(process.pid, 'SIGKILL')"] {
+    let ends = ["process.exit(3)", "process.kill(process.pid, 'SIGKILL')"];
+    for (end, ttl) in ends.into_iter().flat_map(|end| [(end, "10m"), (end, "0")]) {
         let app = format!("export default {{ fetch() {{ {end}; }} }};");
-        let server = Apps::new().file("ill/index.ts", app).serve().await;
+        let server = Apps::new()
+            .file("ill/index.ts", app)
+            .file("ill/manifest.yaml", format!("ttl: {ttl}"))
+            .serve()
+            .await;
         assert_eq!(server.get("/ill/").await.problem(), (502, "worker_died".to_owned()));
         server.transition("ill", "terminated", "crash").await;
         assert_eq!((server.count("ill", "ready").await, server.count("ill", "terminated").await), (1, 1));

@@ -180,7 +180,7 @@ async fn packages_installed_above_an_app_after_a_spare_was_started_are_found() {
         .await;
     server.logged(|line| line["message"] == "worker" && line["reason"] == "spare").await;
     // One that is this old has warmed up, and knows the directories above it, which are above the app too.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let package = server.apps().path().join("node_modules/pack");
     std::fs::create_dir_all(&package).unwrap();
     std::fs::write(package.join("index.js"), "export const word = 'found';").unwrap();

@@ -23,7 +23,17 @@ export class ProgressPage {
 
   /** A page that nobody reads. */
   static scratch(): ProgressPage {
-    return new ProgressPage(new Uint32Array(2));
+    return new ProgressPage(new Uint32Array(5));
+  }
+
+  /** What READY says, for a supervisor that it does not reach because the first request does not come back. */
+  loaded(hooks: number, maxRequestBodySize: number | null): void {
+    const { words } = this;
+    words[2] = hooks;
+    // Any number that is there is far below this one.
+    const size = maxRequestBodySize ?? Number.MAX_SAFE_INTEGER;
+    words[3] = size % 2 ** 32;
+    words[4] = size / 2 ** 32;
   }
 
   /** To be called right before a request is handed to the app. */

@@ -100,6 +100,7 @@ export class Session {
     // supervisor would take the processor to hear of it. If the app does not come back, the page tells.
     this.soon(() => {
       this.link.control(FrameType.Ready, 0, [app.hooks, app.maxRequestBodySize]);
+      this.page.loaded(app.hooks, app.maxRequestBodySize);
       this.#dispatcher = dispatcher;
       for (const frame of this.#held) this.frame(...frame);
       this.#held = [];

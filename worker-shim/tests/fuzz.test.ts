@@ -10,7 +10,7 @@ import path from "node:path";
 import { App } from "../src/app.ts";
 import { FrameReader, Violation } from "../src/frames.ts";
 import { Link } from "../src/link.ts";
-import type { ProgressPage } from "../src/progress-page.ts";
+import { ProgressPage } from "../src/progress-page.ts";
 import { Session } from "../src/session.ts";
 import { PreparedResponse } from "../src/static-routes.ts";
 import { frame, frames, pack, T } from "./codec.ts";
@@ -47,7 +47,7 @@ class Conversation {
         return length;
       },
     } as never);
-    const page = { started: () => {} } as unknown as ProgressPage;
+    const page = ProgressPage.scratch();
     const app = new App({ default: { fetch: (request: Request) => this.#handle(request), onIdle() {} } });
     const session = new Session(this.#link, page, async () => app, (turn) => void setImmediate(turn));
     this.#reader = new FrameReader((...frame) => session.frame(...frame));

@@ -109,6 +109,8 @@ impl Core {
             version.backoff.success();
         }
         match course {
+            // Its answer came before the word that it is Ready, with which it is ended as one that is.
+            Course::Drain { .. } if creating && (head || ok) => {}
             Course::Drain { reason, .. } if at_rest => self.terminate(id, reason, turn),
             Course::Drain { .. } | Course::Terminate { .. } | Course::Kill { .. } => {}
             Course::Serve | Course::Replace { .. } if creating => self.give_back(id),

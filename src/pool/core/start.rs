@@ -77,9 +77,10 @@ impl Core {
         }
         let (course, stays, from_spare) = (worker.course, worker.stays(), worker.from_spare);
         let sent_ahead = std::mem::take(&mut worker.sent_ahead);
-        let used = worker.served > 0;
+        let (used, at_rest) = (worker.served > 0, worker.in_flight == 0);
         worker.last_used = turn.now;
-        worker.open = stays && worker.has_room();
+        let lost = worker.lost;
+        worker.open = stays && !lost && worker.has_room();
         let open = worker.open;
         self.transition(id, State::Ready, Reason::Loaded, turn);
         if used {
@@ -89,7 +90,10 @@ impl Core {
             self.spares.backoff.success();
         }
         if let Course::Drain { reason, .. } = course {
-            return self.drain_within(id, reason, turn);
+            return match at_rest {
+                true => self.terminate(id, reason, turn),
+                false => self.drain_within(id, reason, turn),
+            };
         }
         let Some(version) = self.versions.get_mut(&key) else { return };
         version.coming -= 1;
@@ -108,7 +112,11 @@ impl Core {
             self.drain_replaced(key, turn);
         }
         self.take_over(key, turn);
-        self.first_sent(id, turn);
+        if lost {
+            self.lost_link(id, turn);
+        } else {
+            self.first_sent(id, turn);
+        }
         self.mark(key);
     }
 
@@ -202,10 +210,12 @@ impl Core {
         }
     }
 
-    /// Its link has closed. One that is still starting is left to its exit, which tells more.
+    /// Its link has closed. One that is still starting is left to its exit, which tells more; it may yet turn out that it was
+    /// Ready.
     pub(super) fn lost_link(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else { return };
         let (version, creating, staying) = (worker.version, worker.is_creating(), worker.stays());
+        worker.lost |= creating;
         if creating || worker.is_ending() {
             return;
         }

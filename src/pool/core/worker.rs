@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub ephemeral: bool,
     /// Stands in its version's list of workers with room.
     pub open: bool,
+    /// Its link has closed while it was starting.
+    pub lost: bool,
     /// Has been sent a request before it was Ready, which it is not yet.
     pub sent_ahead: bool,
     /// Requests without a response head.
@@ -66,6 +68,7 @@ impl Worker {
             from_spare: false,
             ephemeral: false,
             open: false,
+            lost: false,
             sent_ahead: false,
             awaiting: 0,
             concurrency: 0,

@@ -322,10 +322,10 @@ impl World {
 
     /// Nobody waits for room that is there, or that resting workers would have to make.
     fn check_room(&self, after: &Snapshot) -> Verdict {
-        let leaving = self
-            .processes
-            .values()
-            .any(|process| process.version.is_some() && (process.terminated || process.killed));
+        let leaving = self.processes.iter().any(|(id, process)| {
+            let lost = self.core.reason_to_go(*id) == Some(Reason::Crash);
+            process.version.is_some() && (process.terminated || process.killed || lost)
+        });
         if leaving || self.shutdown.is_some() {
             return Ok(());
         }

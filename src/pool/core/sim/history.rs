@@ -47,6 +47,10 @@ pub enum Op {
     Garbage {
         pick: u64,
     },
+    /// The link closes, and the process ends; in between it may turn out that it was Ready.
+    Lose {
+        pick: u64,
+    },
     /// An event about something that is no more.
     Stray {
         pick: u64,
@@ -96,7 +100,7 @@ impl History {
         let deploys = random.one_of(&[0, 1, 5]);
         let waits = random.one_of(&[2, 8, 20]);
         let slow_starts = random.one_of(&[5, 25]);
-        let weights: [(u64, Kind); 19] = [
+        let weights: [(u64, Kind); 20] = [
             (20, |r| Op::Request { version: r.next(), count: r.one_of(&[1, 1, 1, 2, 8]) }),
             (12, |r| Op::Head { pick: r.next() }),
             (20, |r| Op::Done { pick: r.next(), ok: r.chance(80) }),
@@ -110,6 +114,7 @@ impl History {
             (trouble.div_ceil(2), |r| Op::Hang { pick: r.next() }),
             (trouble.div_ceil(2), |r| Op::Garbage { pick: r.next() }),
             (1, |r| Op::Stray { pick: r.next() }),
+            (trouble.div_ceil(2), |r| Op::Lose { pick: r.next() }),
             (waits, |r| Op::Wait { millis: r.one_of(&[1, 1, 20, 20, 100, 300, 1_000, 3_000, 12_000]) }),
             (waits / 2, |_| Op::WaitForDeadline),
             (deploys, |r| Op::Add { seed: r.next() }),

@@ -50,6 +50,7 @@ const SEEN: &[&str] = &[
     "RefuseSent StartTimeout",
     "Made again",
     "Stale",
+    "Ready and lost",
 ];
 
 /// Plays a history and then lets it come to rest.

@@ -176,6 +176,22 @@ impl World {
                 |worker| Event::Unresponsive { worker },
             ),
             Op::Garbage { pick } => self.about(pick, |_| true, |worker| Event::Protocol { worker }),
+            Op::Lose { pick } => {
+                let Some(worker) = self.process(pick, |process| process.connected) else { return Ok(()) };
+                self.tell(Event::Lost { worker })?;
+                let late = self.processes.get(&worker).is_some_and(loading) && pick.is_multiple_of(2);
+                if late {
+                    *self.tally.entry("Ready and lost".into()).or_default() += 1;
+                    self.load(worker)?;
+                    let gone = self.core.reason_to_go(worker) == Some(crate::pool::core::Reason::Crash);
+                    let drained =
+                        self.processes.get(&worker).is_none_or(|process| process.draining.is_some());
+                    if !gone && !drained {
+                        return Err(format!("{worker} is lost and stays"));
+                    }
+                }
+                self.tell(Event::Exited { worker })
+            }
             Op::Stray { pick } => {
                 let worker = WorkerId(1_000_000 + pick % 10);
                 let version = VersionKey(1_000_000);

@@ -178,3 +178,32 @@ fn an_answer_may_come_before_the_word_that_the_worker_is_ready() {
     pool.done(worker);
     assert_eq!(pool.tell(Event::Ready { worker }).spawned().len(), 1, "its number is reached all the same");
 }
+
+#[test]
+fn a_worker_that_drains_and_has_answered_is_ended_when_it_is_ready() {
+    let mut pool = Pool::with(10, &[(A, policy()), (B, policy())]);
+    let old = loading(&mut pool, A);
+    let new = pool.tell(Event::RemoveVersion { version: A, to: Some(B) }).spawned()[0];
+    pool.load(new);
+    assert!(pool.done(old).is_silent(), "its hook is not known yet");
+    assert_eq!(pool.tell(Event::Ready { worker: old }).terminated(), [(old, Reason::Deploy)]);
+}
+
+#[test]
+fn a_worker_that_was_lost_in_its_first_request_has_crashed() {
+    for policy in [policy(), once()] {
+        let mut pool = Pool::with(10, &[(A, policy)]);
+        for _ in 0..2 {
+            let worker = loading(&mut pool, A);
+            pool.tell(Event::Lost { worker });
+            pool.tell(Event::Done { worker, head: false, ok: false });
+            assert!(pool.tell(Event::Ready { worker }).terminated().is_empty());
+            let said = pool.exit(worker);
+            let ended = |action: &Action| {
+                matches!(action, Action::Transition { to: State::Terminated, reason: Reason::Crash, .. })
+            };
+            assert!(said.0.iter().any(ended), "{:?}", said.0);
+        }
+        assert!(matches!(pool.early(A).refused()[..], [Refusal::BackOff(_)]), "as after any two crashes");
+    }
+}
