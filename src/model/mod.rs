@@ -1,11 +1,13 @@
 //! Values everyone speaks. Parsed once at the edge; inside, they are valid.
 
+pub mod alias;
 pub mod app;
 pub mod manifest;
 pub mod name;
 pub mod quantity;
 pub mod version;
 
+pub use alias::{AliasName, Split};
 pub use app::{App, Kind};
 pub use manifest::Manifest;
 pub use name::AppName;
