@@ -12,6 +12,7 @@ pub mod cli; // one file a command
 pub mod config; // flags + environment + file → one validated Config
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
+pub mod package; // uploaded archives: unpacking, checking, installing, packing
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
 mod shim; // the worker shim inside this binary, and what bun makes of it

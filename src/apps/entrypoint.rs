@@ -34,6 +34,7 @@ pub(super) struct Hints<'a> {
 /// Of `package.json`, what matters here.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Package {
+    pub name: Option<String>,
     pub version: Option<String>,
     /// `module`, then `main`.
     pub entrypoints: Vec<String>,
@@ -44,7 +45,7 @@ impl Package {
         let json: serde_json::Value = serde_json::from_slice(bytes)?;
         let text = |key: &str| json.get(key).and_then(|value| value.as_str()).map(String::from);
         let entrypoints = ["module", "main"].into_iter().filter_map(text).collect();
-        Ok(Package { version: text("version"), entrypoints })
+        Ok(Package { name: text("name"), version: text("version"), entrypoints })
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
     }
 
     fn package(entrypoints: &[&str]) -> Option<Package> {
-        Some(Package { version: None, entrypoints: entrypoints.iter().map(|&e| e.into()).collect() })
+        Some(Package { entrypoints: entrypoints.iter().map(|&e| e.into()).collect(), ..Package::default() })
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Apps for the tests of this module: made in memory, or written to a directory.
 
+use super::disk::Disk;
+use super::scan::{Scanner, Scope};
 use super::{App, Change, Kind, Options, manifest::Ceilings};
 use crate::model::{AppName, AppVersion, Manifest, VersionKey};
 use std::collections::BTreeMap;
@@ -70,4 +72,13 @@ pub fn apps(dir: &Path, names: &[&str]) {
     for name in names {
         write(dir, &format!("{name}/index.ts"), "");
     }
+}
+
+/// What the scanner finds in a worker directory at start: `shop@1.2.0` and where it is.
+pub fn found(dir: &Path) -> Vec<(String, PathBuf)> {
+    let mut scanner = Scanner::new(options(&[dir]), Disk::default());
+    let pass = scanner.pass(&Scope::All, std::time::Duration::ZERO);
+    let apps =
+        pass.apps.unwrap().into_iter().map(|app| (format!("{}@{}", app.name, app.version), app.dir.clone()));
+    apps.collect()
 }

@@ -49,7 +49,7 @@ impl Outcome {
 
 /// What makes a version unavailable.
 #[derive(Debug, thiserror::Error)]
-enum LoadError {
+pub(super) enum LoadError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error(transparent)]
@@ -86,7 +86,7 @@ impl Loader {
         Reading { outcome: Outcome::App(Arc::new(app)), warnings }
     }
 
-    fn read(
+    pub fn read(
         &self,
         version: &AppVersion,
         dir: PathBuf,
@@ -116,6 +116,15 @@ impl Loader {
             _ => None,
         };
         Ok(Found::App(Box::new(Draft { dir, manifest, kind, env, needs_fresh })))
+    }
+
+    /// The manifest and the `package.json` of a directory, where it has them.
+    pub fn stated(&self, dir: &Path) -> Result<(Option<Manifest>, Option<Package>), LoadError> {
+        let io = |error| LoadError::Io { file: dir.display().to_string(), error };
+        let dir = self.disk.canonical(dir).map_err(io)?;
+        let listing = self.disk.list(&dir, MAX_LISTED).map_err(io)?;
+        let manifest = self.manifest(&dir, &listing)?;
+        Ok((manifest, self.package(&dir, &listing, &AppVersion::Latest, &mut Vec::new())))
     }
 
     fn default_manifest(&self) -> Manifest {
@@ -190,14 +199,14 @@ impl Loader {
 }
 
 /// What a directory holds, as far as it can be used.
-enum Found {
+pub(super) enum Found {
     App(Box<Draft>),
     Disabled,
     Nothing,
 }
 
 /// An app before it has a key.
-struct Draft {
+pub(super) struct Draft {
     dir: PathBuf,
     manifest: Manifest,
     kind: Kind,

@@ -9,8 +9,9 @@ mod disk;
 mod dotenv;
 mod entrypoint;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod index;
+pub mod inspect;
 mod load;
 pub mod manifest;
 mod mount;

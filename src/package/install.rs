@@ -1,0 +1,79 @@
+//! Puts a package in its place, by one rename: whoever looks sees the old state or the new one.
+
+use super::place::Place;
+use super::staging::{Staged, Staging};
+use super::{Code, PackageError, step, sync};
+use crate::model::{AppName, AppVersion};
+use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
+use rustix::io::Errno;
+use std::path::PathBuf;
+
+/// A version that is in its place, and on the disk.
+#[derive(Debug)]
+pub struct Installed {
+    /// Relative to the worker directory.
+    pub path: PathBuf,
+    /// What was there before, if it was replaced. Workers may still be reading it: drop this when they have ended, and
+    /// it is removed from disk. (If the process ends first, `sweep` removes it.)
+    pub replaced: Option<Staging>,
+}
+
+/// Moves a staged package into the worker directory that it was staged in: `shop/1.2.0` if the app has such
+/// directories, else `shop@1.2.0`.
+///
+/// With `replace`, a version that is there is exchanged for the new one in one step, where it is: also if its name has
+/// a `v` or other build metadata. Two installations of one app must not run at once; of one version that is safe.
+///
+/// # Errors
+/// `AlreadyThere`, `Place` (a link or a file is in the way), `ReplaceUnsupported`, or `Io`. Nothing has changed then,
+/// unless only the last bringing to the disk failed.
+pub fn install(
+    staged: Staged,
+    name: &AppName,
+    version: &AppVersion,
+    replace: bool,
+) -> Result<Installed, PackageError> {
+    let (staging, root) = staged.into_parts();
+    let place = Place::find(staging.worker_dir(), name, version)?;
+    let there = || {
+        let message = format!("{name}@{version} is there already, in {}", place.path.display());
+        PackageError::new(Code::AlreadyThere, message).hint("give it another version, or ask to replace it")
+    };
+    if place.taken && !replace {
+        return Err(there());
+    }
+    sync::tree(staging.directory(), &root)?;
+    step::reached();
+    let io = |error: Errno| PackageError::io(format!("put {} in its place", place.path.display()), error);
+    if place.taken {
+        let exchange = RenameFlags::EXCHANGE;
+        match renameat_with(staging.directory(), root.as_str(), &place.parent, place.name.as_str(), exchange)
+        {
+            Err(Errno::INVAL | Errno::NOSYS) => return Err(cannot_replace(name, version)),
+            exchanged => exchanged.map_err(io)?,
+        }
+    } else {
+        let alone = RenameFlags::NOREPLACE;
+        let (to, place) = (place.name.as_str(), &place.parent);
+        let moved = match renameat_with(staging.directory(), root.as_str(), place, to, alone) {
+            // A file system without this flag. A plain rename does not replace a directory that has something in it.
+            Err(Errno::INVAL | Errno::NOSYS) => renameat(staging.directory(), root.as_str(), place, to),
+            moved => moved,
+        };
+        match moved {
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => return Err(there()),
+            moved => moved.map_err(io)?,
+        }
+    }
+    step::reached();
+    fsync(&place.parent).map_err(io)?;
+    step::reached();
+    let replaced = place.taken.then_some(staging);
+    Ok(Installed { path: place.path, replaced })
+}
+
+fn cannot_replace(name: &AppName, version: &AppVersion) -> PackageError {
+    let message =
+        format!("{name}@{version} cannot be replaced: this file system cannot exchange two directories");
+    PackageError::new(Code::ReplaceUnsupported, message).hint("deploy it under another version")
+}

@@ -1,0 +1,182 @@
+//! Staging: a directory beside the apps, hidden from whoever looks for apps, in which a package is made ready.
+//!
+//! It is on the same file system as the place the package goes to, so that moving it there is one rename. Each upload
+//! has a directory of its own, and holds a lock on it as long as its process lives.
+
+use super::tree::open;
+use super::unpack::unpack;
+use super::{Limits, PackageError, Summary, step};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, statat};
+use rustix::io::Errno;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// The directory in a worker directory that holds the stagings. The scanner leaves out names with a dot.
+const HOLDER: &str = ".buntime-staging";
+/// Where in a staging the archive is unpacked.
+const TREE: &str = "tree";
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const ATTEMPTS: u32 = 100;
+
+/// A directory for one package. Dropped, it is removed from disk.
+#[derive(Debug)]
+pub struct Staging {
+    worker_dir: OwnedFd,
+    holder: OwnedFd,
+    /// Locked.
+    directory: OwnedFd,
+    name: String,
+    path: PathBuf,
+}
+
+/// A package that is unpacked and not yet in its place. Dropped, it is removed from disk.
+#[derive(Debug)]
+pub struct Staged {
+    pub summary: Summary,
+    staging: Staging,
+    /// The app's directory, relative to the staging.
+    root: String,
+}
+
+impl Staging {
+    /// Makes an empty one in a worker directory.
+    ///
+    /// # Errors
+    /// `Code::Io`: the worker directory is not there, not writable, or has a link in the place of the staging.
+    pub fn create(worker_dir: &Path) -> Result<Staging, PackageError> {
+        let io = |error: Errno| PackageError::io(format!("stage in {}", worker_dir.display()), error);
+        let worker = rustix::fs::open(worker_dir, DIRECTORY, Mode::empty()).map_err(io)?;
+        match mkdirat(&worker, HOLDER, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(io(error)),
+        }
+        let holder = open(worker.as_fd(), HOLDER, DIRECTORY, Mode::empty()).map_err(io)?;
+        step::reached();
+        for _ in 0..ATTEMPTS {
+            let name = fresh_name();
+            match mkdirat(&holder, name.as_str(), Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(error) => return Err(io(error)),
+            }
+            step::reached();
+            // A sweep may come between making and locking, and take it for a left-over.
+            let Some(directory) = lock(holder.as_fd(), &name).map_err(io)? else { continue };
+            let path = worker_dir.join(HOLDER).join(&name);
+            return Ok(Staging { worker_dir: worker, holder, directory, name, path });
+        }
+        Err(io(Errno::BUSY))
+    }
+
+    /// Unpacks an archive. If everything in it is in one directory, as in what `npm pack` makes, that is the app's.
+    ///
+    /// # Errors
+    /// As `unpack`; nothing of the archive is left on disk then.
+    pub fn receive(self, source: impl Read + Seek, limits: &Limits) -> Result<Staged, PackageError> {
+        let io = |error: Errno| PackageError::io("make a directory to unpack into", error);
+        mkdirat(&self.directory, TREE, Mode::RWXU).map_err(io)?;
+        let tree = open(self.directory.as_fd(), TREE, DIRECTORY, Mode::empty()).map_err(io)?;
+        rustix::fs::fchmod(&tree, Mode::from_raw_mode(0o755)).map_err(io)?;
+        let summary = unpack(source, &tree, limits)?;
+        let root = summary.top.as_ref().map_or(TREE.to_owned(), |top| format!("{TREE}/{top}"));
+        Ok(Staged { summary, staging: self, root })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn worker_dir(&self) -> BorrowedFd<'_> {
+        self.worker_dir.as_fd()
+    }
+
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        step::reached();
+        // What cannot be removed now is what a sweep is for.
+        let _ = remove(self.holder.as_fd(), &self.name);
+    }
+}
+
+impl Staged {
+    /// The app's directory, until it is installed.
+    pub fn path(&self) -> PathBuf {
+        self.staging.path.join(&self.root)
+    }
+
+    pub(super) fn into_parts(self) -> (Staging, String) {
+        (self.staging, self.root)
+    }
+}
+
+/// Removes what uploads left behind that ended with their process. Returns how many there were.
+///
+/// # Errors
+/// `Code::Io`: the stagings cannot be listed or removed.
+pub fn sweep(worker_dir: &Path) -> Result<usize, PackageError> {
+    let io = |error: Errno| PackageError::io(format!("clean up in {}", worker_dir.display()), error);
+    let worker = rustix::fs::open(worker_dir, DIRECTORY, Mode::empty()).map_err(io)?;
+    let holder = match open(worker.as_fd(), HOLDER, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(0),
+        holder => holder.map_err(io)?,
+    };
+    let mut swept = 0;
+    for name in names(holder.as_fd()).map_err(io)? {
+        // Locked = at work. Not a directory = none of ours.
+        let Ok(Some(_lock)) = lock(holder.as_fd(), &name) else { continue };
+        let removed = remove(holder.as_fd(), &name);
+        removed.map_err(|error| PackageError::io(format!("remove a left-over in {HOLDER}"), error))?;
+        swept += 1;
+    }
+    Ok(swept)
+}
+
+/// The names in a directory that are UTF-8, without `.` and `..`.
+pub(super) fn names(directory: BorrowedFd) -> Result<Vec<String>, Errno> {
+    let entries = Dir::read_from(directory)?;
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry?.file_name().to_str()
+            && !matches!(name, "." | "..")
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Locks a staging; none = somebody else has it, or it is gone.
+fn lock(holder: BorrowedFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
+    let directory = match open(holder, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        directory => directory?,
+    };
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked?,
+    }
+    let (mine, there) = (fstat(&directory)?, statat(holder, name, AtFlags::SYMLINK_NOFOLLOW));
+    Ok(there.is_ok_and(|there| there.st_ino == mine.st_ino).then_some(directory))
+}
+
+/// Removes a tree, also one that an app has worked in. Links in it are removed, not followed.
+fn remove(holder: BorrowedFd, name: &str) -> io::Result<()> {
+    // By way of the descriptor, so that nobody can put another directory in the way.
+    std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", holder.as_raw_fd()))
+}
+
+fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let count = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{:x}-{count:x}", std::process::id(), now.as_nanos())
+}
