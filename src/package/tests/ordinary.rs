@@ -107,7 +107,7 @@ with zipfile.ZipFile(Pipe(), 'w', zipfile.ZIP_DEFLATED) as z:
     with z.open('big', 'w', force_zip64=True) as f: f.write(os.urandom(2000))
 ";
     for (program, arguments, out) in [
-        ("tar", &["--format=gnu", "-czf", "../o", ".", "--exclude=o"][..], "../o"),
+        ("tar", &["--format=gnu", "-czf", "../o", "."][..], "../o"),
         ("tar", &["--format=posix", "-czf", "../o", "package.json", "src"], "../o"),
         ("tar", &["--format=ustar", "-czf", "../o", "package.json", "src"], "../o"),
         ("tar", &["--format=v7", "-czf", "../o", "package.json", "src"], "../o"),
