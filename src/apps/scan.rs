@@ -130,7 +130,9 @@ impl Scanner {
             if parts.components().count() < wanted {
                 return Scope::All;
             }
-            entries.insert(root.dir.join(parts));
+            if !parts.iter().any(is_ignored) {
+                entries.insert(root.dir.join(parts));
+            }
         }
         Scope::Only(entries)
     }

@@ -364,6 +364,19 @@ fn a_look_at_one_entry_sees_only_that() {
 }
 
 #[test]
+fn what_happens_in_a_hidden_directory_is_no_news() {
+    let mut world = World::new(|dir| apps(dir, &["a"]));
+    world.look();
+    for hidden in [".buntime-staging", ".git/x", "node_modules", "@t/.hidden"] {
+        apps(&world.dir(), &[hidden]);
+        let scope = world.scanner.scope_of(&world.dir().join(hidden));
+        assert_eq!(scope, Scope::Only(BTreeSet::new()), "{hidden}");
+        assert!(world.pass(&scope).is_none());
+    }
+    assert_eq!(world.warnings, [] as [&str; 0]);
+}
+
+#[test]
 fn unchanged_apps_are_not_read_again() {
     let names: Vec<_> = (0..200).map(|n| format!("app{n}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
