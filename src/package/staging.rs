@@ -117,10 +117,10 @@ impl Staged {
     }
 }
 
-/// Removes what uploads left behind that ended with their process. Returns how many there were.
+/// Removes what uploads left behind whose process has ended. Returns how many there were.
 ///
 /// # Errors
-/// `Code::Io`: the stagings cannot be listed or removed.
+/// `Code::Io`: the stagings cannot be listed, or one of them not removed.
 pub fn sweep(worker_dir: &Path) -> Result<usize, PackageError> {
     let io = |error: Errno| PackageError::io(format!("clean up in {}", worker_dir.display()), error);
     let worker = rustix::fs::open(worker_dir, DIRECTORY, Mode::empty()).map_err(io)?;
@@ -128,15 +128,22 @@ pub fn sweep(worker_dir: &Path) -> Result<usize, PackageError> {
         Err(Errno::NOENT) => return Ok(0),
         holder => holder.map_err(io)?,
     };
-    let mut swept = 0;
+    let (mut swept, mut failed) = (0, None);
     for name in names(holder.as_fd()).map_err(io)? {
         // Locked = at work. Not a directory = none of ours.
         let Ok(Some(_lock)) = lock(holder.as_fd(), &name) else { continue };
-        let removed = remove(holder.as_fd(), &name);
-        removed.map_err(|error| PackageError::io(format!("remove a left-over in {HOLDER}"), error))?;
-        swept += 1;
+        match remove(holder.as_fd(), &name) {
+            Ok(()) => swept += 1,
+            // One that cannot be removed keeps no other from it.
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(swept)
+    match failed {
+        None => Ok(swept),
+        Some(error) => {
+            Err(PackageError::io(format!("remove a left-over in {}", worker_dir.display()), error))
+        }
+    }
 }
 
 /// The names in a directory that are UTF-8, without `.` and `..`.
