@@ -161,12 +161,16 @@ pub(super) fn names(directory: BorrowedFd) -> Result<Vec<String>, Errno> {
     Ok(names)
 }
 
-/// Locks a staging; none = somebody else has it, or it is gone.
+/// Opens and locks a staging; none = somebody else has it, or it is gone.
 fn lock(holder: BorrowedFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
-    let directory = match open(holder, name, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        directory => directory?,
-    };
+    match open(holder, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        directory => lock_open(holder, name, directory?),
+    }
+}
+
+/// Whoever had the lock before may have removed it: then what is locked is not what has the name.
+fn lock_open(holder: BorrowedFd, name: &str, directory: OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => return Ok(None),
         locked => locked?,
@@ -186,4 +190,30 @@ fn fresh_name() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{:x}-{:x}-{count:x}", std::process::id(), now.as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_staging_that_was_removed_before_it_was_locked_is_not_used() {
+        let temp = tempfile::tempdir().unwrap();
+        let holder = OwnedFd::from(fs::File::open(temp.path()).unwrap());
+        let name = temp.path().join("x");
+        fs::create_dir(&name).unwrap();
+        let mine = || OwnedFd::from(fs::File::open(&name).unwrap());
+        let locked = |directory| lock_open(holder.as_fd(), "x", directory).unwrap().is_some();
+        assert!(locked(mine()));
+        let old = mine();
+        fs::rename(&name, temp.path().join("y")).unwrap();
+        assert!(!locked(old.try_clone().unwrap()), "it is gone");
+        fs::create_dir(&name).unwrap();
+        assert!(!locked(old), "another has its name");
+        assert!(locked(mine()));
+        let holds = lock(holder.as_fd(), "x").unwrap();
+        assert!(!locked(mine()), "another has its lock");
+        drop(holds);
+    }
 }

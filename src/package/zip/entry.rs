@@ -17,7 +17,7 @@ const SIZE: usize = 30;
 /// In front of the sizes behind the contents; it may be left out.
 const BEHIND: u64 = 0x0807_4b50;
 
-/// Unpacks an entry whose bytes must end at `until`. Returns where they end.
+/// Unpacks an entry whose bytes must end at `until` or before. `packed` and `unpacked` count the bytes of all entries.
 pub(super) fn unpack(
     source: &mut (impl Read + Seek),
     entry: &Entry,
@@ -26,9 +26,9 @@ pub(super) fn unpack(
     limits: &Limits,
     packed: &mut u64,
     unpacked: &mut u64,
-) -> Result<u64, PackageError> {
+) -> Result<(), PackageError> {
     let start = header(source, entry)?;
-    let mut end = match start.checked_add(entry.packed) {
+    let end = match start.checked_add(entry.packed) {
         Some(end) if end <= until => end,
         _ => return Err(overlap(entry)),
     };
@@ -55,9 +55,9 @@ pub(super) fn unpack(
         }
     }
     if entry.flags & SIZES_BEHIND != 0 {
-        end += behind(source, entry, end, until)?;
+        behind(source, entry, end, until)?;
     }
-    Ok(end)
+    Ok(())
 }
 
 /// Reads the header in front of the contents and holds it against the directory. Returns where the contents begin.
@@ -137,8 +137,8 @@ fn copy(
     }
 }
 
-/// The sizes behind the contents: with or without a signature, in 4 or in 8 bytes. Returns how long they are.
-fn behind(source: &mut (impl Read + Seek), entry: &Entry, at: u64, until: u64) -> Result<u64, PackageError> {
+/// The sizes behind the contents: with or without a signature, in 4 or in 8 bytes.
+fn behind(source: &mut (impl Read + Seek), entry: &Entry, at: u64, until: u64) -> Result<(), PackageError> {
     source.seek(SeekFrom::Start(at)).map_err(failed)?;
     let mut bytes = Vec::new();
     source.take((until - at).min(24)).read_to_end(&mut bytes).map_err(failed)?;
@@ -151,7 +151,7 @@ fn behind(source: &mut (impl Read + Seek), entry: &Entry, at: u64, until: u64) -
         let mut size = || if long { fields.u64() } else { fields.u32() };
         let stated = (checksum, size(), size());
         if length <= bytes.len() && signature == BEHIND && stated == wanted {
-            return Ok(length as u64);
+            return Ok(());
         }
     }
     Err(disagree(entry, "the sizes behind its contents are not those of the directory"))

@@ -27,25 +27,13 @@ pub(super) fn unpack(
     }
     let mut entries = directory::read(source, &end, limits)?;
     entries.sort_by_key(|entry| entry.offset);
-    check_bounds(&entries)?;
     let (mut packed, mut unpacked) = (0, 0);
-    let mut from = 0;
     for (index, entry) in entries.iter().enumerate() {
+        // Each must end before the next begins; that of two with one place the first does not is seen likewise.
         let until = entries.get(index + 1).map_or(end.directory, |next| next.offset);
-        if entry.offset < from {
-            return Err(overlap(entry));
-        }
-        from = entry::unpack(source, entry, until, tree, limits, &mut packed, &mut unpacked)?;
+        entry::unpack(source, entry, until, tree, limits, &mut packed, &mut unpacked)?;
     }
     Ok(())
-}
-
-/// No two entries may begin at one place; that they end before the next begins is seen when they are read.
-fn check_bounds(entries: &[Entry]) -> Result<(), PackageError> {
-    match entries.windows(2).find(|pair| pair[0].offset == pair[1].offset) {
-        Some(pair) => Err(overlap(&pair[1])),
-        None => Ok(()),
-    }
 }
 
 fn overlap(entry: &Entry) -> PackageError {
