@@ -247,3 +247,18 @@ fn a_message_names_the_entry_and_cannot_act_on_a_terminal() {
     let message = refused_tar(&[raw_entry(b"\x1b[2Jevil", b'0', 0, b"")], Code::PathControl);
     assert!(message.contains("\\u{1b}[2Jevil"), "{message}");
 }
+
+#[test]
+fn no_damage_to_any_byte_of_a_header_panics_or_escapes() {
+    let entries = [pax(&[("path", "long/name")]), file("a", "xyz"), entry("d/", b'5', b"")];
+    let world = World::new();
+    let before = world.snapshot();
+    for (index, entry) in entries.iter().enumerate() {
+        for at in (0..entry.len()).filter(|at| !(148..156).contains(at)) {
+            let mut damaged = entries.clone();
+            damaged[index] = patch(entry.clone(), at, &[entry[at] ^ if at % 2 == 0 { 0x55 } else { 0xff }]);
+            drop(world.receive(&gzip(&tar(&damaged))));
+        }
+    }
+    assert_eq!(world.snapshot(), before);
+}

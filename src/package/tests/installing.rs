@@ -208,11 +208,11 @@ fn a_reader_never_sees_a_version_missing_or_half_while_it_is_replaced() {
             }
             reads
         });
-        for round in 1..50 {
-            // Kept as long as a reader may have its directory open.
-            drop(put(&world, "shop@1.0.0", &round.to_string(), true).unwrap());
-        }
+        // Kept as long as a reader may be on its way through the old tree.
+        let replaced: Vec<_> =
+            (1..50).map(|round| put(&world, "shop@1.0.0", &round.to_string(), true).unwrap()).collect();
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(reader.join().unwrap() > 0);
+        drop(replaced);
     });
 }
