@@ -25,8 +25,9 @@ pub struct Installed {
 /// a `v` or other build metadata. Two installations of one app must not run at once; of one version that is safe.
 ///
 /// # Errors
-/// `AlreadyThere`, `Place` (a link or a file is in the way), `ReplaceUnsupported`, or `Io`. Nothing has changed then,
-/// unless only the last bringing to the disk failed.
+/// `AlreadyThere`, `Place` (a link or a file is in the way), `ReplaceUnsupported`, or `Io`. Nothing has changed then but
+/// that the directory of a scope may have been made; only if the very last step fails (bringing the rename to the disk)
+/// the package is in its place all the same.
 pub fn install(
     staged: Staged,
     name: &AppName,
