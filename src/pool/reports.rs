@@ -64,7 +64,8 @@ impl Pool {
                         inner.stillborn = Some(self.now());
                     }
                     let late = handle.told == Some(Reason::StartTimeout);
-                    if !handle.ready && !handle.failed && (early || late) {
+                    // One that turned out to be Ready as it ended was too late all the same.
+                    if !handle.failed && (late || early && !handle.ready) {
                         note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));
                     }
                 }

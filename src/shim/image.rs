@@ -281,10 +281,10 @@ mod tests {
         file.write_all(&vec![1; 3 * PIECE + 5]).unwrap();
         file.sync_all().unwrap();
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        let lost = is_in_memory(&file);
+        let kept = is_in_memory(&file);
         read_into_memory(&file).unwrap();
-        match lost {
-            Ok(lost) => assert!(!lost && is_in_memory(&file).unwrap()),
+        match kept {
+            Ok(kept) => assert!(!kept && is_in_memory(&file).unwrap()),
             Err(error) => {
                 eprintln!("skipped: the file system of {:?} does not tell: {error}", std::env::temp_dir())
             }

@@ -6,24 +6,20 @@
 //! appears in it is complete.
 
 mod image;
+mod program;
 
+use self::program::{PATIENCE, output};
 use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::prctl::set_pdeathsig;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const SHIM: &str = include_str!("../../worker-shim/dist/shim.js");
 /// These stand in it where the build id and the path of `bun` belong.
@@ -36,8 +32,6 @@ const EXECUTABLE: &str = "bun-worker";
 /// Bun's own flags for every worker: it neither downloads packages nor loads `.env` files by itself.
 pub const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
 
-/// How long a program may take that makes or tries the files. It takes a second, or a few on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How the files are made. With another number they are made anew.
 const FORM: u32 = 2;
 /// Directories of the cache begin with the first, those that are not complete with the second.
@@ -220,46 +214,6 @@ fn run_bun(dir: &Path, bun: &Bun, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What a program has to say, if it says it in time.
-fn output(command: &mut Command, patience: Duration) -> Result<Output> {
-    // SAFETY: between fork and exec the child makes one system call.
-    unsafe {
-        // Nothing that the supervisor has started outlives it. This is its first thread, which ends with it.
-        command.pre_exec(|| Ok(set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
-    }
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let (done, waiting) = mpsc::channel::<()>();
-    let watched = Pid::from_raw(child.id() as i32)
-        .context("a process has a number")
-        .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
-        .and_then(|handle| watch(handle, waiting, patience));
-    let watch = match watched {
-        Ok(watch) => watch,
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(error);
-        }
-    };
-    let output = child.wait_with_output();
-    drop(done);
-    let late = watch.join().unwrap_or(false);
-    ensure!(!late, "{} has not ended in {patience:?}", command.get_program().display());
-    Ok(output?)
-}
-
-/// Ends a process if it is not `done` in time, and tells whether it was not.
-fn watch(process: OwnedFd, done: mpsc::Receiver<()>, patience: Duration) -> Result<JoinHandle<bool>> {
-    Ok(std::thread::Builder::new().spawn(move || {
-        let late = done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
-        if late {
-            // By its handle: it may end, and its number be given away, at this very moment.
-            let _ = pidfd_send_signal(&process, Signal::KILL);
-        }
-        late
-    })?)
-}
-
 /// Removes what was compiled for another bun or another Buntime and is not in use, and what a crash has left incomplete.
 fn remove_others(cache: &Path, ours: &str) {
     let Ok(entries) = std::fs::read_dir(cache) else { return };
@@ -366,13 +320,6 @@ mod tests {
         let told = answer(Path::new("/bin/sh"), &["-c", script, executable, file.to_str().unwrap()]);
         assert_eq!(told, &*shim.build);
         assert!(std::fs::read(&file).unwrap() == vec![b'x'; 8192]);
-    }
-
-    #[test]
-    fn a_program_that_does_not_end_is_ended() {
-        let error = output(Command::new("sleep").arg("1000"), Duration::from_millis(50)).unwrap_err();
-        assert_eq!(error.to_string(), "sleep has not ended in 50ms");
-        assert!(output(Command::new("sleep").arg("0"), PATIENCE).unwrap().status.success());
     }
 
     #[test]

@@ -123,8 +123,6 @@ struct Life {
     born: Instant,
     assigned: Option<Instant>,
     ready: Option<Ready>,
-    /// It was reported as Ready.
-    loaded: bool,
     timeouts: Timeouts,
     memory: Option<Instant>,
     ending: Ending,
@@ -174,7 +172,6 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         born: began,
         assigned: None,
         ready: None,
-        loaded: false,
         timeouts: Timeouts {
             head: Duration::MAX,
             stream: Duration::ZERO,
@@ -271,11 +268,11 @@ impl Life {
     }
 
     fn loaded(&mut self, ready: Ready) {
-        self.ready = Some(ready);
+        let first = self.ready.replace(ready).is_none();
         if let Some(bytes) = ready.max_request_body_size {
             self.link.limit_bodies(bytes);
         }
-        if !std::mem::replace(&mut self.loaded, true) {
+        if first {
             self.journey.load = self.assigned.map(|at| at.elapsed());
             (self.report)(Report::Ready(self.journey));
         }

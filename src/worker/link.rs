@@ -180,7 +180,7 @@ impl Link {
         self.lock().is_serving()
     }
 
-    /// Whether the app, of which READY has not come, turns out to be loaded: it has a request already.
+    /// What READY says, if it has not come and the app turns out to be loaded all the same: it has a request already.
     pub fn presume_loaded(&self, now: Instant) -> Option<Ready> {
         self.progress.ready().filter(|_| self.lock().presume_loaded(now))
     }

@@ -1,7 +1,7 @@
 //! Zips that must be refused.
 
 use super::build::{ZipEntry, deflate, zip, zip_body, zip_commented, zip_end, zip64, zip64_end};
-use super::{Limits, World, refusal_within, refused};
+use super::{World, counts_are_limited, refused};
 use crate::package::Code;
 
 const STORED: fn(&str, &str) -> ZipEntry = ZipEntry::stored;
@@ -288,12 +288,7 @@ fn an_archive_without_files_is_refused() {
 fn each_limit_holds() {
     let files: Vec<_> = (0..11).map(|n| STORED(&format!("f{n}"), "0123456789")).collect();
     let archive = zip(&files);
-    let limits = || Limits { entries: 11, total: 110, file: 10, ..Limits::default() };
-    World::new().receive_within(&archive, &limits()).unwrap();
-    let code = |limits: Limits| refusal_within(&archive, &limits).code;
-    assert_eq!(code(Limits { entries: 10, ..limits() }), Code::TooManyEntries);
-    assert_eq!(code(Limits { total: 109, ..limits() }), Code::TotalTooLarge);
-    assert_eq!(code(Limits { file: 9, ..limits() }), Code::FileTooLarge);
+    counts_are_limited(&archive);
 }
 
 #[test]

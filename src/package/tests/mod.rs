@@ -90,6 +90,17 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
     all.map(|(path, what)| (path.display().to_string(), what.split_once(' ').unwrap().1.to_owned())).collect()
 }
 
+/// An archive of eleven files of ten bytes is taken, and refused where any of these is one less.
+#[track_caller]
+fn counts_are_limited(archive: &[u8]) {
+    let limits = || Limits { entries: 11, total: 110, file: 10, ..Limits::default() };
+    World::new().receive_within(archive, &limits()).unwrap();
+    let code = |limits: Limits| refusal_within(archive, &limits).code;
+    assert_eq!(code(Limits { entries: 10, ..limits() }), Code::TooManyEntries);
+    assert_eq!(code(Limits { total: 109, ..limits() }), Code::TotalTooLarge);
+    assert_eq!(code(Limits { file: 9, ..limits() }), Code::FileTooLarge);
+}
+
 /// Receives an archive that must be refused: nothing outside of the staging was touched, and nothing is left in it.
 #[track_caller]
 fn refusal_within(archive: &[u8], limits: &Limits) -> PackageError {
