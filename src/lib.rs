@@ -7,6 +7,7 @@
 //! A module knows only what stands to its right; `model`, `config` and `telemetry` are leaves that all may use.
 
 pub mod access; // who may do what: keys, roles, namespaces
+pub mod api; // the management API, on the public listener and on the admin socket
 pub mod apps; // what can be served: index, versions, manifests, entrypoints, watching
 pub mod cli; // one file a command
 pub mod config; // flags + environment + file → one validated Config

@@ -1,0 +1,3 @@
+//! The management API: what `{prefix}/api` answers, on the public listener with keys and on the admin socket.
+
+pub mod types;
