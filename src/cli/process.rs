@@ -4,7 +4,7 @@
 //! Unsafe code is allowed here: it runs before any thread exists.
 
 use crate::config::settings::SECRETS;
-use crate::config::{Environment, Stderr};
+use crate::config::{Environment, Secrets, Stderr};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::io::IsTerminal;
@@ -15,8 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 pub struct Process {
     /// Without the secrets.
     pub environment: Environment,
-    /// The secret variables that were set.
-    pub secrets: Vec<&'static str>,
+    pub secrets: Secrets,
     pub descriptor_limit: u64,
     pub stderr: Stderr,
 }
@@ -24,10 +23,10 @@ pub struct Process {
 /// Secures the process. To be called once, first of all in `main`.
 pub fn secure() -> Process {
     let mut variables = take_environment();
-    let mut secrets = Vec::new();
-    variables.retain(|(name, _)| match SECRETS.iter().find(|secret| name == OsStr::new(secret)) {
+    let mut secrets = Secrets::default();
+    variables.retain(|(name, value)| match SECRETS.iter().find(|secret| name == OsStr::new(secret)) {
         Some(secret) => {
-            secrets.push(*secret);
+            secrets.push(secret, value.clone());
             false
         }
         None => true,

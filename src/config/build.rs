@@ -5,14 +5,19 @@ use super::layers::{Found, Layers};
 use super::settings::{self, MISSING, SECRETS, SETTINGS, Setting};
 use super::{
     CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
-    LogLevel, Row, Source, Stderr, bun,
+    LogLevel, Row, Secrets, Source, Stderr, bun, root_key,
 };
+use crate::access::RootKey;
 use crate::model::AppName;
 use crate::model::quantity::{QuantityError, parse_duration_text, parse_size_text};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+const ADMIN_SOCKET: &str = "admin.sock";
+/// sun_path of unix(7) holds 108 bytes, the closing NUL among them.
+pub const MAX_SOCKET_PATH: usize = 107;
 
 /// Collects the values, the rows for `buntime config`, and the warnings.
 struct Builder<'a> {
@@ -63,8 +68,9 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let api_prefix = b.api_prefix()?;
     let trusted_proxies = b.trusted_proxies()?;
     let log = b.log(env, inputs.stderr)?;
+    let admin_socket = b.admin_socket(environment, &state_dir)?;
     let bun = b.bun(environment)?;
-    b.secrets(&inputs.secrets);
+    let root_key = b.root_key(&inputs.secrets, environment)?;
     b.mistyped(environment);
 
     let Builder { rows, warnings, .. } = b;
@@ -86,6 +92,8 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
         shutdown_timeout,
         api_prefix,
         trusted_proxies,
+        admin_socket,
+        root_key,
         log,
         environment: inputs.environment,
     };
@@ -224,12 +232,8 @@ impl Builder<'_> {
     ) -> Result<PathBuf, ConfigError> {
         let (dir, source) = match self.layers.find(setting)? {
             Some(found) => (self.path(&found)?, found.source),
-            // systemd gives a colon-separated list when the unit names several; the first is ours.
-            None => match environment.get(of_systemd).and_then(|v| v.to_str()).filter(|v| !v.is_empty()) {
-                Some(dirs) => {
-                    let first = dirs.split(':').next().unwrap_or(dirs);
-                    (self.working_dir.join(first), Source::Variable(of_systemd))
-                }
+            None => match first_directory(environment, of_systemd) {
+                Some(first) => (self.working_dir.join(first), Source::Variable(of_systemd)),
                 None => (self.working_dir.join(default), Source::Default(String::new())),
             },
         };
@@ -303,14 +307,37 @@ impl Builder<'_> {
         Ok(path)
     }
 
-    fn secrets(&mut self, set: &[&'static str]) {
-        for variable in set {
-            self.rows.push(Row::secret(variable));
-            self.warnings.push(format!(
-                "{variable} is set, but this version of Buntime has no management API that it could open; \
-                 it was taken out of the environment and is not used"
-            ));
-        }
+    fn root_key(
+        &mut self,
+        secrets: &Secrets,
+        environment: &Environment,
+    ) -> Result<Option<RootKey>, ConfigError> {
+        let found = root_key::load(secrets, environment, self.working_dir)?;
+        Ok(found.map(|(key, place)| {
+            self.rows.push(Row::secret(place));
+            key
+        }))
+    }
+
+    fn admin_socket(&mut self, environment: &Environment, state: &Path) -> Result<PathBuf, ConfigError> {
+        let setting = &settings::ADMIN_SOCKET;
+        let (path, source) = match self.layers.find(setting)? {
+            Some(found) => {
+                let path = self.path(&found)?;
+                if path.as_os_str().len() > MAX_SOCKET_PATH || found.text()?.is_empty() {
+                    return Err(found.invalid("it is empty or longer than 107 bytes"));
+                }
+                (path, found.source)
+            }
+            None => match first_directory(environment, "RUNTIME_DIRECTORY") {
+                Some(dir) => {
+                    (self.working_dir.join(dir).join(ADMIN_SOCKET), Source::Variable("RUNTIME_DIRECTORY"))
+                }
+                None => (state.join(ADMIN_SOCKET), Source::Default(String::new())),
+            },
+        };
+        self.rows.push(Row::new(setting, path.display(), source));
+        Ok(path)
     }
 
     /// A variable that looks like one of ours and is not is most likely mistyped.
@@ -348,6 +375,11 @@ impl LogFormat {
             LogFormat::Journald => "journald",
         }
     }
+}
+
+/// systemd gives a colon-separated list when the unit names several; the first is ours.
+fn first_directory<'e>(environment: &'e Environment, variable: &str) -> Option<&'e str> {
+    environment.get(variable)?.to_str()?.split(':').next().filter(|dir| !dir.is_empty())
 }
 
 fn refuse_missing(environment: &Environment) -> Result<(), ConfigError> {
@@ -392,8 +424,7 @@ fn host_from(found: &Found, port: u16) -> Result<Listen, String> {
         if !path.starts_with('/') {
             return Err("the path of the socket is not absolute".into());
         }
-        // sun_path of unix(7) holds 108 bytes, the closing NUL among them.
-        if path.len() > 107 {
+        if path.len() > MAX_SOCKET_PATH {
             return Err("the path of the socket is longer than 107 bytes".into());
         }
         return Ok(Listen::Unix(path.into()));

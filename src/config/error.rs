@@ -17,6 +17,11 @@ pub enum ConfigError {
     NoWorkerDirs,
     #[error("{place}: none of the worker directories exists: {dirs}")]
     WorkerDirsMissing { place: String, dirs: String },
+    /// The text tells nothing of the key.
+    #[error("{place}: {reason}")]
+    RootKey { place: String, reason: String },
+    #[error("RUNTIME_ROOT_KEY and RUNTIME_ROOT_KEY_FILE are both set\n\nhint: keep one of them")]
+    RootKeyTwice,
     #[error("cannot read the configuration file {}: {source}", path.display())]
     FileRead { path: PathBuf, source: std::io::Error },
     #[error("the configuration file {} is larger than {limit} bytes", path.display())]

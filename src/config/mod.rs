@@ -10,6 +10,8 @@ mod environment;
 mod error;
 mod file;
 mod layers;
+mod root_key;
+mod secrets;
 pub mod settings;
 mod show;
 
@@ -18,8 +20,10 @@ pub use cidr::{Cidr, CidrError, CidrList};
 pub use environment::Environment;
 pub use error::{ConfigError, OwnDirError};
 pub use layers::Flags;
+pub use secrets::Secrets;
 pub use show::{Row, Source};
 
+use crate::access::RootKey;
 use crate::model::AppName;
 use std::fmt;
 use std::net::IpAddr;
@@ -54,6 +58,9 @@ pub struct Config {
     /// Empty, or a path that begins with `/` and does not end with one.
     pub api_prefix: String,
     pub trusted_proxies: CidrList,
+    pub admin_socket: PathBuf,
+    /// Opens the management API without being stored.
+    pub root_key: Option<RootKey>,
     pub log: Log,
     /// The supervisor's own variables without its secrets: what `envPassthrough` and a worker's basic variables
     /// are taken from.
@@ -79,8 +86,8 @@ pub struct Inputs<'a> {
     pub stderr: Stderr,
     /// How many descriptors this process may have open.
     pub descriptor_limit: u64,
-    /// The secret variables (of [`settings::SECRETS`]) that were set and have been taken out of the environment.
-    pub secrets: Vec<&'static str>,
+    /// The secret variables that were set and have been taken out of the environment.
+    pub secrets: Secrets,
 }
 
 /// What the process's stderr leads to.

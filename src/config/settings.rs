@@ -180,6 +180,15 @@ pub static API_PREFIX: Setting = Setting {
     default: "empty",
     allowed: "empty, or a path such as /_ops of lower-case letters, digits and -._~",
 };
+pub static ADMIN_SOCKET: Setting = Setting {
+    variable: "RUNTIME_ADMIN_SOCKET",
+    flag: "admin-socket",
+    key: Some("adminSocket"),
+    value_name: "PATH",
+    help: "Unix socket of the management API; whoever may open it may do everything",
+    default: "$RUNTIME_DIRECTORY/admin.sock, else admin.sock in the state directory",
+    allowed: "a path of at most 107 bytes",
+};
 pub static TRUSTED_PROXIES: Setting = Setting {
     variable: "RUNTIME_TRUSTED_PROXIES",
     flag: "trusted-proxies",
@@ -218,7 +227,7 @@ pub static CONFIG: Setting = Setting {
 };
 
 /// Every setting, in the order in which people meet them.
-pub static SETTINGS: [&Setting; 21] = [
+pub static SETTINGS: [&Setting; 22] = [
     &WORKER_DIRS,
     &PORT,
     &HOST,
@@ -237,15 +246,15 @@ pub static SETTINGS: [&Setting; 21] = [
     &KEEPALIVE_TIMEOUT,
     &SHUTDOWN_TIMEOUT,
     &API_PREFIX,
+    &ADMIN_SOCKET,
     &TRUSTED_PROXIES,
     &LOG_LEVEL,
     &LOG_FORMAT,
 ];
 
 /// Refused by name, so that nobody believes that they work.
-pub static MISSING: [Missing; 4] = [
+pub static MISSING: [Missing; 3] = [
     Missing { variable: "RUNTIME_PLUGIN_DIRS", flag: "plugin-dirs", key: "pluginDirs" },
-    Missing { variable: "RUNTIME_ADMIN_SOCKET", flag: "admin-socket", key: "adminSocket" },
     Missing { variable: "RUNTIME_TLS_CERT", flag: "tls-cert", key: "tlsCert" },
     Missing { variable: "RUNTIME_TLS_KEY", flag: "tls-key", key: "tlsKey" },
 ];
