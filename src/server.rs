@@ -1,15 +1,20 @@
 //! The house put together: from a configuration to a serving supervisor, and down again.
 
+mod admin;
+
+use crate::api::{self, Api};
 use crate::apps::{self, Change, Index};
 use crate::config::{Bun, Config, Env, Environment, Listen};
 use crate::http::connection::Book;
 use crate::http::kept::Kept;
 use crate::http::listener::Listener;
+use crate::http::management::AdminSocket;
 use crate::http::pipeline::Site;
 use crate::model::{Kind, VersionKey};
 use crate::pool::core::types::Limits;
 use crate::pool::{Observer, Pool, Settings, StartFailure};
 use crate::shim::{self, Shim};
+use crate::store::{self, Store};
 use anyhow::{Context, Result};
 use http::HeaderValue;
 use std::collections::BTreeMap;
@@ -19,10 +24,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 /// Spares that may be starting at once: more would take the processors from requests.
 const SPARE_STARTS: usize = 2;
@@ -46,33 +51,49 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let mut signals = Signals::register()?;
     let (listener, origin) = listen(&config.listen).await?;
     let dirs = Dirs::prepare(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir, store::Limits::default())?);
     let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
     let index = Index::new();
     let observer = Proofs { index: Arc::clone(&index) };
     let pool = Pool::start(settings(&config, &bun, &dirs, shim, &origin), Box::new(observer))?;
+    let (drain, draining) = watch::channel(false);
+    let api = Api::new(api::Parts {
+        store,
+        pool: Arc::clone(&pool),
+        root_key: config.root_key.clone(),
+        about: about(&config, &bun, &origin),
+        draining: draining.clone(),
+    });
     let site = Arc::new(Site {
         index: Arc::clone(&index),
         pool: Arc::clone(&pool),
+        api: Arc::clone(&api),
         trusted: config.trusted_proxies.clone(),
         dev: config.env.is_development(),
         api_base: config.api_base(),
         home: config.home.clone(),
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
-        draining: AtomicBool::new(false),
+        draining,
         kept: Kept::default(),
     });
     let _watcher = watch(&config, &index, &pool, &site)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped));
+    let admin = AdminSocket { api, pool: Arc::clone(&pool) };
+    let admin_listener = Listener::Unix(admin::listen(&config.admin_socket)?);
+    let stopped = || {
+        let mut draining = site.draining.clone();
+        async move { drop(draining.wait_for(|draining| *draining).await) }
+    };
+    let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
+    let administering = tokio::spawn(admin_listener.serve(Arc::clone(&book), admin, stopped()));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
 
     signals.next().await;
     tracing::info!(within = ?config.shutdown_timeout, "shutting down");
-    site.draining.store(true, Ordering::Release);
-    drop(stop);
-    let _ = accepting.await; // it fails only if it panicked: then the listener is closed too
+    drain.send_replace(true);
+    // They fail only if they panicked: then the listener is closed too.
+    let _ = (accepting.await, administering.await);
     book.drain();
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
@@ -89,11 +110,22 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         }
     }
     dirs.clean();
+    let _ = std::fs::remove_file(&config.admin_socket);
     if let Listen::Unix(path) = &config.listen {
         let _ = std::fs::remove_file(path);
     }
     tracing::info!("ended");
     Ok(())
+}
+
+fn about(config: &Config, bun: &Bun, origin: &Address) -> api::About {
+    api::About {
+        bun: bun.version.to_string(),
+        environment: config.env.as_str(),
+        started: Instant::now(),
+        url: origin.url.clone(),
+        base: config.api_base(),
+    }
 }
 
 /// What the pool finds out about versions, passed on to the index.

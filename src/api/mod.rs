@@ -1,3 +1,159 @@
 //! The management API: what `{prefix}/api` answers, on the public listener with keys and on the admin socket.
+//!
+//! Every request is identified before anything else of it is looked at; every handler asks its [`Caller`](auth::Caller)
+//! whether it may. The routes, their shapes and their permissions are the OpenAPI document's (`openapi`), which is made
+//! from the handlers.
 
+mod audit;
+mod auth;
+mod error;
+mod input;
+mod keys;
+mod openapi;
+mod runtime;
 pub mod types;
+
+pub use auth::{Door, keep_keys};
+pub use error::ApiError;
+
+use self::auth::Denials;
+use self::error::Result;
+use crate::access::RootKey;
+use crate::pool::Pool;
+use crate::store::{Store, StoreError};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Uri};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// What handlers get at.
+type Shared = State<Arc<Api>>;
+
+/// All that the API needs to know and to reach.
+pub struct Api {
+    pub store: Arc<Store>,
+    pub pool: Arc<Pool>,
+    pub root_key: Option<RootKey>,
+    pub about: About,
+    pub draining: watch::Receiver<bool>,
+    denials: Arc<Denials>,
+    router: Router<Arc<Api>>,
+    document: bytes::Bytes,
+}
+
+/// What the API says of the runtime.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub bun: String,
+    pub environment: &'static str,
+    pub started: Instant,
+    /// `http://127.0.0.1:8000`, where the listener is a TCP port.
+    pub url: Option<String>,
+    /// `/api`, `/_ops/api`.
+    pub base: String,
+}
+
+/// What [`Api::new`] takes.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub pool: Arc<Pool>,
+    pub root_key: Option<RootKey>,
+    pub about: About,
+    pub draining: watch::Receiver<bool>,
+}
+
+impl Api {
+    pub fn new(parts: Parts) -> Arc<Api> {
+        let Parts { store, pool, root_key, about, draining } = parts;
+        let (router, document) = openapi::routes(&about.base);
+        let denials = Arc::new(Denials::new(Arc::clone(&store)));
+        Arc::new(Api { store, pool, root_key, about, draining, denials, router, document })
+    }
+
+    /// Answers a request whose path begins behind `{prefix}/api`.
+    pub async fn answer(self: &Arc<Self>, door: Door, request: Request<Body>, id: &HeaderValue) -> Response {
+        let method = request.method().clone();
+        let mut response = self.route(door, request).await.unwrap_or_else(ApiError::into_response);
+        if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
+            response = error.respond(&method, id.to_str().unwrap_or_default());
+        }
+        let headers = response.headers_mut();
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    async fn route(self: &Arc<Self>, door: Door, mut request: Request<Body>) -> Result<Response> {
+        if let Cow::Owned(path) = fold_scope(request.uri().path()) {
+            let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+            *request.uri_mut() = Uri::try_from(format!("{path}{query}"))
+                .map_err(|error| ApiError::bad("path_invalid", error))?;
+        }
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if request.uri().path() == "/openapi.json" && reads {
+            return Ok(openapi::respond(&self.document));
+        }
+        let caller = self.identify(door, request.headers()).await?;
+        request.extensions_mut().insert(caller);
+        let router = self.router.clone().with_state(Arc::clone(self));
+        Ok(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+    }
+
+    /// Asks the store on a thread that may wait for the disk.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        blocking(move || ask(&store)).await?.map_err(ApiError::from)
+    }
+}
+
+/// Does what waits for the disk on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
+}
+
+/// `/apps/@team/shop/versions` as `/apps/@team%2Fshop/versions`: a scoped name is one part of the path to the router.
+fn fold_scope(path: &str) -> Cow<'_, str> {
+    let folded = path.strip_prefix("/apps/").filter(|rest| rest.starts_with('@')).and_then(|rest| {
+        let (scope, rest) = rest.split_once('/')?;
+        (!scope.contains('%') && !rest.is_empty()).then(|| format!("/apps/{scope}%2F{rest}"))
+    });
+    folded.map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
+async fn no_such_route() -> ApiError {
+    ApiError::not_found("not_found", "The management API has no such path.").hint("see /api/docs")
+}
+
+async fn no_such_method() -> ApiError {
+    ApiError::new(http::StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path has no such method.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scoped_name_is_one_part_of_the_path() {
+        for (path, folded) in [
+            ("/apps/@team/shop/versions", "/apps/@team%2Fshop/versions"),
+            ("/apps/@team/shop", "/apps/@team%2Fshop"),
+            ("/apps/shop/versions", "/apps/shop/versions"),
+            ("/apps/@team", "/apps/@team"),
+            ("/apps/@team/", "/apps/@team/"),
+            ("/apps/@team%2Fshop/versions", "/apps/@team%2Fshop/versions"),
+            ("/keys/@a/b", "/keys/@a/b"),
+        ] {
+            assert_eq!(fold_scope(path), folded);
+        }
+    }
+}

@@ -33,13 +33,27 @@ pub fn read_only(method: &Method, make: impl FnOnce() -> Response<Body>) -> Resu
     }
 }
 
+/// `{prefix}/api/health…`; none = something else was asked for.
+pub fn health(
+    pool: &Pool,
+    draining: bool,
+    method: &Method,
+    rest: &str,
+) -> Option<Result<Response<Body>, Problem>> {
+    match rest {
+        "/health" | "/health/ready" => Some(read_only(method, || readiness(pool, draining))),
+        "/health/live" => Some(read_only(method, liveness)),
+        _ => None,
+    }
+}
+
 /// The process runs and answers.
-pub fn liveness() -> Response<Body> {
+fn liveness() -> Response<Body> {
     document(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
 /// Whether requests should be sent here.
-pub fn readiness(pool: &Pool, draining: bool) -> Response<Body> {
+fn readiness(pool: &Pool, draining: bool) -> Response<Body> {
     let workers = pool.can_start();
     let ready = !draining && workers;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };

@@ -3,12 +3,14 @@
 mod answers;
 pub mod body;
 pub mod connection;
+mod csrf;
 pub mod files;
 mod forward;
 pub mod html;
 pub mod kept;
 pub mod landing;
 pub mod listener;
+pub mod management;
 pub mod negotiate;
 mod origin;
 pub mod page;

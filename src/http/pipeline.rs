@@ -2,12 +2,14 @@
 
 use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
+use super::csrf::{self, Guard};
 use super::forward::{self, Inbound, Outgoing, REQUEST_ID, Unanswered};
 use super::kept::Kept;
 use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
 use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
-use super::{answers, files, landing, request_id};
+use super::{answers, files, landing, management, request_id};
+use crate::api::{self, Api, Door};
 use crate::apps::{Index, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName, Kind};
@@ -16,14 +18,14 @@ use crate::pool::{Pool, Refused};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Frame;
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// The methods that `Request` keeps as they are (bun 1.4); of any other it makes GET or changes its case, and the app would
 /// do what nobody asked for. CONNECT is for proxies.
@@ -39,6 +41,7 @@ const METHODS: [&str; 36] = [
 pub struct Site {
     pub index: Arc<Index>,
     pub pool: Arc<Pool>,
+    pub api: Arc<Api>,
     pub trusted: CidrList,
     pub dev: bool,
     /// `/api`, `/_ops/api`.
@@ -47,7 +50,8 @@ pub struct Site {
     pub home: Option<AppName>,
     /// Stands in for `Host` where HTTP/1.0 sends none.
     pub local_host: HeaderValue,
-    pub draining: AtomicBool,
+    /// Becomes true once.
+    pub draining: watch::Receiver<bool>,
     pub kept: Kept,
 }
 
@@ -153,10 +157,8 @@ impl Site {
             Method::OPTIONS if path == "*" => return Ok(answers::no_content()),
             _ => {}
         }
-        if let Some(rest) = path.strip_prefix(&*self.api_base)
-            && (rest.is_empty() || rest.starts_with('/'))
-        {
-            return self.own(&asked.head.method, rest);
+        if let Some(rest) = management::behind(path, &self.api_base) {
+            return self.manage(asked, &uri, rest, body).await;
         }
         // The rest of /.well-known is the home app's: certificates, passkeys, security.txt.
         if path == "/.well-known/buntime" {
@@ -167,14 +169,26 @@ impl Site {
     }
 
     /// `{prefix}/api/…`
-    fn own(&self, method: &Method, rest: &str) -> Result<Response<Body>, Problem> {
-        match rest {
-            "/health" | "/health/ready" => answers::read_only(method, || {
-                answers::readiness(&self.pool, self.draining.load(Ordering::Acquire))
-            }),
-            "/health/live" => answers::read_only(method, answers::liveness),
-            _ => Err(Problem::new(Code::NotFound)),
+    async fn manage(
+        &self,
+        asked: &mut Asked,
+        uri: &Uri,
+        rest: &str,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
+        let draining = *self.draining.borrow();
+        if let Some(health) = answers::health(&self.pool, draining, &asked.head.method, rest) {
+            return health;
         }
+        if csrf::is_forged(Guard::Browsers, &asked.head.method, &asked.head.headers, &asked.origin) {
+            return Err(Problem::new(Code::CrossSite));
+        }
+        let mut head = Request::new(()).into_parts().0;
+        head.method = asked.head.method.clone();
+        head.headers = std::mem::take(&mut asked.head.headers);
+        head.uri = uri.clone();
+        let rest = rest.to_owned();
+        Ok(management::answer(&self.api, Door::Network, head, &rest, body, &asked.id).await)
     }
 
     /// Which app a request target means; none = the landing page.
@@ -213,6 +227,16 @@ impl Site {
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
         let Target { app, base, rest } = target;
+        let guard = match app.manifest.csrf {
+            None => Some(Guard::Cookies),
+            Some(true) => Some(Guard::Browsers),
+            Some(false) => None,
+        };
+        let head = &mut asked.head;
+        if guard.is_some_and(|guard| csrf::is_forged(guard, &head.method, &head.headers, &asked.origin)) {
+            return Err(Problem::new(Code::CrossSite));
+        }
+        api::keep_keys(&self.api, &mut head.headers);
         // `/shop` is a directory to a browser: relative links need the slash.
         let slashed;
         let path = if rest.starts_with('/') {

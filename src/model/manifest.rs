@@ -31,6 +31,8 @@ pub struct Manifest {
     pub queue: Queue,
     pub low_memory: bool,
     pub inject_base: bool,
+    /// Whether unsafe requests of browsers must come from the site itself; none = those with a cookie.
+    pub csrf: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +71,7 @@ impl Default for Manifest {
             queue: Queue { size: 1000, timeout: Duration::from_secs(10) },
             low_memory: false,
             inject_base: false,
+            csrf: None,
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod manifest;
 pub mod name;
 pub mod quantity;
+pub mod rfc3339;
 pub mod version;
 
 pub use alias::{AliasName, Split};

@@ -248,6 +248,11 @@ impl Pool {
         look(&self.lock().core)
     }
 
+    /// Everything at this moment, copied.
+    pub fn snapshot(&self) -> core::Snapshot {
+        self.lock().core.snapshot(self.now())
+    }
+
     fn now(&self) -> Now {
         self.began.elapsed()
     }

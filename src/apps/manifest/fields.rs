@@ -7,7 +7,7 @@ use crate::model::Manifest;
 use crate::model::quantity::{kind_of, show_duration};
 use serde_yaml::{Mapping, Value};
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "name",
     "version",
     "enabled",
@@ -29,12 +29,12 @@ const KEYS: [&str; 21] = [
     "queue",
     "lowMemory",
     "injectBase",
+    "csrf",
 ];
 
 /// Keys of the manifest's format that this version does not act on. Refused: a security setting that is silently
 /// ignored is worse than an error.
-const LATER: [&str; 7] =
-    ["csrf", "autoInstall", "publicRoutes", "visibility", "permissions", "healthCheck", "cron"];
+const LATER: [&str; 6] = ["autoInstall", "publicRoutes", "visibility", "permissions", "healthCheck", "cron"];
 
 const MAX_COUNT: u64 = 1_000_000;
 
@@ -79,6 +79,7 @@ fn read_field(reader: &mut Reader, manifest: &mut Manifest, key: &str, value: &V
         "queue" => set(&mut manifest.queue, reader.queue(value)),
         "lowMemory" => set(&mut manifest.low_memory, reader.boolean(value)),
         "injectBase" => set(&mut manifest.inject_base, reader.boolean(value)),
+        "csrf" => set(&mut manifest.csrf, reader.boolean(value).map(Some)),
         later if LATER.contains(&later) => {
             reader.unknown(format!("`{later}` is not in this version of Buntime"), None)
         }

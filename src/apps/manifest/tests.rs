@@ -44,6 +44,7 @@ instances: {min: 1, max: auto}
 queue: {size: 5, timeout: 1s}
 lowMemory: true
 injectBase: true
+csrf: false
 ";
     let manifest = read(text).unwrap();
     let expected = Manifest {
@@ -85,7 +86,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest() {
 
 #[test]
 fn a_key_of_a_later_version_is_refused_in_these_words() {
-    for key in ["csrf", "autoInstall", "publicRoutes", "visibility", "permissions", "healthCheck", "cron"] {
+    for key in ["autoInstall", "publicRoutes", "visibility", "permissions", "healthCheck", "cron"] {
         let expected = format!("manifest.yaml:1:1: `{key}` is not in this version of Buntime");
         assert_eq!(refusal(&format!("{key}: true\n")), expected);
     }

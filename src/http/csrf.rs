@@ -1,0 +1,119 @@
+//! Requests that another site makes a browser send (cross-site request forgery).
+//!
+//! A browser says where a request comes from: in `Sec-Fetch-Site` (Fetch Metadata), else in `Origin` (RFC 6454 §7). Who says
+//! neither is no browser of this decade, and cannot be used by a page against its user, unless it sends a cookie all
+//! the same.
+
+use super::origin::Origin;
+use http::header::{COOKIE, HeaderMap, HeaderName, ORIGIN};
+use http::{HeaderValue, Method};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Which requests have to come from the site itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Whatever a browser may have sent: it shows a cookie, `Origin` or `Sec-Fetch-Site`.
+    Browsers,
+    /// What a browser sent with a cookie, which is what a forged request lives on.
+    Cookies,
+}
+
+/// Whether a request would change something and does not come from the site itself.
+pub fn is_forged(guard: Guard, method: &Method, headers: &HeaderMap, own: &Origin) -> bool {
+    // RFC 9110 §9.2.1.
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) {
+        return false;
+    }
+    let has_cookie = headers.contains_key(COOKIE);
+    if guard == Guard::Cookies && !has_cookie {
+        return false;
+    }
+    let (site, origin) = (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN));
+    match (site, origin) {
+        // `none`: typed into the address bar, or sent by an extension.
+        (Some(site), _) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
+        (None, Some(origin)) => !is_own(origin, own),
+        (None, None) => guard == Guard::Browsers && has_cookie,
+    }
+}
+
+/// Whether an `Origin` names the public host. The scheme is not compared: a proxy that ends TLS need not say so.
+fn is_own(origin: &HeaderValue, own: &Origin) -> bool {
+    let parts = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let Some((scheme, authority)) = parts else { return false };
+    let port = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return false,
+    };
+    let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    own.host.to_str().is_ok_and(|host| bare(host) == bare(authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forged(guard: Guard, method: &str, host: &str, headers: &[(&'static str, &str)]) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let own = Origin { https: false, host: host.parse().unwrap(), client: None };
+        is_forged(guard, &Method::from_bytes(method.as_bytes()).unwrap(), &map, &own)
+    }
+
+    #[test]
+    fn what_another_site_sends_is_forged() {
+        for headers in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "http://shop.test")],
+            &[("sec-fetch-site", "nonsense")],
+            &[("origin", "http://evil.test")],
+            &[("origin", "null")],
+            &[("origin", "http://shop.test.evil.test")],
+            &[("origin", "http://shop.test:8080")],
+            &[("origin", "file://shop.test")],
+            &[("cookie", "a=b")],
+        ] {
+            for method in ["POST", "PUT", "DELETE", "PATCH", "PURGE"] {
+                assert!(forged(Guard::Browsers, method, "shop.test", headers), "{method} {headers:?}");
+            }
+            for method in ["GET", "HEAD", "OPTIONS"] {
+                assert!(!forged(Guard::Browsers, method, "shop.test", headers), "{method} {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_site_itself_or_no_browser_sends_is_not() {
+        for headers in [
+            &[][..],
+            &[("sec-fetch-site", "same-origin"), ("cookie", "a=b")],
+            &[("sec-fetch-site", "none")],
+            &[("origin", "http://shop.test"), ("cookie", "a=b")],
+            &[("origin", "https://shop.test")],
+            &[("origin", "https://SHOP.test:443")],
+        ] {
+            assert!(!forged(Guard::Browsers, "POST", "shop.test", headers), "{headers:?}");
+        }
+        assert!(!forged(Guard::Browsers, "POST", "shop.test:80", &[("origin", "http://shop.test")]));
+        assert!(!forged(Guard::Browsers, "POST", "[::1]:8000", &[("origin", "http://[::1]:8000")]));
+    }
+
+    #[test]
+    fn an_app_that_says_nothing_is_guarded_where_a_cookie_is_at_stake() {
+        let cross = ("sec-fetch-site", "cross-site");
+        assert!(forged(Guard::Cookies, "POST", "shop.test", &[cross, ("cookie", "a=b")]));
+        assert!(forged(
+            Guard::Cookies,
+            "POST",
+            "shop.test",
+            &[("origin", "http://e.test"), ("cookie", "a=b")]
+        ));
+        assert!(!forged(Guard::Cookies, "POST", "shop.test", &[cross]), "an API for other sites");
+        assert!(!forged(Guard::Cookies, "POST", "shop.test", &[("cookie", "a=b")]), "a script with a cookie");
+    }
+}

@@ -1,0 +1,95 @@
+//! The two doors of the management API: `{prefix}/api` on the public listener, and the admin socket.
+
+use super::body::Body;
+use super::connection::Conn;
+use super::forward::REQUEST_ID;
+use super::listener::Service;
+use super::{answers, request_id};
+use crate::api::{Api, ApiError, Door};
+use crate::pool::Pool;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// Answers what comes over the admin socket: the API alone, at `/api` and at its public place.
+#[derive(Clone)]
+pub struct AdminSocket {
+    pub api: Arc<Api>,
+    pub pool: Arc<Pool>,
+}
+
+impl Service for AdminSocket {
+    async fn call(self, mut request: Request<Incoming>, conn: Arc<Conn>) -> Response<Body> {
+        let _in_flight = conn.begin();
+        let given = request.headers_mut().remove(REQUEST_ID);
+        let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let rest = ["/api", &*self.api.about.base].iter().find_map(|base| behind(path, base));
+        let mut response = match rest.map(str::to_owned) {
+            Some(rest) => {
+                let draining = *self.api.draining.borrow();
+                match answers::health(&self.pool, draining, &head.method, &rest) {
+                    Some(Ok(response)) => response,
+                    Some(Err(problem)) => {
+                        problem.respond(&head.method, None, id.to_str().unwrap_or_default(), false)
+                    }
+                    None => answer(&self.api, Door::AdminSocket, head, &rest, body, &id).await,
+                }
+            }
+            None => {
+                let error =
+                    ApiError::not_found("not_found", "The admin socket has the management API alone.")
+                        .hint("ask for /api/…");
+                plain(error.respond(&head.method, id.to_str().unwrap_or_default()))
+            }
+        };
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+}
+
+/// What of a path stands behind a base: empty, or from its slash on.
+pub fn behind<'p>(path: &'p str, base: &str) -> Option<&'p str> {
+    path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The API's answer to a request for `{base}{rest}`.
+pub async fn answer(
+    api: &Arc<Api>,
+    door: Door,
+    mut head: Parts,
+    rest: &str,
+    body: Incoming,
+    id: &HeaderValue,
+) -> Response<Body> {
+    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let rest = if rest.is_empty() { "/" } else { rest };
+    match Uri::try_from(format!("{rest}{query}")) {
+        Ok(uri) => head.uri = uri,
+        Err(error) => {
+            let refused = ApiError::new(StatusCode::BAD_REQUEST, "path_invalid", error.to_string());
+            return plain(refused.respond(&head.method, id.to_str().unwrap_or_default()));
+        }
+    }
+    plain(api.answer(door, Request::from_parts(head, axum::body::Body::new(body)), id).await)
+}
+
+fn plain(response: axum::response::Response) -> Response<Body> {
+    use http_body::Body as _;
+    let (mut head, body) = response.into_parts();
+    // A body of nothing needs no stream. (An answer to HEAD states the length of what it leaves out.)
+    let body = match body.size_hint().exact() {
+        Some(0) => Body::Empty,
+        exact => {
+            if let Some(length) = exact {
+                head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+            }
+            Body::stream(body.map_err(Into::into))
+        }
+    };
+    Response::from_parts(head, body)
+}
