@@ -8,14 +8,45 @@ use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
 use std::path::PathBuf;
 
-/// A version that is in its place, and on the disk.
+/// A version that is in its place, and on the disk. What was there before, if it was replaced, is kept as long as this
+/// is: workers may still be reading it. Dropped, that is removed from disk. (If the process ends first, `sweep` removes
+/// it.)
 #[derive(Debug)]
 pub struct Installed {
     /// Relative to the worker directory.
     pub path: PathBuf,
-    /// What was there before, if it was replaced. Workers may still be reading it: drop this when they have ended, and
-    /// it is removed from disk. (If the process ends first, `sweep` removes it.)
-    pub replaced: Option<Staging>,
+    place: Place,
+    staging: Staging,
+    /// Where in the staging the package was, and what it replaced is.
+    root: String,
+}
+
+impl Installed {
+    /// Something was there before.
+    pub fn has_replaced(&self) -> bool {
+        self.place.taken
+    }
+
+    /// Takes the version away again, by one rename: what was there before is back, or nothing. Gives the staging that holds
+    /// what was taken away.
+    ///
+    /// # Errors
+    /// `Io`; the version is in its place still.
+    pub fn undo(self) -> Result<Staging, PackageError> {
+        let Installed { path, place, staging, root } = self;
+        let io = |error: Errno| PackageError::io(format!("take {} away again", path.display()), error);
+        let flags = if place.taken { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        let (from, to) = (place.name.as_str(), root.as_str());
+        match renameat_with(&place.parent, from, staging.directory(), to, flags) {
+            Err(Errno::INVAL | Errno::NOSYS) if !place.taken => {
+                renameat(&place.parent, from, staging.directory(), to).map_err(io)?;
+            }
+            moved => moved.map_err(io)?,
+        }
+        step::reached();
+        fsync(&place.parent).map_err(io)?;
+        Ok(staging)
+    }
 }
 
 /// Moves a staged package into the worker directory that it was staged in: `shop/1.2.0` if the app has such
@@ -69,8 +100,7 @@ pub fn install(
     step::reached();
     fsync(&place.parent).map_err(io)?;
     step::reached();
-    let replaced = place.taken.then_some(staging);
-    Ok(Installed { path: place.path, replaced })
+    Ok(Installed { path: place.path.clone(), place, staging, root })
 }
 
 fn cannot_replace(name: &AppName, version: &AppVersion) -> PackageError {

@@ -2,7 +2,8 @@
 //!
 //! `Staging` is a hidden directory inside a worker directory. `Staging::receive` unpacks an archive into it and gives
 //! a `Staged` tree; `check` reads that tree as an app; `install` renames it into place. Until that rename nothing of
-//! it can be seen, and after it all of it can. `sweep` removes what a crash left behind; `pack` makes archives.
+//! it can be seen, and after it all of it can. `remove` takes it away by one rename;
+//! `sweep` removes what a crash left behind; `pack` makes archives.
 //!
 //! An archive is hostile until it is unpacked: it is read as a stream within `Limits`, its names are judged before
 //! anything is made of them, and the kernel keeps every file beneath the staging directory. Everything here blocks on
@@ -17,6 +18,7 @@ mod limits;
 mod names;
 mod pack;
 mod place;
+mod remove;
 mod source;
 mod staging;
 mod step;
@@ -31,6 +33,7 @@ pub use error::{Code, PackageError};
 pub use install::{Installed, install};
 pub use limits::Limits;
 pub use pack::{Packed, pack};
+pub use remove::remove;
 pub use staging::{Staged, Staging, sweep};
 pub use unpack::{Kind, Summary, unpack};
 

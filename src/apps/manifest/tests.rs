@@ -69,6 +69,7 @@ csrf: false
         queue: Queue { size: 5, timeout: Duration::from_secs(1) },
         low_memory: true,
         inject_base: true,
+        csrf: Some(false),
     };
     assert_eq!(manifest, expected);
 }

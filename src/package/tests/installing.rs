@@ -108,7 +108,8 @@ fn of_two_that_are_there_the_one_that_is_served_is_replaced() {
 fn replacing_what_is_not_there_is_installing() {
     let world = World::new();
     let installed = put(&world, "shop@1.0.0", "1", true).unwrap();
-    assert!(installed.replaced.is_none());
+    assert!(!installed.has_replaced());
+    drop(installed);
     assert_eq!(stagings(&world), 0);
 }
 

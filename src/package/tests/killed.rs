@@ -4,7 +4,7 @@ use super::World;
 use super::build::tgz;
 use crate::apps::fixture::found;
 use crate::model::{AppName, AppVersion};
-use crate::package::{Limits, Staging, install, sweep};
+use crate::package::{Limits, Staging, install, remove, sweep};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
@@ -18,6 +18,9 @@ const AT: &str = "BUNTIME_TEST_KILL_AT";
 const ID: &str = "BUNTIME_TEST_KILL_ID";
 /// More steps than any upload has.
 const MOST: u64 = 200;
+
+/// `install` (the default), `undo` or `remove`.
+const DO: &str = "BUNTIME_TEST_KILL_DO";
 
 /// Called by the code under test at each step; kills the process at the one that was asked for.
 pub fn reached() {
@@ -40,13 +43,24 @@ fn child() {
     let archive = tgz(&[("package/index.ts", "new"), ("package/a/b.ts", "new"), ("package/c.ts", "new")]);
     let staging = Staging::create(Path::new(&dir)).unwrap();
     let staged = staging.receive(Cursor::new(archive), &Limits::default()).unwrap();
-    drop(install(staged, &name, &version, true).unwrap());
+    match std::env::var(DO).as_deref() {
+        Ok("remove") => {
+            drop(staged);
+            drop(remove(Path::new(&dir), &name, &version).unwrap());
+        }
+        Ok("undo") => drop(install(staged, &name, &version, true).unwrap().undo().unwrap()),
+        _ => drop(install(staged, &name, &version, true).unwrap()),
+    }
 }
 
 fn run_child(dir: &Path, id: &str, at: u64) -> ExitStatus {
+    run_child_to("install", dir, id, at)
+}
+
+fn run_child_to(what: &str, dir: &Path, id: &str, at: u64) -> ExitStatus {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "package::tests::killed::child"]);
-    child.env(DIR, dir).env(ID, id).env(AT, at.to_string());
+    child.env(DO, what).env(DIR, dir).env(ID, id).env(AT, at.to_string());
     child.output().unwrap().status
 }
 
@@ -123,4 +137,39 @@ fn a_version_that_is_replaced_is_the_old_one_or_the_new_one() {
     for dir in ["shop@1.0.0", "shop/1.0.0"] {
         changes_once(&kill_everywhere("shop@1.0.0", |world| old(world, dir)), Some("\"old\""));
     }
+}
+
+/// Kills a removal or an undone installation at every step and returns the states that were seen.
+fn kill_while(what: &str, dir: &str) -> Vec<Option<String>> {
+    let mut states = Vec::new();
+    for at in 0..MOST {
+        let world = World::new();
+        old(&world, dir);
+        let status = run_child_to(what, &world.dir(), "shop@1.0.0", at);
+        sweep(&world.dir()).unwrap();
+        states.push(state(&world, "shop@1.0.0"));
+        if status.success() {
+            return states;
+        }
+    }
+    panic!("{what} has more than {MOST} steps");
+}
+
+#[test]
+fn a_version_that_is_removed_is_there_whole_or_not_at_all() {
+    for dir in ["shop@1.0.0", "shop/1.0.0"] {
+        let states = kill_while("remove", dir);
+        let turn = states.iter().position(Option::is_none).unwrap();
+        assert!(turn > 5, "{states:?}");
+        assert!(states[..turn].iter().all(|state| state.as_deref() == Some("\"old\"")), "{states:?}");
+        assert!(states[turn..].iter().all(Option::is_none), "{states:?}");
+    }
+}
+
+#[test]
+fn an_installation_that_is_undone_is_never_half_a_version() {
+    let states = kill_while("undo", "shop@1.0.0");
+    let texts: Vec<_> = states.iter().map(|state| state.as_deref().unwrap()).collect();
+    assert_eq!((texts[0], *texts.last().unwrap()), ("\"old\"", "\"old\""));
+    assert!(texts.contains(&"\"new\""), "{texts:?}");
 }

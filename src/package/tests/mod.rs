@@ -9,6 +9,7 @@ mod installing;
 pub(super) mod killed;
 mod ordinary;
 mod packing;
+mod removing;
 
 use super::{Code, Limits, PackageError, Staged, Staging, unpack};
 use std::collections::BTreeMap;
