@@ -1,6 +1,7 @@
 //! Aliases: names for a version of an app, or for a split between versions.
 
 use super::{AppVersion, VersionSpec};
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -92,6 +93,13 @@ impl Split {
 
     /// In the order in which they were named; at least one and at most 100.
     pub fn parts(&self) -> &[(AppVersion, u8)] {
+        &self.0
+    }
+}
+
+/// Lets aliases be looked up with a borrowed piece of a path.
+impl Borrow<str> for AliasName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

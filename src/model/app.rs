@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// One revision of one version of an app. Immutable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct App {
     pub key: VersionKey,
     pub name: AppName,

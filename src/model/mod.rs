@@ -6,12 +6,14 @@ pub mod manifest;
 pub mod name;
 pub mod quantity;
 pub mod rfc3339;
+pub mod route;
 pub mod version;
 
 pub use alias::{AliasName, Split};
 pub use app::{App, Kind};
 pub use manifest::Manifest;
 pub use name::AppName;
+pub use route::{Bucket, Route, Sticky};
 pub use version::{AppVersion, VersionSpec};
 
 /// Identifies one revision of one version of an app for the life of this process: a version whose directory is
