@@ -17,7 +17,7 @@ pub mod package; // uploaded archives: unpacking, checking, installing, packing
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
 mod shim; // the worker shim inside this binary, and what bun makes of it
-pub mod store; // what must survive: keys, aliases and the audit log in SQLite
+pub mod store; // what must survive: keys, aliases, disabled versions and the audit log in SQLite
 pub mod telemetry; // logs
 #[cfg(test)]
 mod testing; // what several modules' tests need

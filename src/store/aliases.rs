@@ -4,7 +4,7 @@ use super::audit::append;
 use super::error::corrupt;
 use super::{Outcome, Record, Store, StoreError, moment, stored};
 use crate::access::{Actor, UnixTime};
-use crate::model::{AliasName, AppName, AppVersion, Split};
+use crate::model::{AliasName, AppName, AppVersion, Route, Split, Sticky};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
@@ -15,12 +15,12 @@ pub const MAX_ALIASES: u64 = 100;
 pub struct Alias {
     pub app: AppName,
     pub name: AliasName,
-    pub split: Split,
+    pub route: Route,
     pub changed: UnixTime,
 }
 
-/// Of a row: app, alias, and when it was changed.
-type Head = (String, String, i64);
+/// Of a row: app, alias, when it was changed, and how clients stick.
+type Head = (String, String, i64, String);
 
 impl Store {
     /// Sets an alias, writes its entry in the audit log, and gives what the alias stood for before.
@@ -31,12 +31,12 @@ impl Store {
         &self,
         app: &AppName,
         name: &AliasName,
-        split: &Split,
+        route: &Route,
         by: &Actor,
         now: UnixTime,
-    ) -> Result<Option<Split>, StoreError> {
+    ) -> Result<Option<Route>, StoreError> {
         self.write(|transaction| {
-            let before = split_of(transaction, app, name)?;
+            let before = route_of(transaction, app, name)?;
             if before.is_none() {
                 let count: i64 = transaction.query_row(
                     "SELECT count(*) FROM aliases WHERE app = ?1",
@@ -48,9 +48,9 @@ impl Store {
                 }
             }
             transaction.execute(
-                "INSERT INTO aliases (app, alias, changed) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (app, alias) DO UPDATE SET changed = excluded.changed",
-                (app.as_str(), name.as_str(), stored(now)),
+                "INSERT INTO aliases (app, alias, changed, sticky) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (app, alias) DO UPDATE SET changed = excluded.changed, sticky = excluded.sticky",
+                (app.as_str(), name.as_str(), stored(now), route.sticky.as_str()),
             )?;
             transaction.execute(
                 "DELETE FROM alias_parts WHERE app = ?1 AND alias = ?2",
@@ -59,7 +59,7 @@ impl Store {
             let mut insert = transaction.prepare(
                 "INSERT INTO alias_parts (app, alias, position, version, weight) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
-            for (position, (version, weight)) in split.parts().iter().enumerate() {
+            for (position, (version, weight)) in route.split.parts().iter().enumerate() {
                 insert.execute((
                     app.as_str(),
                     name.as_str(),
@@ -68,7 +68,7 @@ impl Store {
                     weight,
                 ))?;
             }
-            let detail = json!({ "split": shown(split), "before": before.as_ref().map(shown) });
+            let detail = json!({ "route": shown(route), "before": before.as_ref().map(shown) });
             let subject = format!("{app}@{name}");
             let record =
                 Record { actor: by, action: "alias:set", subject: &subject, outcome: Outcome::Done, detail };
@@ -85,9 +85,9 @@ impl Store {
         name: &AliasName,
         by: &Actor,
         now: UnixTime,
-    ) -> Result<Option<Split>, StoreError> {
+    ) -> Result<Option<Route>, StoreError> {
         self.write(|transaction| {
-            let Some(before) = split_of(transaction, app, name)? else { return Ok(None) };
+            let Some(before) = route_of(transaction, app, name)? else { return Ok(None) };
             // Its parts go with it.
             transaction.execute(
                 "DELETE FROM aliases WHERE app = ?1 AND alias = ?2",
@@ -111,24 +111,24 @@ impl Store {
     pub fn aliases(&self) -> Result<Vec<Alias>, StoreError> {
         let connection = self.lock();
         let mut statement = connection.prepare(
-            "SELECT app, alias, changed, version, weight FROM aliases JOIN alias_parts USING (app, alias)
+            "SELECT app, alias, changed, sticky, version, weight FROM aliases JOIN alias_parts USING (app, alias)
              ORDER BY app, alias, position",
         )?;
         let mut rows = statement.query(())?;
         let mut found: Vec<(Head, Vec<(AppVersion, u8)>)> = Vec::new();
         while let Some(row) = rows.next()? {
-            let head = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let part = (version(&row.get::<_, String>(3)?)?, row.get(4)?);
+            let head = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let part = (version(&row.get::<_, String>(4)?)?, row.get(5)?);
             match found.last_mut() {
                 Some((last, parts)) if *last == head => parts.push(part),
                 _ => found.push((head, vec![part])),
             }
         }
-        let alias = |((app, name, changed), parts): (Head, _)| {
+        let alias = |((app, name, changed, sticky), parts): (Head, _)| {
             Ok(Alias {
                 app: AppName::parse(&app).map_err(corrupt)?,
                 name: AliasName::parse(&name).map_err(corrupt)?,
-                split: Split::new(parts).map_err(corrupt)?,
+                route: route(parts, &sticky)?,
                 changed: moment(changed),
             })
         };
@@ -136,19 +136,17 @@ impl Store {
     }
 
     /// What one alias stands for.
-    pub fn alias(&self, app: &AppName, name: &AliasName) -> Result<Option<Split>, StoreError> {
-        split_of(&self.lock(), app, name)
+    pub fn alias(&self, app: &AppName, name: &AliasName) -> Result<Option<Route>, StoreError> {
+        route_of(&self.lock(), app, name)
     }
 }
 
-fn split_of(connection: &Connection, app: &AppName, name: &AliasName) -> Result<Option<Split>, StoreError> {
+fn route_of(connection: &Connection, app: &AppName, name: &AliasName) -> Result<Option<Route>, StoreError> {
     let key = (app.as_str(), name.as_str());
-    let there = connection
-        .query_row("SELECT 1 FROM aliases WHERE app = ?1 AND alias = ?2", key, |_| Ok(()))
+    let sticky: Option<String> = connection
+        .query_row("SELECT sticky FROM aliases WHERE app = ?1 AND alias = ?2", key, |row| row.get(0))
         .optional()?;
-    if there.is_none() {
-        return Ok(None);
-    }
+    let Some(sticky) = sticky else { return Ok(None) };
     let mut statement = connection
         .prepare("SELECT version, weight FROM alias_parts WHERE app = ?1 AND alias = ?2 ORDER BY position")?;
     let mut rows = statement.query(key)?;
@@ -156,16 +154,25 @@ fn split_of(connection: &Connection, app: &AppName, name: &AliasName) -> Result<
     while let Some(row) = rows.next()? {
         parts.push((version(&row.get::<_, String>(0)?)?, row.get(1)?));
     }
-    Split::new(parts).map(Some).map_err(corrupt)
+    route(parts, &sticky).map(Some)
+}
+
+fn route(parts: Vec<(AppVersion, u8)>, sticky: &str) -> Result<Route, StoreError> {
+    Ok(Route {
+        split: Split::new(parts).map_err(corrupt)?,
+        sticky: sticky.parse::<Sticky>().map_err(corrupt)?,
+    })
 }
 
 fn version(text: &str) -> Result<AppVersion, StoreError> {
     AppVersion::parse(text).map_err(corrupt)
 }
 
-/// A split in the audit log: versions and their weights.
-fn shown(split: &Split) -> Value {
-    split.parts().iter().map(|(version, weight)| (version.to_string(), json!(weight))).collect()
+/// A route in the audit log: versions with their weights, in their order, and how clients stick.
+fn shown(route: &Route) -> Value {
+    let weights: Value =
+        route.split.parts().iter().map(|(version, weight)| (version.to_string(), json!(weight))).collect();
+    json!({ "split": weights, "sticky": route.sticky.as_str() })
 }
 
 #[cfg(test)]
@@ -187,33 +194,35 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn split(parts: &[(&str, u8)]) -> Split {
-        Split::new(parts.iter().map(|&(text, weight)| (text.parse().unwrap(), weight)).collect()).unwrap()
+    fn split(parts: &[(&str, u8)]) -> Route {
+        let parts = parts.iter().map(|&(text, weight)| (text.parse().unwrap(), weight));
+        Split::new(parts.collect()).unwrap().into()
     }
 
-    fn set(store: &Store, to: (&str, &str), split: &Split, now: u64) -> Result<Option<Split>, StoreError> {
-        store.set_alias(&app(to.0), &name(to.1), split, &Actor::RootKey, UnixTime::new(now))
+    fn set(store: &Store, to: (&str, &str), route: &Route, now: u64) -> Result<Option<Route>, StoreError> {
+        store.set_alias(&app(to.0), &name(to.1), route, &Actor::RootKey, UnixTime::new(now))
     }
 
     #[test]
     fn an_alias_is_read_as_it_was_set_in_the_order_it_was_set() {
         let (dir, store) = store();
         let canary = split(&[("2.0.0-rc.1", 5), ("1.4.2+build.7", 95)]);
+        let canary = Route { sticky: Sticky::Address, ..canary };
         assert_eq!(set(&store, ("@team/shop", "latest"), &canary, 1).unwrap(), None);
-        assert_eq!(set(&store, ("blog", "beta"), &Split::one(AppVersion::Latest), 2).unwrap(), None);
+        assert_eq!(set(&store, ("blog", "beta"), &Route::one(AppVersion::Latest), 2).unwrap(), None);
         drop(store);
         let store = Store::open(dir.path(), Limits::default()).unwrap();
-        let alias = |text: &str, to: &str, split, changed| Alias {
+        let alias = |text: &str, to: &str, route, changed| Alias {
             app: app(text),
             name: name(to),
-            split,
+            route,
             changed: UnixTime::new(changed),
         };
         assert_eq!(
             store.aliases().unwrap(),
             [
                 alias("@team/shop", "latest", canary.clone(), 1),
-                alias("blog", "beta", Split::one(AppVersion::Latest), 2),
+                alias("blog", "beta", Route::one(AppVersion::Latest), 2),
             ]
         );
         assert_eq!(store.alias(&app("@team/shop"), &name("latest")).unwrap(), Some(canary));
@@ -224,10 +233,11 @@ mod tests {
     fn setting_an_alias_again_replaces_all_of_it_and_gives_what_was() {
         let (_dir, store) = store();
         let (canary, whole) = (split(&[("1.0.0", 90), ("2.0.0", 10)]), split(&[("2.0.0", 100)]));
+        let canary = Route { sticky: Sticky::Address, ..canary };
         set(&store, ("shop", "latest"), &canary, 1).unwrap();
         assert_eq!(set(&store, ("shop", "latest"), &whole, 2).unwrap(), Some(canary));
         let aliases = store.aliases().unwrap();
-        assert_eq!((aliases.len(), &aliases[0].split, aliases[0].changed), (1, &whole, UnixTime::new(2)));
+        assert_eq!((aliases.len(), &aliases[0].route, aliases[0].changed), (1, &whole, UnixTime::new(2)));
     }
 
     #[test]
@@ -261,9 +271,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                r#"admin socket alias:remove @team/shop@latest {"before":{"1.0.0":90,"2.0.0":10}}"#,
-                r#"root key alias:set @team/shop@latest {"split":{"1.0.0":90,"2.0.0":10},"before":{"1.0.0":100}}"#,
-                r#"root key alias:set @team/shop@latest {"split":{"1.0.0":100},"before":null}"#,
+                r#"admin socket alias:remove @team/shop@latest {"before":{"split":{"1.0.0":90,"2.0.0":10},"sticky":"cookie"}}"#,
+                r#"root key alias:set @team/shop@latest {"route":{"split":{"1.0.0":90,"2.0.0":10},"sticky":"cookie"},"before":{"split":{"1.0.0":100},"sticky":"cookie"}}"#,
+                r#"root key alias:set @team/shop@latest {"route":{"split":{"1.0.0":100},"sticky":"cookie"},"before":null}"#,
             ]
         );
     }

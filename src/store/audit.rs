@@ -70,7 +70,7 @@ impl Outcome {
 }
 
 impl Store {
-    /// Adds an entry and gives its id. Keys and aliases write their own entries; this is for everything else.
+    /// Adds an entry and gives its id. Keys, aliases and disabled versions write their own entries; this is for everything else.
     pub fn append_audit(&self, record: &Record<'_>, now: UnixTime) -> Result<i64, StoreError> {
         self.write(|transaction| append(transaction, self.limits, record, now))
     }

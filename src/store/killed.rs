@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::access::{Actor, KeySecret, Namespaces, NewKey, Role};
-use crate::model::{AliasName, AppName, AppVersion, Split};
+use crate::model::{AliasName, AppName, AppVersion, Route, Split};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -15,16 +15,16 @@ fn names() -> (AppName, AliasName) {
     ("@team/shop".parse().unwrap(), "latest".parse().unwrap())
 }
 
-fn split(patch: u64) -> Split {
-    Split::new(vec![(version(patch), 40), (AppVersion::Latest, 60)]).unwrap()
+fn route(patch: u64) -> Route {
+    Split::new(vec![(version(patch), 40), (AppVersion::Latest, 60)]).unwrap().into()
 }
 
 fn version(patch: u64) -> AppVersion {
     format!("1.0.{patch}").parse().unwrap()
 }
 
-fn patch(split: &Split) -> u64 {
-    match &split.parts()[0].0 {
+fn patch(route: &Route) -> u64 {
+    match &route.split.parts()[0].0 {
         AppVersion::Semver(version) => version.patch,
         AppVersion::Latest => panic!("the split has been changed"),
     }
@@ -37,10 +37,10 @@ fn writes_until_it_is_killed() {
     let store = Store::open(Path::new(&dir), Limits::default()).unwrap();
     let (app, alias) = names();
     let new = NewKey::new("ci".parse().unwrap(), Role::Viewer, Namespaces::All, None).unwrap();
-    let first = store.alias(&app, &alias).unwrap().map_or(0, |split| patch(&split));
+    let first = store.alias(&app, &alias).unwrap().map_or(0, |route| patch(&route));
     for n in first + 1.. {
         let now = UnixTime::new(n);
-        store.set_alias(&app, &alias, &split(n), &Actor::AdminSocket, now).unwrap();
+        store.set_alias(&app, &alias, &route(n), &Actor::AdminSocket, now).unwrap();
         say(&format!("alias {n}"));
         let (key, secret) = store.create_key(&new, &Actor::AdminSocket, now).unwrap();
         say(&format!("key {}", secret.reveal()));
@@ -75,7 +75,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
         let (app, name) = names();
         let found = store.alias(&app, &name).unwrap().unwrap();
         let n = patch(&found);
-        assert_eq!(found, split(n), "an alias is set as a whole");
+        assert_eq!(found, route(n), "an alias is set as a whole");
         assert!(n == alias || n == alias + 1, "acknowledged {alias}, found {n}");
         for hash in &keys {
             assert!(store.find_key(hash).unwrap().is_some(), "a key is missing");
@@ -102,7 +102,7 @@ fn a_kill_while_the_database_is_made_leaves_one_that_opens() {
         child.kill().unwrap();
         child.wait().unwrap();
         let store = Store::open(dir.path(), Limits::default()).unwrap();
-        let set = store.alias(&names().0, &names().1).unwrap().map_or(0, |split| patch(&split));
+        let set = store.alias(&names().0, &names().1).unwrap().map_or(0, |route| patch(&route));
         unfinished += u64::from(set == 0);
         every_change_has_its_entry(&store, set);
     }

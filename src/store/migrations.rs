@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 /// Steps that were released never change; a new one comes behind them. What is stored in a new way, such as the name of a
 /// new permission, is a step too, if an empty one: so that an older Buntime says that the database is newer, not that it
 /// is damaged.
-pub(super) const STEPS: &[&str] = &[FIRST];
+pub(super) const STEPS: &[&str] = &[FIRST, ROUTES_AND_DISABLED];
 
 const FIRST: &str = "
 CREATE TABLE keys (
@@ -55,6 +55,17 @@ CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN
 END;
 ";
 
+const ROUTES_AND_DISABLED: &str = "
+ALTER TABLE aliases ADD COLUMN sticky TEXT NOT NULL DEFAULT 'cookie' CHECK (sticky IN ('cookie', 'address'));
+
+CREATE TABLE disabled (
+    app TEXT NOT NULL,
+    version TEXT NOT NULL, -- without build metadata
+    changed INTEGER NOT NULL,
+    PRIMARY KEY (app, version)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Refuses a database that a newer Buntime wrote. Changes nothing.
 pub(super) fn check(connection: &Connection, steps: &[&str]) -> Result<usize, StoreError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -97,6 +108,17 @@ mod tests {
         migrate(&mut connection, &steps).unwrap();
         migrate(&mut connection, &steps).unwrap();
         assert_eq!(tables(&connection), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn aliases_of_the_first_version_stick_by_cookie() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &STEPS[..1]).unwrap();
+        connection.execute("INSERT INTO aliases VALUES ('shop', 'latest', 7)", ()).unwrap();
+        migrate(&mut connection, STEPS).unwrap();
+        let sticky: String =
+            connection.query_row("SELECT sticky FROM aliases", (), |row| row.get(0)).unwrap();
+        assert_eq!(sticky, "cookie");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What must survive: keys, aliases and the audit log, in one SQLite file in the state directory.
+//! What must survive: keys, aliases, which versions are disabled, and the audit log, in one SQLite file in the state directory.
 //!
 //! What a method has returned is on the disk: nothing that ends the process later takes it back. A change and its entry
 //! in the audit log are one transaction, so there is no change without its entry. Methods block; async callers use
@@ -6,12 +6,14 @@
 
 mod aliases;
 mod audit;
+mod disabled;
 mod error;
 mod keys;
 mod migrations;
 
 pub use aliases::{Alias, MAX_ALIASES};
 pub use audit::{Entry, MAX_PAGE, Outcome, Page, Record};
+pub use disabled::MAX_DISABLED;
 pub use error::StoreError;
 pub use keys::KEEP_DEAD;
 
