@@ -3,7 +3,7 @@
 mod admin;
 
 use crate::api::{self, Api};
-use crate::apps::{self, Change, Index};
+use crate::apps::{self, Change, Decisions, Index};
 use crate::config::{Bun, Config, Env, Environment, Listen};
 use crate::http::connection::Book;
 use crate::http::kept::Kept;
@@ -53,7 +53,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let dirs = Dirs::prepare(&config.state_dir)?;
     let store = Arc::new(Store::open(&config.state_dir, store::Limits::default())?);
     let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
-    let index = Index::new();
+    let index = Index::with(decisions(&store)?);
     let observer = Proofs { index: Arc::clone(&index) };
     let pool = Pool::start(settings(&config, &bun, &dirs, shim, &origin), Box::new(observer))?;
     let (drain, draining) = watch::channel(false);
@@ -126,6 +126,12 @@ fn about(config: &Config, bun: &Bun, origin: &Address) -> api::About {
         url: origin.url.clone(),
         base: config.api_base(),
     }
+}
+
+/// Aliases and disabled versions, as they were set.
+fn decisions(store: &Store) -> Result<Decisions> {
+    let routes = store.aliases()?.into_iter().map(|alias| (alias.app, alias.name, alias.route)).collect();
+    Ok(Decisions { routes, disabled: store.disabled()? })
 }
 
 /// What the pool finds out about versions, passed on to the index.

@@ -1,5 +1,6 @@
 //! The only door to the file system for the index and its watcher; counts what goes through.
 
+use nix::unistd::AccessFlags;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -109,6 +110,15 @@ impl Disk {
     }
 }
 
+/// The first of these directories that this process can make entries in: its permissions allow it (access(2), with the
+/// effective ids), and its file system is not mounted read-only. Uploads go there.
+pub fn first_writable(dirs: &[PathBuf]) -> Option<PathBuf> {
+    let writable = |dir: &&PathBuf| {
+        dir.is_dir() && nix::unistd::eaccess(dir.as_path(), AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+    };
+    dirs.iter().find(writable).cloned()
+}
+
 impl Listing {
     /// Whether the directory may hold this name: without doubt unless the listing was cut.
     pub fn may_have(&self, name: &str) -> bool {
@@ -119,5 +129,37 @@ impl Listing {
 impl Identity {
     pub fn of(meta: &Metadata) -> Identity {
         Identity { device: meta.dev(), inode: meta.ino(), born: meta.created().ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_first_directory_that_can_be_written_is_found() {
+        let temp = tempfile::tempdir().unwrap();
+        let [locked, one, two] = ["locked", "one", "two"].map(|name| temp.path().join(name));
+        for dir in [&locked, &one, &two] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::write(temp.path().join("file"), "").unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+        // Nothing is locked for root.
+        let first = if nix::unistd::geteuid().is_root() { &locked } else { &one };
+        let dirs = [temp.path().join("missing"), temp.path().join("file"), locked.clone(), one.clone(), two];
+        assert_eq!(first_writable(&dirs), Some(first.clone()));
+        assert_eq!(first_writable(&dirs[..2]), None);
+    }
+
+    #[test]
+    fn what_is_mounted_read_only_cannot_be_written_not_even_by_root() {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        // `ro` of an overlay's lower layers stands behind other options; that of the mount itself comes first.
+        let read_only = fields.filter(|fields| fields[3].split(',').next() == Some("ro"));
+        let dirs: Vec<_> = read_only.map(|fields| PathBuf::from(fields[1])).collect();
+        assert_eq!(first_writable(&dirs), None, "{mounts}");
     }
 }

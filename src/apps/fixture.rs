@@ -1,9 +1,10 @@
 //! Apps for the tests of this module: made in memory, or written to a directory.
 
+use super::catalog::Found;
 use super::disk::Disk;
 use super::scan::{Scanner, Scope};
-use super::{App, Change, Kind, Options, manifest::Ceilings};
-use crate::model::{AppName, AppVersion, Manifest, VersionKey};
+use super::{App, Change, Index, Kind, Meaning, Options, ResolveError, manifest::Ceilings};
+use crate::model::{AppName, AppVersion, Manifest, Route, Split, Sticky, VersionKey};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +79,35 @@ pub fn apps(dir: &Path, names: &[&str]) {
 pub fn found(dir: &Path) -> Vec<(String, PathBuf)> {
     let mut scanner = Scanner::new(options(&[dir]), Disk::default());
     let pass = scanner.pass(&Scope::All, std::time::Duration::ZERO);
-    let apps =
-        pass.apps.unwrap().into_iter().map(|app| (format!("{}@{}", app.name, app.version), app.dir.clone()));
-    apps.collect()
+    let found = pass.found.unwrap();
+    let apps = found.iter().filter_map(|found| found.app());
+    apps.map(|app| (format!("{}@{}", app.name, app.version), app.dir.clone())).collect()
+}
+
+/// An index of these apps in which an alias is split like this.
+pub fn split_index(
+    apps: &[Arc<App>],
+    name: &str,
+    alias: &str,
+    parts: &[(&str, u8)],
+    sticky: Sticky,
+) -> Arc<Index> {
+    let index = Index::new();
+    index.replace_all(apps.iter().cloned().map(Found::from).collect(), &mut |_| {});
+    index.set_route(&name.parse().unwrap(), &alias.parse().unwrap(), Some(Route { sticky, ..route(parts) }));
+    index
+}
+
+/// A split between these versions, by cookie.
+pub fn route(parts: &[(&str, u8)]) -> Route {
+    let parts = parts.iter().map(|(version, weight)| (version.parse().unwrap(), *weight));
+    Split::new(parts.collect()).unwrap().into()
+}
+
+/// What a request means that meets no split.
+pub fn one(index: &Index, name: &str, spec: Option<&str>) -> Result<Arc<App>, ResolveError> {
+    match index.resolve(name, spec)? {
+        Meaning::One(app) => Ok(app),
+        Meaning::Split(_) => panic!("{name}@{spec:?} is a split"),
+    }
 }

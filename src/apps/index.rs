@@ -1,14 +1,19 @@
 //! The index in memory: which app a name and a version spec mean. Answers for each request without disk, without
 //! formatting and, but for ranges, without a lock.
 
+mod entry;
+
+pub use self::entry::Dangling;
+use self::entry::{Aim, Entry, Routes};
+use super::catalog::{Found, Listed};
 use super::disk::Disk;
-use super::slots::{Slot, Slots};
+use super::fork::Fork;
+use super::slots::Slots;
 use super::{App, Change};
-use crate::model::{AppName, AppVersion, VersionKey, VersionSpec};
+use crate::model::{AliasName, AppName, AppVersion, Route, VersionKey, VersionSpec};
 use arc_swap::ArcSwap;
 use lru::LruCache;
-use semver::{Version, VersionReq};
-use std::cmp::Reverse;
+use semver::VersionReq;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,12 +21,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Ranges whose parsed forms are kept.
 const KEPT_RANGES: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
-/// All apps that can be asked for. One owner writes it (`Watcher`); everybody reads it.
+/// All apps that can be asked for. One owner writes what is on disk (`Watcher`); everybody reads it.
 pub struct Index {
     snapshot: ArcSwap<Snapshot>,
     state: Mutex<State>,
     ranges: Mutex<LruCache<Box<str>, Arc<VersionReq>>>,
     disk: Disk,
+}
+
+/// What an operator has decided about apps, as it was kept.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    pub routes: Vec<(AppName, AliasName, Route)>,
+    /// Versions that do not resolve.
+    pub disabled: Vec<(AppName, AppVersion)>,
+}
+
+/// What a request means.
+#[derive(Clone, Debug)]
+pub enum Meaning {
+    One(Arc<App>),
+    /// One of several versions: which, the client's bucket decides.
+    Split(Arc<Fork>),
 }
 
 /// Why a request means no app.
@@ -36,15 +57,25 @@ pub enum ResolveError {
     /// 404.
     #[error("this app has no such tag")]
     UnknownTag,
+    /// 404.
+    #[error("{0}")]
+    Dangling(Arc<Dangling>),
     /// 400.
     #[error("not a version or a range that can be asked for: {hint}")]
     BadRange { hint: &'static str },
 }
 
+#[derive(Default)]
 struct State {
     slots: Slots,
     /// Apps whose changes are being told: what they resolve to changes only afterwards.
     telling: HashSet<AppName>,
+    /// Also of apps that are not there.
+    routes: HashMap<AppName, Routes>,
+    /// Without build metadata; also of what is not there.
+    disabled: HashSet<(AppName, AppVersion)>,
+    /// All that is on disk, in the order in which it was found.
+    found: Vec<Found>,
 }
 
 /// What the readers see; replaced as a whole.
@@ -53,49 +84,48 @@ struct Snapshot {
     apps: HashMap<AppName, Arc<Entry>>,
 }
 
-/// One name, its picks made beforehand.
-struct Entry {
-    default: Arc<App>,
-    latest: Option<Arc<App>>,
-    /// Highest first.
-    versions: Vec<Pick>,
-}
-
-struct Pick {
-    /// Without build metadata.
-    version: Version,
-    app: Arc<App>,
-    /// Names and ranges take it only when nothing else fits.
-    passed_over: bool,
-}
-
 impl Index {
     /// An index that knows no app yet; `Watcher::start` fills it.
     pub fn new() -> Arc<Index> {
+        Index::with(Decisions::default())
+    }
+
+    /// The same, for which these hold from the beginning.
+    pub fn with(decisions: Decisions) -> Arc<Index> {
+        let mut state = State::default();
+        for (app, alias, route) in decisions.routes {
+            state.routes.entry(app).or_default().insert(alias, route);
+        }
+        let identity = |(app, version): (AppName, AppVersion)| (app, version.identity());
+        state.disabled = decisions.disabled.into_iter().map(identity).collect();
         Arc::new(Index {
             snapshot: ArcSwap::default(),
-            state: Mutex::new(State { slots: Slots::default(), telling: HashSet::new() }),
+            state: Mutex::new(state),
             ranges: Mutex::new(LruCache::new(KEPT_RANGES)),
             disk: Disk::default(),
         })
     }
 
-    /// The app that `name` and, if given, `spec` (what stood behind the `@`) mean now.
-    pub fn resolve(&self, name: &str, spec: Option<&str>) -> Result<Arc<App>, ResolveError> {
+    /// What `name` and, if given, `spec` (what stood behind the `@`) mean now.
+    pub fn resolve(&self, name: &str, spec: Option<&str>) -> Result<Meaning, ResolveError> {
         let snapshot = self.snapshot.load();
         let entry = snapshot.apps.get(name).ok_or(ResolveError::UnknownApp)?;
-        let Some(text) = spec else { return Ok(entry.default.clone()) };
+        let Some(text) = spec else { return entry.default().meaning() };
+        // No alias can be taken for a version or a range.
+        if let Some(aim) = entry.alias(text) {
+            return aim.meaning();
+        }
         if let Some(range) = self.known_range(text) {
-            return entry.highest(&range);
+            return entry.highest(&range).map(Meaning::One);
         }
         match VersionSpec::parse(text).map_err(|e| ResolveError::BadRange { hint: e.hint })? {
-            VersionSpec::Default => Ok(entry.default.clone()),
-            VersionSpec::Exact(version) => entry.exactly(&version),
+            VersionSpec::Default => entry.default().meaning(),
+            VersionSpec::Exact(version) => entry.exactly(&version).map(Meaning::One),
             VersionSpec::Tag(_) => Err(ResolveError::UnknownTag),
             VersionSpec::Range(range) => {
                 let found = entry.highest(&range);
                 lock(&self.ranges).put(text.into(), Arc::new(range));
-                found
+                found.map(Meaning::One)
             }
         }
     }
@@ -105,11 +135,58 @@ impl Index {
         let snapshot = self.snapshot.load();
         let mut names: Vec<_> = snapshot.apps.iter().collect();
         names.sort_unstable_by_key(|(name, _)| *name);
-        let versions = |entry: &Arc<Entry>| {
-            let semver = entry.versions.iter().rev().map(|pick| pick.app.clone());
-            semver.chain(entry.latest.clone()).collect::<Vec<_>>()
-        };
-        names.into_iter().flat_map(|(_, entry)| versions(entry)).collect()
+        names.into_iter().flat_map(|(_, entry)| entry.apps()).collect()
+    }
+
+    /// Every version that is on disk, also those that nobody can ask for, by name, then version.
+    pub fn catalog(&self) -> Vec<Listed> {
+        self.list(|_| true)
+    }
+
+    /// Every version of one app that is on disk, by version.
+    pub fn listing(&self, name: &AppName) -> Vec<Listed> {
+        self.list(|found| found.name() == name)
+    }
+
+    /// What the aliases of an app stand for, by alias; also of one that is not there.
+    pub fn routes(&self, name: &AppName) -> Vec<(AliasName, Route)> {
+        let state = lock(&self.state);
+        let routes = state.routes.get(name).into_iter().flatten();
+        routes.map(|(alias, route)| (alias.clone(), route.clone())).collect()
+    }
+
+    /// A revision that is served, or waits to be proven.
+    pub fn by_key(&self, key: VersionKey) -> Option<Arc<App>> {
+        lock(&self.state).slots.by_key(key).cloned()
+    }
+
+    /// The newest revision of a version, proven or not; none = it is not there, or disabled.
+    pub fn exact(&self, name: &AppName, version: &AppVersion) -> Option<Arc<App>> {
+        let state = lock(&self.state);
+        let slot = state.slots.of(name)?.get(&version.identity())?;
+        Some(slot.newest().clone())
+    }
+
+    /// Has an alias of an app stand for `route`, or for nothing: for the next request when this returns. The app may come
+    /// to be known later.
+    pub fn set_route(&self, app: &AppName, alias: &AliasName, route: Option<Route>) {
+        let mut state = lock(&self.state);
+        let routes = state.routes.entry(app.clone()).or_default();
+        match route {
+            Some(route) => drop(routes.insert(alias.clone(), route)),
+            None => drop(routes.remove(alias)),
+        }
+        if routes.is_empty() {
+            state.routes.remove(app);
+        }
+        // From what is published: the slots may be ahead of it, while a change is being told.
+        let snapshot = self.snapshot.load();
+        if let Some(entry) = snapshot.apps.get(app) {
+            let entry = entry.routed(app, state.routes.get(app));
+            let mut apps = snapshot.apps.clone();
+            apps.insert(app.clone(), Arc::new(entry));
+            self.snapshot.store(Arc::new(Snapshot { apps }));
+        }
     }
 
     /// A worker of this revision is Ready: names, ranges and requests for its version may mean it from now on.
@@ -139,13 +216,23 @@ impl Index {
         self.disk.clone()
     }
 
-    /// Makes `found` (the first of each name and version) all that there is. Additions are told before they
-    /// resolve and removals when they no longer do, so whoever is told never meets an app it does not know.
-    /// No lock is held while telling.
-    pub(super) fn replace_all(&self, found: Vec<Arc<App>>, tell: &mut dyn FnMut(Change)) {
+    /// Notes that a version is disabled or is not. Gives whether that is new; `replace_all` makes it so.
+    pub(super) fn note_disabled(&self, app: &AppName, version: &AppVersion, disabled: bool) -> bool {
+        let version = (app.clone(), version.identity());
+        let mut state = lock(&self.state);
+        if disabled { state.disabled.insert(version) } else { state.disabled.remove(&version) }
+    }
+
+    /// Makes `found` (the first of each name and version) all that there is; what is disabled does not resolve.
+    /// Additions are told before they resolve and removals when they no longer do, so whoever is told never meets an app
+    /// it does not know. No lock is held while telling.
+    pub(super) fn replace_all(&self, found: Vec<Found>, tell: &mut dyn FnMut(Change)) {
         let plan = {
             let mut state = lock(&self.state);
-            let plan = state.slots.replace_all(found);
+            let enabled = found.iter().filter(|found| !state.is_disabled(found));
+            let apps = enabled.filter_map(|found| found.app().cloned()).collect();
+            let plan = state.slots.replace_all(apps);
+            state.found = found;
             state.telling.clone_from(&plan.names);
             plan
         };
@@ -156,6 +243,18 @@ impl Index {
             self.publish(&state, &plan.names);
         }
         plan.after.into_iter().for_each(tell);
+    }
+
+    fn list(&self, wanted: impl Fn(&Found) -> bool) -> Vec<Listed> {
+        let state = lock(&self.state);
+        let list = |found: &Found| {
+            let slot = state.slots.of(found.name()).and_then(|slots| slots.get(&found.version().identity()));
+            Listed::new(found, slot.filter(|_| found.app().is_some()), state.is_disabled(found))
+        };
+        let mut listed: Vec<_> = state.found.iter().filter(|found| wanted(found)).map(list).collect();
+        drop(state);
+        listed.sort_unstable_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        listed
     }
 
     /// Changes flags of one app's revisions, and what it resolves to with them.
@@ -174,7 +273,8 @@ impl Index {
         }
         let mut apps = self.snapshot.load().apps.clone();
         for name in names {
-            match state.slots.of(name).and_then(|slots| Entry::new(slots.iter())) {
+            let routes = state.routes.get(name);
+            match state.slots.of(name).and_then(|slots| Entry::new(name, slots.iter(), routes)) {
                 Some(entry) => apps.insert(name.clone(), Arc::new(entry)),
                 None => apps.remove(name),
             };
@@ -195,38 +295,21 @@ impl Index {
     }
 }
 
-impl Entry {
-    /// None = no version at all.
-    fn new<'a>(slots: impl Iterator<Item = (&'a AppVersion, &'a Slot)>) -> Option<Entry> {
-        let (mut latest, mut versions) = (None, Vec::new());
-        for (version, slot) in slots {
-            let (app, passed_over) = (slot.serving().clone(), slot.passed_over());
-            match version {
-                AppVersion::Semver(version) => {
-                    versions.push(Pick { version: version.clone(), app, passed_over })
-                }
-                AppVersion::Latest => latest = Some((app, passed_over)),
-            }
+impl State {
+    fn is_disabled(&self, found: &Found) -> bool {
+        // Making a key of it costs an allocation.
+        !self.disabled.is_empty()
+            && self.disabled.contains(&(found.name().clone(), found.version().identity()))
+    }
+}
+
+impl Aim {
+    fn meaning(&self) -> Result<Meaning, ResolveError> {
+        match self {
+            Aim::One(app) => Ok(Meaning::One(app.clone())),
+            Aim::Fork(fork) => Ok(Meaning::Split(fork.clone())),
+            Aim::Dangling(dangling) => Err(ResolveError::Dangling(dangling.clone())),
         }
-        versions.sort_unstable_by(|a, b| b.version.cmp(&a.version));
-        // The first by: what is not passed over, then a directory `latest`, then stable, then the highest.
-        let semver =
-            versions.iter().map(|pick| ((pick.passed_over, 1, !pick.version.pre.is_empty()), &pick.app));
-        let ranked = latest.iter().map(|(app, passed_over)| ((*passed_over, 0, false), app)).chain(semver);
-        let default = ranked.min_by_key(|(rank, _)| *rank).map(|(_, app)| app.clone())?;
-        Some(Entry { default, latest: latest.map(|(app, _)| app), versions })
-    }
-
-    fn exactly(&self, version: &Version) -> Result<Arc<App>, ResolveError> {
-        let at = self.versions.binary_search_by_key(&Reverse(version), |pick| Reverse(&pick.version));
-        at.map(|at| self.versions[at].app.clone()).map_err(|_| ResolveError::UnknownVersion)
-    }
-
-    fn highest(&self, range: &VersionReq) -> Result<Arc<App>, ResolveError> {
-        let mut fits = self.versions.iter().filter(|pick| range.matches(&pick.version)).peekable();
-        let first = fits.peek().copied();
-        let pick = fits.find(|pick| !pick.passed_over).or(first);
-        pick.map(|pick| pick.app.clone()).ok_or(ResolveError::UnknownVersion)
     }
 }
 

@@ -78,12 +78,17 @@ impl Loader {
                 Draft::broken(dir, &error)
             }
         };
-        let key = VersionKey(self.next_key);
-        self.next_key += 1;
+        let key = self.new_key();
         let Draft { dir, manifest, kind, env, needs_fresh } = draft;
         let app =
             App { key, name: name.clone(), version: version.clone(), dir, manifest, kind, env, needs_fresh };
         Reading { outcome: Outcome::App(Arc::new(app)), warnings }
+    }
+
+    pub fn new_key(&mut self) -> VersionKey {
+        let key = VersionKey(self.next_key);
+        self.next_key += 1;
+        key
     }
 
     pub fn read(

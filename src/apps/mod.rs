@@ -1,18 +1,22 @@
 //! What can be served: app directories, their versions and manifests, kept in an index in memory.
 //!
 //! `Watcher` owns the directories: it scans and watches them, fills the `Index` and tells the pool of each `Change`.
-//! `Index` answers requests from memory. `split_path` says what a request path asks for.
+//! `Lookout` has it look at once, and disables versions. `Index` answers requests from memory, aliases and splits (`Fork`)
+//! included. `split_path` says what a request path asks for.
 
 mod agenda;
 mod at_start;
+mod catalog;
 mod disk;
 mod dotenv;
 mod entrypoint;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod fork;
 mod index;
 pub mod inspect;
 mod load;
+mod lookout;
 pub mod manifest;
 mod mount;
 mod notices;
@@ -22,7 +26,11 @@ mod slots;
 mod tree;
 mod watch;
 
-pub use index::{Index, ResolveError};
+pub use catalog::Listed;
+pub use disk::first_writable;
+pub use fork::Fork;
+pub use index::{Dangling, Decisions, Index, Meaning, ResolveError};
+pub use lookout::{LookError, Lookout};
 pub use mount::{Mount, split_path};
 pub use watch::Watcher;
 

@@ -9,11 +9,12 @@
 mod look;
 
 use self::look::Look;
+use super::Options;
+use super::catalog::{Found, Off};
 use super::disk::{Disk, Identity};
 use super::load::{Loader, Outcome};
 use super::quiet::Quiet;
 use super::tree;
-use super::{App, Options};
 use crate::model::{AppName, AppVersion};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -73,7 +74,7 @@ struct Version {
     /// The stamp of its tree, where that decides.
     tree: Option<u64>,
     outcome: Outcome,
-    warnings: Vec<String>,
+    warnings: Arc<[String]>,
 }
 
 /// Changes whenever something is added to, or taken from, a directory.
@@ -94,8 +95,8 @@ pub(super) enum Scope {
 /// What a pass found out.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// All apps there are, the first of each name and version; none = nothing changed.
-    pub apps: Option<Vec<Arc<App>>>,
+    /// All there is, the first of each name and version; none = nothing changed.
+    pub found: Option<Vec<Found>>,
     /// Entries that are not quiet yet, and when to look at them again.
     pub unsettled: Vec<(PathBuf, Duration)>,
     /// What the operator was not told before.
@@ -137,8 +138,26 @@ impl Scanner {
         Scope::Only(entries)
     }
 
+    /// The entry of a worker directory that `path` is, or is inside of; none = it is none, or is inside of none.
+    pub fn entry_of(&self, path: &Path) -> Option<PathBuf> {
+        match self.scope_of(path) {
+            Scope::Only(entries) => entries.into_iter().next(),
+            Scope::All => None,
+        }
+    }
+
     /// Looks at `scope`. `now` is time since some fixed moment.
     pub fn pass(&mut self, scope: &Scope, now: Duration) -> Pass {
+        self.pass_over(scope, None, now)
+    }
+
+    /// Looks at one entry, and takes what `path` (the entry, or a version in it) holds now as it is, without waiting for
+    /// quiet: somebody knows that it is whole.
+    pub fn pass_at_once(&mut self, entry: PathBuf, path: &Path, now: Duration) -> Pass {
+        self.pass_over(&Scope::Only(BTreeSet::from([entry])), Some(path), now)
+    }
+
+    fn pass_over(&mut self, scope: &Scope, whole: Option<&Path>, now: Duration) -> Pass {
         let mut pass = Pass::default();
         let mut changed = !self.started;
         let mut roots = std::mem::take(&mut self.roots);
@@ -150,7 +169,7 @@ impl Scanner {
                 }
             };
             for path in paths {
-                changed |= self.look(root, path, now, &mut pass);
+                changed |= self.look(root, path, whole, now, &mut pass);
             }
         }
         self.roots = roots;
@@ -158,11 +177,33 @@ impl Scanner {
         if *scope == Scope::All {
             self.quiet.forget_unseen(now);
         }
-        let (apps, warnings) = self.assemble();
-        pass.apps = changed.then_some(apps);
+        let (found, warnings) = self.assemble();
+        pass.found = changed.then_some(found);
         pass.warnings = warnings.difference(&self.warned).cloned().collect();
         self.warned = warnings;
         pass
+    }
+
+    /// Gives a version a new key, as if it had been read again, and all there is. Keys are never used twice, and the one it
+    /// had may have served.
+    pub fn renew(&mut self, name: &AppName, version: &AppVersion) -> Vec<Found> {
+        let version = version.identity();
+        let entries = self.roots.iter_mut().flat_map(|root| root.entries.values_mut());
+        for known in
+            entries.filter(|entry| entry.label.name == *name).flat_map(|entry| entry.versions.values_mut())
+        {
+            if let Outcome::App(app) = &mut known.outcome
+                && known.version.identity() == version
+            {
+                Arc::make_mut(app).key = self.loader.new_key();
+            }
+        }
+        self.found()
+    }
+
+    /// All there is, the first of each name and version.
+    pub fn found(&self) -> Vec<Found> {
+        self.assemble().0
     }
 
     /// Directories whose events matter: those that hold apps or versions, those that are to be repaired and, in
@@ -225,7 +266,14 @@ impl Scanner {
     }
 
     /// Looks at one entry. True = something counts as changed.
-    fn look(&mut self, root: &mut Root, path: PathBuf, now: Duration, pass: &mut Pass) -> bool {
+    fn look(
+        &mut self,
+        root: &mut Root,
+        path: PathBuf,
+        whole: Option<&Path>,
+        now: Duration,
+        pass: &mut Pass,
+    ) -> bool {
         let mut entry = match root.entries.remove(&path) {
             Some(entry) => entry,
             None => match self.label(&root.dir, &path) {
@@ -237,7 +285,7 @@ impl Scanner {
                 Err(None) => return false,
             },
         };
-        let mut look = Look { scanner: self, now, due: None, changed: false };
+        let mut look = Look { scanner: self, now, whole, due: None, changed: false };
         let exists = look.entry(&path, &mut entry);
         let Look { due, changed, .. } = look;
         pass.unsettled.extend(due.map(|due| (path.clone(), due)));
@@ -267,17 +315,25 @@ impl Scanner {
         Ok(Label { name, version })
     }
 
-    /// All apps, the earlier directory winning, and all there is to warn of.
-    fn assemble(&self) -> (Vec<Arc<App>>, BTreeSet<String>) {
-        let (mut apps, mut taken, mut warnings) = (Vec::new(), HashSet::new(), BTreeSet::new());
+    /// All there is, the earlier directory winning, and all there is to warn of.
+    fn assemble(&self) -> (Vec<Found>, BTreeSet<String>) {
+        let (mut all, mut taken, mut warnings) = (Vec::new(), HashSet::new(), BTreeSet::new());
+        let mut off = Vec::new();
         for root in &self.roots {
             warnings.extend(root.warnings.iter().cloned());
             for entry in root.entries.values() {
                 for (path, version) in &entry.versions {
                     warnings.extend(version.warnings.iter().cloned());
-                    let Outcome::App(app) = &version.outcome else { continue };
+                    let app = match &version.outcome {
+                        Outcome::App(app) => app,
+                        Outcome::Disabled => {
+                            off.push((&entry.label.name, path, version));
+                            continue;
+                        }
+                        Outcome::NoEntrypoint => continue,
+                    };
                     if taken.insert((&app.name, version.version.identity())) {
-                        apps.push(app.clone());
+                        all.push(Found::App { app: app.clone(), warnings: version.warnings.clone() });
                     } else {
                         let (path, name) = (path.display(), &app.name);
                         let warning = format!("{path}: {name}@{} is there already; skipped", version.version);
@@ -286,7 +342,14 @@ impl Scanner {
                 }
             }
         }
-        (apps, warnings)
+        // What is disabled takes nobody's place.
+        for (name, path, known) in off {
+            if taken.insert((name, known.version.identity())) {
+                let off = Off { name: name.clone(), version: known.version.clone(), dir: path.clone() };
+                all.push(Found::Off { off: Arc::new(off), warnings: known.warnings.clone() });
+            }
+        }
+        (all, warnings)
     }
 }
 

@@ -54,6 +54,11 @@ impl Slots {
         self.names.get(name)
     }
 
+    pub fn by_key(&self, key: VersionKey) -> Option<&Arc<App>> {
+        let (name, version) = self.places.get(&key)?;
+        self.names.get(name)?.get(version)?.revisions().find(|app| app.key == key)
+    }
+
     /// Makes `found` all that there is: at most one app for each name and version.
     pub fn replace_all(&mut self, found: Vec<Arc<App>>) -> Plan {
         let mut plan = Plan { before: Vec::new(), after: Vec::new(), names: HashSet::new() };
@@ -183,7 +188,17 @@ impl Slot {
         self.candidate || self.current.app.kind.is_broken()
     }
 
-    fn newest(&self) -> &Arc<App> {
+    /// Whether a worker of what is served was Ready, or none is needed.
+    pub fn is_proven(&self) -> bool {
+        self.current.proven
+    }
+
+    /// Whether it appeared beside a proven version, or failed beside one, and was not proven since.
+    pub fn is_candidate(&self) -> bool {
+        self.candidate
+    }
+
+    pub fn newest(&self) -> &Arc<App> {
         self.next.as_ref().unwrap_or(&self.current.app)
     }
 

@@ -2,8 +2,9 @@
 
 use super::agenda::Agenda;
 use super::disk::{Disk, Identity};
+use super::lookout::{LookError, Lookout, Order, Orders};
 use super::notices::{Notice, Notices};
-use super::scan::{Scanner, Scope};
+use super::scan::{Pass, Scanner, Scope};
 use super::{Change, Index, Options};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::WatchDescriptor;
@@ -23,6 +24,7 @@ pub struct Watcher {
     /// Its end tells the thread to end.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
+    lookout: Lookout,
 }
 
 /// What the thread owns.
@@ -51,13 +53,20 @@ impl Watcher {
         tell: impl FnMut(Change) + Send + 'static,
     ) -> io::Result<Watcher> {
         let (stopped, stop) = io::pipe()?;
+        let (lookout, orders) = Lookout::new()?;
         let watches = Watches::new(index.disk());
         let scanner = Scanner::new(options, index.disk());
         let started = Instant::now();
         let mut owner = Owner { index, scanner, agenda: Agenda::new(Duration::ZERO), watches, tell, started };
         owner.pass(&Scope::All);
-        let thread = std::thread::Builder::new().name("apps".into()).spawn(move || owner.run(&stopped))?;
-        Ok(Watcher { stop: Some(stop), thread: Some(thread) })
+        let thread =
+            std::thread::Builder::new().name("apps".into()).spawn(move || owner.run(&stopped, orders))?;
+        Ok(Watcher { stop: Some(stop), thread: Some(thread), lookout })
+    }
+
+    /// The way to have something done at once.
+    pub fn lookout(&self) -> Lookout {
+        self.lookout.clone()
     }
 }
 
@@ -72,29 +81,54 @@ impl Drop for Watcher {
 
 impl<F: FnMut(Change)> Owner<F> {
     /// Until the other end of `stopped` is closed.
-    fn run(mut self, stopped: &PipeReader) {
-        while self.wait(stopped) {
+    fn run(mut self, stopped: &PipeReader, mut orders: Orders) {
+        while self.wait(stopped, &orders) {
             let now = self.started.elapsed();
             let notices = self.watches.notices.as_mut().map(Notices::take).unwrap_or_default();
             self.hear(notices, now);
+            for (order, reply) in orders.take() {
+                // Who ordered it may have gone.
+                let _ = reply.send(self.obey(order));
+            }
             if let Some(scope) = self.agenda.take_due(now) {
                 self.pass(&scope);
             }
         }
     }
 
-    /// Waits for a notice or for the next thing to do. False = the thread is to end.
-    fn wait(&self, stopped: &PipeReader) -> bool {
+    /// Waits for a notice, an order or the next thing to do. False = the thread is to end.
+    fn wait(&self, stopped: &PipeReader, orders: &Orders) -> bool {
         let wait = self.agenda.next().saturating_sub(self.started.elapsed());
         // Rounded up: woken too early there would be nothing to do yet.
         let timeout = PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let mut fds = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+            PollFd::new(orders.as_fd(), PollFlags::POLLIN),
+        ];
         fds.extend(
             self.watches.notices.as_ref().map(|notices| PollFd::new(notices.as_fd(), PollFlags::POLLIN)),
         );
         // An interrupted wait is a short one.
         let _ = poll(&mut fds, timeout);
         fds[0].revents().is_none_or(|events| events.is_empty())
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), LookError> {
+        match order {
+            Order::Look(path) => {
+                let entry = self.scanner.entry_of(&path).ok_or_else(|| LookError::Elsewhere(path.clone()))?;
+                let pass = self.scanner.pass_at_once(entry, &path, self.started.elapsed());
+                self.take_in(pass, false);
+            }
+            Order::Disable { app, version, disabled } => {
+                if self.index.note_disabled(&app, &version, disabled) {
+                    let found =
+                        if disabled { self.scanner.found() } else { self.scanner.renew(&app, &version) };
+                    self.index.replace_all(found, &mut self.tell);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn hear(&mut self, notices: Vec<Notice>, now: Duration) {
@@ -108,22 +142,27 @@ impl<F: FnMut(Change)> Owner<F> {
     }
 
     fn pass(&mut self, scope: &Scope) {
-        let now = self.started.elapsed();
-        let pass = self.scanner.pass(scope, now);
+        let pass = self.scanner.pass(scope, self.started.elapsed());
+        self.take_in(pass, *scope == Scope::All);
+    }
+
+    /// Makes what a pass has found known, and watches what it showed.
+    fn take_in(&mut self, pass: Pass, was_over_all: bool) {
         for warning in &pass.warnings {
             tracing::warn!(target: "buntime::apps", "{warning}");
         }
         for (entry, due) in pass.unsettled {
             self.agenda.look_at(entry, due);
         }
-        let changed = pass.apps.is_some();
-        if let Some(apps) = pass.apps {
-            self.index.replace_all(apps, &mut self.tell);
+        let changed = pass.found.is_some();
+        if let Some(found) = pass.found {
+            self.index.replace_all(found, &mut self.tell);
         }
-        if !changed && *scope != Scope::All {
+        if !changed && !was_over_all {
             return;
         }
         // Something may have happened between the look and the watch.
+        let now = self.started.elapsed();
         for dir in self.watches.keep(self.scanner.watched(MAX_WATCHES)) {
             self.agenda.touch(self.scanner.scope_of(&dir), now);
         }

@@ -17,3 +17,4 @@ pub mod page;
 pub mod pipeline;
 pub mod problem;
 mod request_id;
+mod split;

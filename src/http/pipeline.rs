@@ -8,9 +8,10 @@ use super::kept::Kept;
 use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
 use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
+use super::split::Place;
 use super::{answers, files, landing, management, request_id};
 use crate::api::{self, Api, Door};
-use crate::apps::{Index, Mount, ResolveError, split_path};
+use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName, Kind};
 use crate::pool::core::types::Refusal;
@@ -66,6 +67,8 @@ struct Asked {
 /// An app was found for a request.
 struct Target<'a> {
     app: Arc<App>,
+    /// Where the client stands, if the app is one of a split.
+    place: Option<Place>,
     /// `/shop@1`; empty for the home app.
     base: &'a str,
     /// What the app sees, with the query.
@@ -164,7 +167,7 @@ impl Site {
         if path == "/.well-known/buntime" {
             return answers::read_only(&asked.head.method, || answers::about(&self.api_base));
         }
-        let Some(target) = self.find(target)? else { return self.landing(&asked.head.method) };
+        let Some(target) = self.find(target, asked, None)? else { return self.landing(&asked.head.method) };
         self.serve(asked, target, body).await
     }
 
@@ -191,20 +194,32 @@ impl Site {
         Ok(management::answer(&self.api, Door::Network, head, &rest, body, &asked.id).await)
     }
 
-    /// Which app a request target means; none = the landing page.
-    fn find<'a>(&self, target: &'a str) -> Result<Option<Target<'a>>, Problem> {
+    /// Which app a request target means; none = the landing page. `earlier` is where the request stood in a split before.
+    fn find<'a>(
+        &self,
+        target: &'a str,
+        asked: &Asked,
+        earlier: Option<&Place>,
+    ) -> Result<Option<Target<'a>>, Problem> {
         let at_root = target.starts_with("/?") || target == "/";
         let mount = if at_root { None } else { split_path(target) };
+        let choose = |meaning, base, rest| match meaning {
+            Meaning::One(app) => Target { app, place: None, base, rest },
+            Meaning::Split(fork) => {
+                let place = Place::find(fork, &asked.head.headers, asked.origin.client, earlier);
+                Target { app: Arc::clone(place.app()), place: Some(place), base, rest }
+            }
+        };
         if let Some(Mount { name, spec, base, rest }) = mount {
             match self.index.resolve(name, spec.as_deref()) {
-                Ok(app) => return Ok(Some(Target { app, base, rest })),
+                Ok(meaning) => return Ok(Some(choose(meaning, base, rest))),
                 Err(ResolveError::UnknownApp) if self.home.is_some() => {}
                 Err(error) => return Err(unresolved(&error)),
             }
         }
         match &self.home {
             Some(home) => match self.index.resolve(home.as_str(), None) {
-                Ok(app) => Ok(Some(Target { app, base: "", rest: target })),
+                Ok(meaning) => Ok(Some(choose(meaning, "", target))),
                 Err(error) => Err(unresolved(&error)),
             },
             None if at_root => Ok(None),
@@ -226,7 +241,7 @@ impl Site {
         target: Target<'_>,
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
-        let Target { app, base, rest } = target;
+        let Target { app, mut place, base, rest } = target;
         let guard = match app.manifest.csrf {
             None => Some(Guard::Cookies),
             Some(true) => Some(Guard::Browsers),
@@ -253,7 +268,7 @@ impl Site {
             self.kept.injection(&app).begin(base, method, headers)
         });
         let response = match &app.kind {
-            Kind::Worker { .. } => self.ask(asked, &app, base, path, body).await?,
+            Kind::Worker { .. } => self.ask(asked, &app, &mut place, base, path, body).await?,
             Kind::Static { .. } => {
                 let root = self.kept.root(&app).map_err(|error| {
                     Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", app.dir.display()))
@@ -272,17 +287,22 @@ impl Site {
             }
             Kind::Broken { error } => return Err(Problem::new(Code::AppUnavailable).detail(error.clone())),
         };
-        Ok(match injected {
+        let mut response = match injected {
             Some(injected) => injected.apply(response),
             None => response,
-        })
+        };
+        if let Some(place) = place {
+            place.mark(response.headers_mut(), base, asked.origin.https, &asked.head);
+        }
+        Ok(response)
     }
 
-    /// Has a worker answer.
+    /// Has a worker answer: one of `app`, or of what stands in its place by then; `place` is moved there.
     async fn ask(
         &self,
         asked: &Asked,
         app: &Arc<App>,
+        place: &mut Option<Place>,
         mount: &str,
         path: &str,
         body: Incoming,
@@ -311,7 +331,7 @@ impl Site {
                 // The version went between being found and being asked: another stands in its place, or none.
                 Err(Unanswered::Refused(Refused { why: Refusal::Gone, .. })) => {
                     let known = app.key;
-                    app = self.again(mount)?;
+                    (app, *place) = self.again(mount, asked, place.take())?;
                     if app.key == known || !app.kind.is_worker() {
                         return Err(Problem::new(Code::UnknownVersion));
                     }
@@ -322,9 +342,16 @@ impl Site {
     }
 
     /// What a mount path means now.
-    fn again(&self, mount: &str) -> Result<Arc<App>, Problem> {
+    fn again(
+        &self,
+        mount: &str,
+        asked: &Asked,
+        earlier: Option<Place>,
+    ) -> Result<(Arc<App>, Option<Place>), Problem> {
         let target = if mount.is_empty() { "/" } else { mount };
-        Ok(self.find(target)?.ok_or_else(|| Problem::new(Code::UnknownApp))?.app)
+        let found =
+            self.find(target, asked, earlier.as_ref())?.ok_or_else(|| Problem::new(Code::UnknownApp))?;
+        Ok((found.app, found.place))
     }
 }
 
@@ -379,7 +406,7 @@ fn bad_host(error: OriginError) -> Problem {
 fn unresolved(error: &ResolveError) -> Problem {
     match error {
         ResolveError::UnknownApp => Problem::new(Code::UnknownApp),
-        ResolveError::UnknownVersion | ResolveError::UnknownTag => {
+        ResolveError::UnknownVersion | ResolveError::UnknownTag | ResolveError::Dangling(_) => {
             Problem::new(Code::UnknownVersion).detail(error.to_string())
         }
         ResolveError::BadRange { hint } => Problem::new(Code::InvalidVersion).hint(*hint),

@@ -1,7 +1,8 @@
-//! Resolution against npm's own `semver`, run under `bun`: thousands of generated cases in one process.
+//! Resolution against npm's own `semver`, run under `bun`: thousands of generated cases in one process, each without aliases
+//! and with some. Aliases are no ranges' business, so of them npm has only to say which texts cannot be one.
 
 use super::*;
-use crate::apps::fixture::worker;
+use crate::apps::fixture::{one, worker};
 use crate::testing;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -108,18 +109,20 @@ fn versions_and_ranges_mean_what_npm_means() {
     }
 
     let spec = prop_oneof![3 => promised().prop_map(|spec| (spec, true)), 1 => junk().prop_map(|spec| (spec, false))];
-    let strategy = (prop::collection::vec(version(), 0..12), spec);
+    // Which of the versions two aliases stand for; the last few of none that is there.
+    let aliases = (0..14usize, 0..14usize);
+    let strategy = (prop::collection::vec(version(), 0..12), spec, aliases);
     let mut runner = TestRunner::default();
     let mut generate = || strategy.new_tree(&mut runner).unwrap().current();
-    let (cases, promised): (Vec<_>, Vec<_>) = (0..CASES)
+    let (cases, others): (Vec<_>, Vec<_>) = (0..CASES)
         .map(|_| generate())
-        .map(|(versions, (spec, is_promised))| (Case { versions, spec }, is_promised))
+        .map(|(versions, (spec, is_promised), aliases)| (Case { versions, spec }, (is_promised, aliases)))
         .unzip();
     let answers = ask(&bun, &oracle, &cases);
     assert_eq!(answers.len(), CASES);
 
-    let mut hits = 0;
-    for ((case, answer), is_promised) in cases.iter().zip(answers).zip(promised) {
+    let (mut hits, mut aliased) = (0, 0);
+    for ((case, answer), (is_promised, aliases)) in cases.iter().zip(answers).zip(others) {
         let is_version = |text: &&String| matches!(AppVersion::parse(text), Ok(AppVersion::Semver(_)));
         let valid: Vec<_> = case.versions.iter().filter(is_version).cloned().collect();
         assert_eq!(valid, answer.valid, "{case:?}");
@@ -127,21 +130,57 @@ fn versions_and_ranges_mean_what_npm_means() {
         let index = Index::new();
         let mut taken = HashSet::new();
         let apps = (1..).zip(&valid).map(|(key, version)| worker(key, &format!("a@{version}")));
-        index.replace_all(apps.filter(|app| taken.insert(app.version.identity())).collect(), &mut |_| {});
+        let apps = apps.filter(|app| taken.insert(app.version.identity()));
+        index.replace_all(apps.map(Found::from).collect(), &mut |_| {});
 
         let means = |found: Result<Arc<App>, ResolveError>| found.ok().map(|app| app.version.identity());
-        let expected = |text: Option<String>| text.map(|text| AppVersion::parse(&text).unwrap().identity());
-        assert_eq!(means(index.resolve("a", None)), expected(answer.default), "{case:?}");
-        match VersionSpec::parse(&case.spec) {
+        let expected =
+            |text: &Option<String>| text.as_ref().map(|text| AppVersion::parse(text).unwrap().identity());
+        let check_spec = || match VersionSpec::parse(&case.spec) {
             Ok(VersionSpec::Exact(_) | VersionSpec::Range(_)) => {
-                hits += usize::from(answer.means.is_some());
-                assert_eq!(means(index.resolve("a", Some(&case.spec))), expected(answer.means), "{case:?}");
+                let found = one(&index, "a", Some(&case.spec));
+                assert_eq!(means(found), expected(&answer.means), "{case:?}");
+                // What can be asked for as a version or a range can be no alias.
+                assert!(AliasName::parse(&case.spec).is_err(), "{case:?}");
+                answer.means.is_some()
             }
             // npm, too, keeps tags and ranges apart.
-            Ok(VersionSpec::Tag(_)) => assert!(!answer.is_range, "{case:?}"),
-            Ok(VersionSpec::Default) => {}
-            Err(refusal) => assert!(!is_promised, "{case:?}: {refusal}"),
+            Ok(VersionSpec::Tag(_)) => {
+                assert!(!answer.is_range, "{case:?}");
+                false
+            }
+            Ok(VersionSpec::Default) => false,
+            Err(refusal) => {
+                assert!(!is_promised, "{case:?}: {refusal}");
+                false
+            }
+        };
+        assert_eq!(means(one(&index, "a", None)), expected(&answer.default), "{case:?}");
+        hits += usize::from(check_spec());
+
+        // With aliases the name alone and the aliases mean what they stand for, and all else what it did.
+        let tag = match VersionSpec::parse(&case.spec) {
+            Ok(VersionSpec::Tag(tag)) => AliasName::parse(&tag).ok(),
+            _ => None,
+        };
+        let tag = tag.unwrap_or_else(|| AliasName::parse("beta").unwrap());
+        let latest = AliasName::parse("latest").unwrap();
+        for (alias, at) in [(&latest, aliases.0), (&tag, aliases.1)] {
+            let version = valid.get(at).map_or("7.7.7-none", String::as_str);
+            index.set_route(&"a".parse().unwrap(), alias, Some(Route::one(version.parse().unwrap())));
         }
+        let stands_for = |at: usize| expected(&valid.get(at).cloned());
+        for spec in [None, Some("latest")] {
+            assert_eq!(means(one(&index, "a", spec)), stands_for(aliases.0), "{case:?} {aliases:?}");
+        }
+        assert_eq!(
+            means(one(&index, "a", Some(tag.as_str()))),
+            stands_for(aliases.1),
+            "{case:?} {aliases:?}"
+        );
+        check_spec();
+        aliased += usize::from(stands_for(aliases.0).is_some());
     }
     assert!(hits > CASES / 10, "too few cases that match anything: {hits}");
+    assert!(aliased > CASES / 10, "too few aliases that stand for anything: {aliased}");
 }

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(super) struct Look<'s> {
     pub scanner: &'s mut Scanner,
     pub now: Duration,
+    /// What counts as it is, quiet or not.
+    pub whole: Option<&'s Path>,
     /// When to look again.
     pub due: Option<Duration>,
     pub changed: bool,
@@ -62,7 +64,7 @@ impl Look<'_> {
         let age = meta.modified().ok().and_then(|modified| modified.elapsed().ok());
         let modified = meta.modified().ok().filter(|_| age.is_some_and(|age| age > FRESH));
         let stamp = modified.map(|modified| DirStamp { identity: Identity::of(meta), modified });
-        if stamp.is_some() && entry.stamp == stamp {
+        if stamp.is_some() && entry.stamp == stamp && self.whole.is_none() {
             return;
         }
         let disk = &self.scanner.loader.disk;
@@ -105,9 +107,10 @@ impl Look<'_> {
             tree = (!reading.outcome.is_live()).then_some(judged_by);
         }
         let (outcome, warnings) = (reading.outcome, reading.warnings);
-        entry
-            .versions
-            .insert(path.to_owned(), Version { version: version.clone(), identity, tree, outcome, warnings });
+        entry.versions.insert(
+            path.to_owned(),
+            Version { version: version.clone(), identity, tree, outcome, warnings: warnings.into() },
+        );
         self.changed = true;
     }
 
@@ -123,6 +126,11 @@ impl Look<'_> {
     }
 
     fn settled(&mut self, path: &Path, stamp: u64) -> bool {
+        // Also what holds it: the first version in a directory takes the place of that directory.
+        if self.whole.is_some_and(|whole| path.starts_with(whole) || whole.starts_with(path)) {
+            self.scanner.quiet.forget(path);
+            return true;
+        }
         match self.scanner.quiet.settle(path, stamp, self.now) {
             Ok(()) => true,
             Err(due) => {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::apps::Kind;
 use crate::apps::fixture::{apps, options, write};
 use crate::apps::quiet::QUIET;
+use crate::apps::{App, Kind};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -40,8 +40,12 @@ impl World {
 
     fn pass(&mut self, scope: &Scope) -> Option<Vec<Arc<App>>> {
         let pass = self.scanner.pass(scope, self.now);
+        self.take(pass)
+    }
+
+    fn take(&mut self, pass: Pass) -> Option<Vec<Arc<App>>> {
         self.warnings.extend(pass.warnings);
-        pass.apps
+        Some(pass.found?.iter().filter_map(|found| found.app().cloned()).collect())
     }
 
     /// Looks at everything; what there is, if something changed.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::apps::fixture::{apps, options, show, write};
+use crate::apps::fixture::{apps, one, options, show, write};
 use crate::apps::{App, ResolveError};
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ struct Watched {
     temp: tempfile::TempDir,
     index: Arc<Index>,
     changes: Receiver<Change>,
-    _watcher: Watcher,
+    watcher: Watcher,
 }
 
 impl Watched {
@@ -25,7 +25,7 @@ impl Watched {
         let options = Options { development, ..options(&[temp.path()]) };
         let watcher =
             Watcher::start(index.clone(), options, move |change| sender.send(change).unwrap()).unwrap();
-        Watched { temp, index, changes, _watcher: watcher }
+        Watched { temp, index, changes, watcher }
     }
 
     fn dir(&self) -> &Path {
@@ -39,7 +39,7 @@ impl Watched {
     /// Waits until this resolves; the index is written just after a change is told.
     fn resolved(&self, name: &str, fits: impl Fn(&Result<Arc<App>, ResolveError>) -> bool) {
         let begin = Instant::now();
-        while !fits(&self.index.resolve(name, None)) {
+        while !fits(&one(&self.index, name, None)) {
             assert!(begin.elapsed() < DEADLINE, "{:?}", self.index.resolve(name, None));
             std::thread::yield_now();
         }
@@ -58,7 +58,7 @@ fn what_is_there_at_start_resolves_as_soon_as_the_watcher_is_started() {
 fn directories_that_appear_are_replaced_and_go_are_noticed() {
     let watched = Watched::new(|dir| apps(dir, &["a@1.0.0", "n/1.0.0"]), false);
     assert_eq!([watched.next(), watched.next()], ["+a@1.0.0", "+n@1.0.0"]);
-    let first = watched.index.resolve("a", None).unwrap().key;
+    let first = one(&watched.index, "a", None).unwrap().key;
 
     apps(watched.dir(), &["@t/b@1.0.0"]);
     assert_eq!(watched.next(), "+@t/b@1.0.0");
@@ -84,17 +84,17 @@ fn directories_that_appear_are_replaced_and_go_are_noticed() {
 fn a_version_beside_a_proven_one_is_to_be_proven() {
     let watched = Watched::new(|dir| apps(dir, &["a@1.0.0"]), false);
     assert_eq!(watched.next(), "+a@1.0.0");
-    watched.index.prove(watched.index.resolve("a", None).unwrap().key);
+    watched.index.prove(one(&watched.index, "a", None).unwrap().key);
     apps(watched.dir(), &["a@1.1.0"]);
     assert_eq!([watched.next(), watched.next()], ["+a@1.1.0", "?a@1.1.0"]);
-    assert_eq!(watched.index.resolve("a", None).unwrap().version.to_string(), "1.0.0");
+    assert_eq!(one(&watched.index, "a", None).unwrap().version.to_string(), "1.0.0");
     let new = loop {
-        if let Ok(app) = watched.index.resolve("a", Some("1.1.0")) {
+        if let Ok(app) = one(&watched.index, "a", Some("1.1.0")) {
             break app;
         }
     };
     watched.index.prove(new.key);
-    assert_eq!(watched.index.resolve("a", None).unwrap().key, new.key);
+    assert_eq!(one(&watched.index, "a", None).unwrap().key, new.key);
 }
 
 #[test]
@@ -142,7 +142,8 @@ fn lost_events_lead_to_a_look_at_everything() {
     apps(temp.path(), &["a"]);
     owner.hear(vec![Notice::Lost], owner.started.elapsed());
     let (stopped, stop) = io::pipe().unwrap();
-    let thread = std::thread::spawn(move || owner.run(&stopped));
+    let (_lookout, orders) = Lookout::new().unwrap();
+    let thread = std::thread::spawn(move || owner.run(&stopped, orders));
     let change = changes.recv_timeout(DEADLINE / 2).expect("before the slow rescan");
     assert_eq!(show(&change), "+a@latest");
     drop(stop);
@@ -152,8 +153,8 @@ fn lost_events_lead_to_a_look_at_everything() {
 #[test]
 fn dropping_the_watcher_ends_its_thread() {
     let watched = Watched::new(|_| {}, false);
-    let Watched { changes, _watcher, .. } = watched;
-    drop(_watcher);
+    let Watched { changes, watcher, .. } = watched;
+    drop(watcher);
     assert!(changes.recv().is_err(), "the thread let go of its callback");
 }
 
