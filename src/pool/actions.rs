@@ -49,6 +49,7 @@ impl Pool {
                     let _ = sent.send(why); // the client may have gone
                 }
             }
+            Action::Started { .. } | Action::NotStarted { .. } => {}
             Action::Dispatch { .. } | Action::SendAhead { .. } | Action::Refuse { .. } => {}
         }
     }

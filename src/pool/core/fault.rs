@@ -23,6 +23,10 @@ pub(super) enum Fault {
     DrainsForEver,
     /// A request goes ahead to a worker although another one could have it sooner.
     SendsAheadAnyway,
+    /// Restarted workers go before others are Ready.
+    RestartsAtOnce,
+    RetiresMinimum,
+    NeverExpiresStarters,
     /// Whoever was sent ahead to a worker that fails to start hears nothing.
     ForgetsSent,
 }

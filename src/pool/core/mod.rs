@@ -9,6 +9,7 @@ mod backoff;
 #[cfg(test)]
 mod fault;
 pub(super) mod hash;
+mod operate;
 mod queue;
 mod replace;
 mod retire;
@@ -19,6 +20,7 @@ mod shutdown;
 mod sim;
 mod spares;
 mod start;
+mod starter;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -48,6 +50,8 @@ pub struct Core {
     versions: Map<VersionKey, Version>,
     /// Where each waiting request waits.
     tickets: Map<Ticket, VersionKey>,
+    /// Which version each starter wants to be started.
+    starters: Map<Ticket, VersionKey>,
     spares: Spares,
     room: Room,
     timers: Timers,
@@ -88,6 +92,7 @@ impl Core {
             workers: Map::default(),
             versions: Map::default(),
             tickets: Map::default(),
+            starters: Map::default(),
             spares: Spares::default(),
             room: Room::default(),
             timers: Timers::default(),
@@ -111,6 +116,12 @@ impl Core {
             Event::Head { worker } => self.head(worker),
             Event::Done { worker, head, ok } => self.done(worker, head, ok, turn),
             Event::Abandon { ticket } => self.abandon(ticket),
+            Event::Start { version, ticket } => self.start_one(version, ticket, turn),
+            Event::AbandonStart { ticket } => self.abandon_start(ticket),
+            Event::Restart { version } => self.restart(version, turn),
+            Event::RestartWorker { worker } => self.restart_worker(worker, turn),
+            Event::TerminateWorker { worker } => self.terminate_worker(worker, turn),
+            Event::Retire { version } => self.retire(version, turn),
             Event::AddVersion { version, policy } => self.add_version(version, policy),
             Event::Prove { version } => self.prove(version),
             Event::RemoveVersion { version, to } => self.remove_version(version, to, turn),
@@ -173,6 +184,7 @@ impl Core {
         self.feed(key, turn);
         self.expire(key, turn);
         self.refuse_hopeless(key, turn);
+        self.expire_starters(key, turn);
         if self.shutdown.is_some() {
             self.drain_unneeded(key, turn);
         } else {

@@ -124,6 +124,9 @@ impl Core {
         if broken!(self, NeverExpires) {
             deadline = version.backoff.until(now);
         }
+        if broken!(self, NeverExpiresStarters) && !version.starters.is_empty() {
+            deadline = None;
+        }
         if let Some(at) = deadline {
             self.timers.arm(&mut version.armed, Subject::Version(key), at);
         }

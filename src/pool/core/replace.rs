@@ -27,6 +27,9 @@ impl Core {
         let fate = version.fate;
         let mut going = std::mem::take(&mut version.predecessors);
         going.push(key);
+        for key in &going {
+            self.refuse_starters(*key, Refusal::Gone, turn);
+        }
         if let Fate::Pending(earlier) = fate {
             self.disinherit(earlier, key);
         }

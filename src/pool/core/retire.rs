@@ -42,7 +42,7 @@ impl Core {
     }
 
     /// Has another worker started, and this one drained when that one is Ready.
-    fn replace(&mut self, id: WorkerId, reason: Reason, turn: &mut Turn<'_>) {
+    pub(super) fn replace(&mut self, id: WorkerId, reason: Reason, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(key) = worker.version else { return };
         let Some(version) = self.versions.get_mut(&key) else { return };

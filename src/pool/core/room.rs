@@ -111,7 +111,9 @@ impl Core {
             .filter_map(|(id, worker)| {
                 let version = self.versions.get(&worker.version?)?;
                 let kept = version.steady() <= version.policy.min && matches!(worker.course, Course::Serve);
-                (for_request || !kept).then_some((kept, worker.last_used, *id))
+                // It would make room for the very one that is to be Ready before it goes.
+                let restarts = matches!(worker.course, Course::Replace { reason: Reason::Restart, .. });
+                (for_request || !(kept || restarts)).then_some((kept, worker.last_used, *id))
             })
             .min()
             .map(|(_, _, id)| id)

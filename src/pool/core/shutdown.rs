@@ -1,7 +1,7 @@
 //! The end: nothing new, what is in flight ends, then everything goes.
 
 use super::timers::Subject;
-use super::types::{Action, Now, Reason};
+use super::types::{Action, Now, Reason, Refusal};
 use super::{Core, Turn};
 use crate::model::VersionKey;
 use std::time::Duration;
@@ -30,6 +30,7 @@ impl Core {
         let mut keys: Vec<_> = self.versions.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {
+            self.refuse_starters(key, Refusal::ShuttingDown, turn);
             self.mark(key);
         }
     }

@@ -108,13 +108,14 @@ impl Core {
             version.proven = true;
             turn.actions.push(Action::Proven { version: key });
         }
-        if version.outgoing > 0 {
+        if version.outgoing > 0 && !lost {
             self.drain_replaced(key, turn);
         }
         self.take_over(key, turn);
         if lost {
             self.lost_link(id, turn);
         } else {
+            self.tell_starters(key, id, turn);
             self.first_sent(id, turn);
         }
         self.mark(key);
@@ -182,7 +183,12 @@ impl Core {
         } else {
             version.waiting.len()
         };
+        let live = version.is_live();
         self.refuse_first(key, refused, why, turn);
+        if !live {
+            self.refuse_starters(key, why, turn);
+        }
+        self.call_off_restart(key);
         self.keep_predecessors(key);
         self.mark(key);
     }

@@ -57,6 +57,9 @@ impl Core {
                     self.terminate(id, reason, turn);
                 }
             }
+            Course::Replace { reason: Reason::Restart, by } if by <= turn.now => {
+                self.overdue_restart(id, turn);
+            }
             // No replacement became Ready in time; requests will wait for one if they must.
             Course::Replace { reason, by } if by <= turn.now => self.drain(id, reason, turn),
             Course::Serve | Course::Replace { .. } if worker.is_creating() => self.check_start(id, turn),

@@ -86,6 +86,11 @@ pub enum Reason {
     /// A newer revision took over, or the version was removed or disabled.
     Deploy,
     Removed,
+    /// The operator asked for a new one in its place, or for its end.
+    Restart,
+    Operator,
+    /// Its version is not what its names mean any more.
+    Retired,
     StartFailed,
     StartTimeout,
     /// The event loop did not answer.
@@ -142,6 +147,32 @@ pub enum Event {
     /// The waiting client has gone.
     Abandon {
         ticket: Ticket,
+    },
+    /// Somebody wants the version to have a worker that is Ready, as a deploy does. Answered, now or later, by exactly
+    /// one `Started` or `NotStarted` with its ticket, unless `AbandonStart` comes first.
+    Start {
+        version: VersionKey,
+        ticket: Ticket,
+    },
+    AbandonStart {
+        ticket: Ticket,
+    },
+    /// Replace every loaded worker of the version: each takes requests until another one is Ready. If that one fails to
+    /// start, the old one stays.
+    Restart {
+        version: VersionKey,
+    },
+    /// The same for one worker; a spare is ended, and another one started.
+    RestartWorker {
+        worker: WorkerId,
+    },
+    /// Drain it now.
+    TerminateWorker {
+        worker: WorkerId,
+    },
+    /// Drain the workers of the version that its `min` does not ask for. It can be asked for as before.
+    Retire {
+        version: VersionKey,
     },
     /// The response head of a dispatched request is there: its concurrency slot is free, the exchange goes on.
     Head {
@@ -219,6 +250,15 @@ pub enum Action {
         worker: WorkerId,
     },
     Refuse {
+        ticket: Ticket,
+        why: Refusal,
+    },
+    /// A worker of the version is Ready: to a `Start`.
+    Started {
+        ticket: Ticket,
+        worker: WorkerId,
+    },
+    NotStarted {
         ticket: Ticket,
         why: Refusal,
     },

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::room::Class;
+use super::starter::Starter;
 use super::types::{Now, Policy, Reason, Ticket};
 use crate::model::{VersionKey, WorkerId};
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ pub(super) struct Version {
     pub open: Vec<WorkerId>,
     /// In order of their deadlines. Empty while a worker has room.
     pub waiting: VecDeque<Waiter>,
+    /// Those who wait for a worker to be Ready.
+    pub starters: Vec<Starter>,
     /// Workers that are starting.
     pub coming: u32,
     /// Those of `coming` that have been sent their first request.
@@ -71,6 +74,7 @@ impl Version {
             predecessors: Vec::new(),
             open: Vec::new(),
             waiting: VecDeque::new(),
+            starters: Vec::new(),
             coming: 0,
             sent_ahead: 0,
             serving: 0,
@@ -118,7 +122,7 @@ impl Version {
         }
         if self.waiting.len() > self.covered() && self.may_scale() {
             Some(Reason::Request)
-        } else if self.proving && !self.is_live() {
+        } else if (self.proving || !self.starters.is_empty()) && !self.is_live() {
             Some(Reason::Prove)
         } else if self.steady() < self.policy.min {
             Some(Reason::Minimum)
@@ -139,9 +143,7 @@ impl Version {
     pub fn deadline(&self, now: Now) -> Option<Now> {
         let queue = self.waiting.get(self.covered()).map(|waiter| waiter.deadline);
         let backoff = self.backoff.until(now).filter(|_| self.fate == Fate::Current);
-        match (queue, backoff) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let starter = self.starters.first().map(|starter| starter.deadline);
+        [queue, backoff, starter].into_iter().flatten().min()
     }
 }

@@ -30,6 +30,8 @@ pub struct VersionView {
     pub version: VersionKey,
     /// Requests that wait for a worker.
     pub waiting: usize,
+    /// Those who wait for a worker to be Ready.
+    pub starters: usize,
     pub starting: u32,
     /// Workers that take requests.
     pub serving: u32,
@@ -82,6 +84,7 @@ impl Core {
             .map(|(key, version)| VersionView {
                 version: *key,
                 waiting: version.waiting.len(),
+                starters: version.starters.len(),
                 starting: version.coming,
                 serving: version.serving,
                 proven: version.proven,

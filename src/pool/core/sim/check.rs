@@ -1,6 +1,6 @@
 //! What must hold: of each action when it is taken, and of the core's books after each step.
 
-use super::world::{Process, Verdict, Waiting, World};
+use super::world::{Process, Starting, Verdict, Waiting, World};
 use crate::model::{VersionKey, WorkerId};
 use crate::pool::core::{Action, Policy, Reason, Refusal, Snapshot, State, Ticket, WorkerView};
 use std::time::Duration;
@@ -47,6 +47,8 @@ impl World {
                 self.unheard = None;
             }
             Action::Refuse { ticket, why } => self.refuse(ticket, why, requested)?,
+            Action::Started { ticket, worker } => self.started(ticket, worker)?,
+            Action::NotStarted { ticket, why } => self.not_started(ticket, why)?,
             Action::IdleHook { worker } => {
                 let process = self.find(worker)?;
                 ensure!(process.state == State::Idle && process.exchanges.is_empty(), "{worker} is not idle");
@@ -188,6 +190,34 @@ impl World {
         Ok(())
     }
 
+    fn started(&mut self, ticket: Ticket, worker: WorkerId) -> Verdict {
+        let asked =
+            self.starting.remove(&ticket).ok_or_else(|| format!("{ticket:?} is told twice of a start"))?;
+        let process = self.find(worker)?;
+        ensure!(process.version == Some(asked.version), "{worker} is of another version than was asked for");
+        ensure!(process.state != State::Creating, "{worker} is not Ready");
+        ensure!(!process.terminated && !process.killed, "{worker} is ending");
+        Ok(())
+    }
+
+    fn not_started(&mut self, ticket: Ticket, why: Refusal) -> Verdict {
+        let Starting { version, since } =
+            self.starting.remove(&ticket).ok_or_else(|| format!("{ticket:?} is told twice of a start"))?;
+        let known = self.versions.get(&version);
+        match why {
+            Refusal::Gone => ensure!(known.is_none_or(|known| known.removed), "{version:?} is not gone"),
+            Refusal::ShuttingDown => ensure!(self.shutdown.is_some(), "nobody shuts down"),
+            Refusal::QueueTimeout => {
+                let policy = self.policy(version)?;
+                let bound = policy.start_timeout + policy.queue_timeout;
+                ensure!(self.now - since >= bound, "{ticket:?} is given up early");
+            }
+            Refusal::QueueFull => return Err(format!("{ticket:?} stands in no queue")),
+            Refusal::BackOff(_) | Refusal::StartFailed | Refusal::StartTimeout => {}
+        }
+        Ok(())
+    }
+
     fn terminate(&mut self, worker: WorkerId, reason: Reason) -> Verdict {
         let drained = self.seen(worker).is_some_and(|seen| seen.draining);
         let overdue = self.shutdown.is_some_and(|at| at <= self.now);
@@ -298,6 +328,8 @@ impl World {
         ensure!(after.waiting == self.waiting.len(), "{} wait, not {}", self.waiting.len(), after.waiting);
         let queued: usize = after.versions.iter().map(|version| version.waiting).sum();
         ensure!(queued == after.waiting, "{queued} in queues, {} tickets", after.waiting);
+        let starters: usize = after.versions.iter().map(|version| version.starters).sum();
+        ensure!(starters == self.starting.len(), "{starters} starters, not {}", self.starting.len());
         ensure!(after.versions.len() == self.versions.len(), "a version was lost or is left over");
         self.check_sizes(after)?;
         self.check_versions(after)?;
@@ -306,6 +338,12 @@ impl World {
         for (ticket, Waiting { since, .. }) in &self.waiting {
             let waited = self.now - *since;
             ensure!(waited <= self.patience + LONGEST_START, "{ticket:?} has waited for {waited:?}");
+        }
+        for (ticket, Starting { version, since }) in &self.starting {
+            let policy = self.policy(*version)?;
+            let waited = self.now - *since;
+            let bound = policy.start_timeout + policy.queue_timeout;
+            ensure!(waited <= bound, "{ticket:?} has waited for {waited:?} for a start");
         }
         Ok(())
     }
@@ -337,7 +375,8 @@ impl World {
         });
         let room = after.pooled < self.limits.pool_size || resting.is_some();
         for version in &after.versions {
-            let needs = version.waiting > 0 && version.starting + version.serving == 0;
+            let asked = version.waiting > 0 || version.starters > 0;
+            let needs = asked && version.starting + version.serving == 0;
             let may = version.back_off.is_none() && !self.versions[&version.version].removed;
             ensure!(!room || !needs || !may, "{:?} waits beside {resting:?}", version.version);
         }
@@ -397,6 +436,8 @@ impl World {
             }
             self.check_one_start(key, starting, serving, policy)?;
             self.check_no_gap(after, key, starting + serving)?;
+            self.check_restarts(after, key)?;
+            self.check_minimum(after, key, starting + serving)?;
         }
         Ok(())
     }
@@ -432,6 +473,42 @@ impl World {
             !deployed || (heir.is_some() && covered),
             "{key:?} is replaced by a version without a worker"
         );
+        Ok(())
+    }
+
+    /// Workers of the version that were to stay before the step and are not any more, for this reason.
+    fn told_to_go<'a>(
+        &'a self,
+        after: &'a Snapshot,
+        key: VersionKey,
+        reason: Reason,
+    ) -> impl Iterator<Item = WorkerId> + 'a {
+        let went = move |worker: &&WorkerView| {
+            let stayed = self.seen(worker.id).is_some_and(|seen| !seen.draining);
+            worker.version == Some(key) && worker.draining && stayed
+        };
+        let ids = after.workers.iter().filter(went).map(|worker| worker.id);
+        ids.filter(move |id| self.core.reason_to_go(*id) == Some(reason))
+    }
+
+    /// A worker that is restarted goes when another one has become Ready, unless there is no room for two.
+    fn check_restarts(&self, after: &Snapshot, key: VersionKey) -> Verdict {
+        let gone = self.told_to_go(after, key, Reason::Restart).count();
+        let came = after.workers.iter().filter(|worker| {
+            let was_starting = self.seen(worker.id).is_some_and(|seen| seen.state == State::Creating);
+            worker.version == Some(key) && was_starting && worker.state != State::Creating
+        });
+        let full = self.before.pooled >= self.limits.pool_size;
+        ensure!(full || gone <= came.count(), "{key:?} is restarted before another worker is Ready");
+        Ok(())
+    }
+
+    /// Retiring leaves what `min` asks for.
+    fn check_minimum(&self, after: &Snapshot, key: VersionKey, staying: usize) -> Verdict {
+        let retired = self.told_to_go(after, key, Reason::Retired).count();
+        let policy = self.policy(key)?;
+        let min = policy.min.min(policy.max.max(1)) as usize;
+        ensure!(retired == 0 || staying >= min, "{key:?} is retired below its minimum");
         Ok(())
     }
 }

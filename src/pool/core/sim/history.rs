@@ -75,6 +75,25 @@ pub enum Op {
         by_new: bool,
         seed: u64,
     },
+    /// Somebody wants a worker to be Ready.
+    Start {
+        pick: u64,
+    },
+    AbandonStart {
+        pick: u64,
+    },
+    Restart {
+        pick: u64,
+    },
+    RestartWorker {
+        pick: u64,
+    },
+    TerminateWorker {
+        pick: u64,
+    },
+    Retire {
+        pick: u64,
+    },
     Shutdown {
         secs: u64,
     },
@@ -100,7 +119,8 @@ impl History {
         let deploys = random.one_of(&[0, 1, 5]);
         let waits = random.one_of(&[2, 8, 20]);
         let slow_starts = random.one_of(&[5, 25]);
-        let weights: [(u64, Kind); 20] = [
+        let orders = random.one_of(&[0, 0, 0, 2]);
+        let weights: [(u64, Kind); 26] = [
             (20, |r| Op::Request { version: r.next(), count: r.one_of(&[1, 1, 1, 2, 8]) }),
             (12, |r| Op::Head { pick: r.next() }),
             (20, |r| Op::Done { pick: r.next(), ok: r.chance(80) }),
@@ -121,6 +141,12 @@ impl History {
             (deploys, |r| Op::Prove { pick: r.next() }),
             (deploys.div_ceil(3), |r| Op::Remove { pick: r.next() }),
             (deploys, |r| Op::Replace { pick: r.next(), by_new: r.chance(70), seed: r.next() }),
+            (deploys, |r| Op::Start { pick: r.next() }),
+            (deploys.div_ceil(5), |r| Op::AbandonStart { pick: r.next() }),
+            (orders, |r| Op::Restart { pick: r.next() }),
+            (orders.div_ceil(2), |r| Op::RestartWorker { pick: r.next() }),
+            (orders.div_ceil(2), |r| Op::TerminateWorker { pick: r.next() }),
+            (orders.div_ceil(2), |r| Op::Retire { pick: r.next() }),
         ];
         let total: u64 = weights.iter().map(|(weight, _)| weight).sum();
         let mut ops: Vec<Op> = (0..1 + random.below(3)).map(|_| Op::Add { seed: random.next() }).collect();

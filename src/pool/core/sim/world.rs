@@ -61,6 +61,12 @@ pub struct Waiting {
     pub ahead: bool,
 }
 
+/// Somebody who wants a worker of this version to be Ready.
+pub struct Starting {
+    pub version: VersionKey,
+    pub since: Now,
+}
+
 /// What happened at all: a history in which nothing does proves nothing.
 pub type Tally = BTreeMap<String, u64>;
 
@@ -71,6 +77,7 @@ pub struct World {
     pub processes: BTreeMap<WorkerId, Process>,
     pub versions: BTreeMap<VersionKey, Known>,
     pub waiting: BTreeMap<Ticket, Waiting>,
+    pub starting: BTreeMap<Ticket, Starting>,
     /// The core's books as they were before the step.
     pub before: Snapshot,
     /// Until when an accepted request must have been answered, counted from its arrival.
@@ -98,6 +105,7 @@ impl World {
             processes: BTreeMap::new(),
             versions: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            starting: BTreeMap::new(),
             patience: Duration::ZERO,
             shutdown: None,
             drained: false,
@@ -195,7 +203,7 @@ impl World {
             Op::Stray { pick } => {
                 let worker = WorkerId(1_000_000 + pick % 10);
                 let version = VersionKey(1_000_000);
-                self.tell(match pick % 8 {
+                self.tell(match pick % 13 {
                     0 => Event::Head { worker },
                     1 => Event::Done { worker, head: false, ok: true },
                     2 => Event::Exited { worker },
@@ -203,6 +211,11 @@ impl World {
                     4 => Event::Abandon { ticket: Ticket(1_000_000) },
                     5 => Event::Prove { version },
                     6 => Event::RemoveVersion { version, to: None },
+                    7 => Event::Restart { version },
+                    8 => Event::RestartWorker { worker },
+                    9 => Event::TerminateWorker { worker },
+                    10 => Event::Retire { version },
+                    11 => Event::AbandonStart { ticket: Ticket(1_000_000) },
                     _ => Event::Tick,
                 })
             }
@@ -220,6 +233,32 @@ impl World {
             Op::Replace { pick, by_new, seed } => {
                 let heir = if by_new { Some(self.add(seed)?) } else { self.version(seed) };
                 self.remove(pick, heir)
+            }
+            Op::Start { pick } => {
+                let Some(version) = self.version(pick) else { return Ok(()) };
+                self.ids += 1;
+                let ticket = Ticket(self.ids);
+                self.starting.insert(ticket, Starting { version, since: self.now });
+                self.tell(Event::Start { version, ticket })
+            }
+            Op::AbandonStart { pick } => {
+                let Some(ticket) = nth(pick, self.starting.keys()) else { return Ok(()) };
+                self.starting.remove(&ticket);
+                self.tell(Event::AbandonStart { ticket })
+            }
+            Op::Restart { pick } => {
+                let Some(version) = self.version(pick) else { return Ok(()) };
+                self.tell(Event::Restart { version })
+            }
+            Op::RestartWorker { pick } => {
+                self.about(pick, |_| true, |worker| Event::RestartWorker { worker })
+            }
+            Op::TerminateWorker { pick } => {
+                self.about(pick, |_| true, |worker| Event::TerminateWorker { worker })
+            }
+            Op::Retire { pick } => {
+                let Some(version) = self.version(pick) else { return Ok(()) };
+                self.tell(Event::Retire { version })
             }
             Op::Shutdown { secs } => {
                 let within = Duration::from_secs(secs);
@@ -354,6 +393,9 @@ impl World {
             Action::Refuse { why, .. } => format!("Refuse {why:?}"),
             Action::RefuseSent { why, .. } => format!("RefuseSent {why:?}"),
             Action::SendAhead { .. } => "SendAhead".into(),
+            Action::Started { .. } => "Started".into(),
+            Action::NotStarted { why: Refusal::BackOff(_), .. } => "NotStarted BackOff".into(),
+            Action::NotStarted { why, .. } => format!("NotStarted {why:?}"),
             Action::Transition { to, reason, .. } => format!("{to:?} {reason:?}"),
             _ => return,
         };
@@ -367,7 +409,7 @@ impl World {
             for id in self.processes.keys().copied().collect::<Vec<_>>() {
                 quiet &= !self.calm(id)?;
             }
-            if quiet && self.waiting.is_empty() && self.is_settled() {
+            if quiet && self.waiting.is_empty() && self.starting.is_empty() && self.is_settled() {
                 return Ok(());
             }
             if quiet {

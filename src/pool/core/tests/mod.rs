@@ -3,6 +3,8 @@
 mod ahead;
 mod choosing;
 mod lifetimes;
+mod operating;
+mod proving;
 mod replacing;
 mod starting;
 mod waiting;
@@ -91,6 +93,12 @@ impl Pool {
     fn early(&mut self, version: VersionKey) -> Said {
         self.tickets += 1;
         self.tell(Event::Request { version, ticket: Ticket(self.tickets), ahead: true })
+    }
+
+    /// Somebody wants a worker of it to be Ready.
+    fn start(&mut self, version: VersionKey) -> Said {
+        self.tickets += 1;
+        self.tell(Event::Start { version, ticket: Ticket(self.tickets) })
     }
 
     fn connect(&mut self, worker: WorkerId) -> Said {
@@ -187,6 +195,20 @@ impl Said {
     fn terminated(&self) -> Vec<(WorkerId, Reason)> {
         self.pick(|action| match action {
             Action::Terminate { worker, reason } => Some((*worker, *reason)),
+            _ => None,
+        })
+    }
+
+    fn started(&self) -> Vec<WorkerId> {
+        self.pick(|action| match action {
+            Action::Started { worker, .. } => Some(*worker),
+            _ => None,
+        })
+    }
+
+    fn not_started(&self) -> Vec<Refusal> {
+        self.pick(|action| match action {
+            Action::NotStarted { why, .. } => Some(*why),
             _ => None,
         })
     }
