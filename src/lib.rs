@@ -4,13 +4,14 @@
 //!
 //! `http → apps → pool → worker → wire`
 //!
-//! A module knows only what stands to its right; `model`, `config` and `telemetry` are leaves that all may use.
+//! A module knows only what stands to its right; `model`, `config`, `telemetry` and `events` are leaves that all may use.
 
 pub mod access; // who may do what: keys, roles, namespaces
 pub mod api; // the management API, on the public listener and on the admin socket
 pub mod apps; // what can be served: index, versions, manifests, entrypoints, watching
 pub mod cli; // one file a command
 pub mod config; // flags + environment + file → one validated Config
+pub mod events; // what happens, for whoever wants to watch
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod package; // uploaded archives: unpacking, checking, installing, packing
