@@ -39,7 +39,6 @@ fn available(subscription: &mut Subscription) -> Vec<Item> {
     items
 }
 
-
 /// The numbers of the events, and of the gaps how many were lost.
 fn numbers(items: &[Item]) -> Vec<(u64, &'static str)> {
     let name = |item: &Item| match item {

@@ -6,6 +6,7 @@ use super::{Outcome, Record, Store, StoreError, moment, stored};
 use crate::access::{Actor, UnixTime};
 use crate::model::{AliasName, AppName, AppVersion, Route, Split, Sticky};
 use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Most aliases of one app.
@@ -16,11 +17,20 @@ pub struct Alias {
     pub app: AppName,
     pub name: AliasName,
     pub route: Route,
+    /// What it stood for before that.
+    pub previous: Option<Route>,
     pub changed: UnixTime,
 }
 
-/// Of a row: app, alias, when it was changed, and how clients stick.
-type Head = (String, String, i64, String);
+/// Of a row: app, alias, when it was changed, how clients stick, and what was before.
+type Head = (String, String, i64, String, Option<String>);
+
+/// A route as it is kept for later: versions and weights in their order.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    split: Vec<(String, u8)>,
+    sticky: String,
+}
 
 impl Store {
     /// Sets an alias, writes its entry in the audit log, and gives what the alias stood for before.
@@ -49,8 +59,15 @@ impl Store {
             }
             transaction.execute(
                 "INSERT INTO aliases (app, alias, changed, sticky) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (app, alias) DO UPDATE SET changed = excluded.changed, sticky = excluded.sticky",
-                (app.as_str(), name.as_str(), stored(now), route.sticky.as_str()),
+                 ON CONFLICT (app, alias) DO UPDATE SET changed = excluded.changed, sticky = excluded.sticky,
+                 previous = coalesce(?5, previous)",
+                (
+                    app.as_str(),
+                    name.as_str(),
+                    stored(now),
+                    route.sticky.as_str(),
+                    before.as_ref().filter(|before| *before != route).map(kept),
+                ),
             )?;
             transaction.execute(
                 "DELETE FROM alias_parts WHERE app = ?1 AND alias = ?2",
@@ -111,24 +128,25 @@ impl Store {
     pub fn aliases(&self) -> Result<Vec<Alias>, StoreError> {
         let connection = self.lock();
         let mut statement = connection.prepare(
-            "SELECT app, alias, changed, sticky, version, weight FROM aliases JOIN alias_parts USING (app, alias)
+            "SELECT app, alias, changed, sticky, previous, version, weight FROM aliases JOIN alias_parts USING (app, alias)
              ORDER BY app, alias, position",
         )?;
         let mut rows = statement.query(())?;
         let mut found: Vec<(Head, Vec<(AppVersion, u8)>)> = Vec::new();
         while let Some(row) = rows.next()? {
-            let head = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            let part = (version(&row.get::<_, String>(4)?)?, row.get(5)?);
+            let head = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            let part = (version(&row.get::<_, String>(5)?)?, row.get(6)?);
             match found.last_mut() {
                 Some((last, parts)) if *last == head => parts.push(part),
                 _ => found.push((head, vec![part])),
             }
         }
-        let alias = |((app, name, changed, sticky), parts): (Head, _)| {
+        let alias = |((app, name, changed, sticky, previous), parts): (Head, _)| {
             Ok(Alias {
                 app: AppName::parse(&app).map_err(corrupt)?,
                 name: AliasName::parse(&name).map_err(corrupt)?,
                 route: route(parts, &sticky)?,
+                previous: previous.as_deref().map(unkept).transpose()?,
                 changed: moment(changed),
             })
         };
@@ -138,6 +156,19 @@ impl Store {
     /// What one alias stands for.
     pub fn alias(&self, app: &AppName, name: &AliasName) -> Result<Option<Route>, StoreError> {
         route_of(&self.lock(), app, name)
+    }
+
+    /// What one alias stood for before what it stands for.
+    pub fn previous_route(&self, app: &AppName, name: &AliasName) -> Result<Option<Route>, StoreError> {
+        let previous: Option<Option<String>> = self
+            .lock()
+            .query_row(
+                "SELECT previous FROM aliases WHERE app = ?1 AND alias = ?2",
+                (app.as_str(), name.as_str()),
+                |row| row.get(0),
+            )
+            .optional()?;
+        previous.flatten().as_deref().map(unkept).transpose()
     }
 }
 
@@ -162,6 +193,18 @@ fn route(parts: Vec<(AppVersion, u8)>, sticky: &str) -> Result<Route, StoreError
         split: Split::new(parts).map_err(corrupt)?,
         sticky: sticky.parse::<Sticky>().map_err(corrupt)?,
     })
+}
+
+fn kept(route: &Route) -> String {
+    let split = route.split.parts().iter().map(|(version, weight)| (version.to_string(), *weight)).collect();
+    let kept = Kept { split, sticky: route.sticky.as_str().to_owned() };
+    serde_json::to_string(&kept).unwrap_or_default() // texts and numbers always serialize
+}
+
+fn unkept(text: &str) -> Result<Route, StoreError> {
+    let kept: Kept = serde_json::from_str(text).map_err(corrupt)?;
+    let part = |(text, weight): (String, u8)| Ok((version(&text)?, weight));
+    route(kept.split.into_iter().map(part).collect::<Result<_, StoreError>>()?, &kept.sticky)
 }
 
 fn version(text: &str) -> Result<AppVersion, StoreError> {
@@ -216,6 +259,7 @@ mod tests {
             app: app(text),
             name: name(to),
             route,
+            previous: None,
             changed: UnixTime::new(changed),
         };
         assert_eq!(
@@ -238,6 +282,25 @@ mod tests {
         assert_eq!(set(&store, ("shop", "latest"), &whole, 2).unwrap(), Some(canary));
         let aliases = store.aliases().unwrap();
         assert_eq!((aliases.len(), &aliases[0].route, aliases[0].changed), (1, &whole, UnixTime::new(2)));
+    }
+
+    #[test]
+    fn what_an_alias_stood_for_is_kept_until_it_stands_for_something_else() {
+        let (_dir, store) = store();
+        let (one, two) = (split(&[("1.0.0", 100)]), split(&[("1.0.0", 90), ("2.0.0-rc.1", 10)]));
+        let two = Route { sticky: Sticky::Address, ..two };
+        let previous = || store.previous_route(&app("shop"), &name("latest")).unwrap();
+        set(&store, ("shop", "latest"), &one, 1).unwrap();
+        assert_eq!(previous(), None);
+        set(&store, ("shop", "latest"), &two, 2).unwrap();
+        assert_eq!(previous(), Some(one.clone()));
+        set(&store, ("shop", "latest"), &two, 3).unwrap();
+        assert_eq!(previous(), Some(one.clone()), "it stood for the same");
+        set(&store, ("shop", "latest"), &one, 4).unwrap();
+        assert_eq!(
+            (previous(), store.aliases().unwrap()[0].previous.clone()),
+            (Some(two.clone()), Some(two))
+        );
     }
 
     #[test]

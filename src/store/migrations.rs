@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 /// Steps that were released never change; a new one comes behind them. What is stored in a new way, such as the name of a
 /// new permission, is a step too, if an empty one: so that an older Buntime says that the database is newer, not that it
 /// is damaged.
-pub(super) const STEPS: &[&str] = &[FIRST, ROUTES_AND_DISABLED];
+pub(super) const STEPS: &[&str] = &[FIRST, ROUTES_AND_DISABLED, PREVIOUS_ROUTES];
 
 const FIRST: &str = "
 CREATE TABLE keys (
@@ -64,6 +64,10 @@ CREATE TABLE disabled (
     changed INTEGER NOT NULL,
     PRIMARY KEY (app, version)
 ) STRICT, WITHOUT ROWID;
+";
+
+const PREVIOUS_ROUTES: &str = "
+ALTER TABLE aliases ADD COLUMN previous TEXT; -- JSON: what it stood for before, to go back to
 ";
 
 /// Refuses a database that a newer Buntime wrote. Changes nothing.

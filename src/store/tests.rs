@@ -90,7 +90,7 @@ fn a_newer_database_is_refused_and_not_touched() {
     assert!(matches!(refusal, StoreError::Newer { found: 999, .. }));
     let text = refusal.to_string();
     assert!(
-        text.starts_with("the database has version 999, this Buntime knows versions up to 2\n\nhint: "),
+        text.starts_with("the database has version 999, this Buntime knows versions up to 3\n\nhint: "),
         "{text}"
     );
     assert_eq!(std::fs::read(&path).unwrap(), before);
