@@ -5,6 +5,7 @@ mod admin;
 use crate::api::{self, Api};
 use crate::apps::{self, Change, Decisions, Index};
 use crate::config::{Bun, Config, Env, Environment, Listen};
+use crate::events::{AppAction, AppEvent, Bounds, Event, Hub, ServerEvent};
 use crate::http::connection::Book;
 use crate::http::kept::Kept;
 use crate::http::listener::Listener;
@@ -55,7 +56,9 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
     let index = Index::with(decisions(&store)?);
     let observer = Proofs { index: Arc::clone(&index) };
-    let pool = Pool::start(settings(&config, &bun, &dirs, shim, &origin), Box::new(observer))?;
+    let hub = Hub::new(Bounds::default());
+    let settings = settings(&config, &bun, &dirs, shim, &origin);
+    let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub))?;
     let (drain, draining) = watch::channel(false);
     let api = Api::new(api::Parts {
         store,
@@ -76,7 +79,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         draining,
         kept: Kept::default(),
     });
-    let _watcher = watch(&config, &index, &pool, &site)?;
+    let _watcher = watch(&config, &index, &pool, &site, &hub)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
     let admin = AdminSocket { api, pool: Arc::clone(&pool) };
@@ -88,9 +91,12 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
     let administering = tokio::spawn(admin_listener.serve(Arc::clone(&book), admin, stopped()));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
+    let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
+    hub.publish(Event::Server(started));
 
     signals.next().await;
     tracing::info!(within = ?config.shutdown_timeout, "shutting down");
+    hub.publish(Event::Server(ServerEvent::Draining));
     drain.send_replace(true);
     // They fail only if they panicked: then the listener is closed too.
     let _ = (accepting.await, administering.await);
@@ -155,14 +161,22 @@ impl Observer for Proofs {
 }
 
 /// What the index finds on disk, passed on to the pool.
-fn watch(config: &Config, index: &Arc<Index>, pool: &Arc<Pool>, site: &Arc<Site>) -> Result<apps::Watcher> {
+fn watch(
+    config: &Config,
+    index: &Arc<Index>,
+    pool: &Arc<Pool>,
+    site: &Arc<Site>,
+    hub: &Arc<Hub>,
+) -> Result<apps::Watcher> {
     let runtime = tokio::runtime::Handle::current();
     let pool = Arc::clone(pool);
     let site: Weak<Site> = Arc::downgrade(site);
+    let hub = Arc::clone(hub);
     let tell = move |change: Change| {
         // The pool starts workers, which needs the runtime; this is the watcher's thread.
         let _inside = runtime.enter();
         log(&change);
+        publish(&hub, &change);
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
@@ -201,6 +215,18 @@ fn log(change: &Change) {
         Change::Replaced { new, .. } => ("replaced", new),
     };
     tracing::info!(app = %app.name, version = %app.version, "{what}");
+}
+
+fn publish(hub: &Hub, change: &Change) {
+    let (action, app) = match change {
+        Change::Added(app) => (AppAction::Added, app),
+        // It was added or replaced just before.
+        Change::Prove(_) => return,
+        Change::Removed(app) => (AppAction::Removed, app),
+        Change::Replaced { new, .. } => (AppAction::Replaced, new),
+    };
+    let (app, version) = (app.name.clone(), app.version.clone());
+    hub.publish(Event::App(AppEvent { action, app, version, failure: None }));
 }
 
 /// The supervisor's variables that an app may ask for: those that are text.

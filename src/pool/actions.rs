@@ -1,7 +1,7 @@
 //! Carrying out what the core decides: starting processes, giving them apps, ending them.
 
 use super::core::types::{Action, Reason};
-use super::{Handle, Inner, Pool, Version, environment, lease};
+use super::{Handle, Inner, Journey, Pool, Version, environment};
 use crate::model::{Kind, VersionKey, WorkerId};
 use crate::worker::actor::{self, Assignment, Birth, Order};
 use crate::worker::spawn;
@@ -20,13 +20,11 @@ impl Pool {
             }
             Action::Kill { worker, reason } => end(inner, worker, reason, Order::Kill),
             Action::Transition { worker, version, from, to, reason } => {
-                let app =
-                    version.and_then(|version| inner.versions.get(&version)).map(|version| &version.app);
-                lease::log_transition(worker, app, from, to, reason);
+                self.tell_transition(inner, worker, version, (from, to), reason);
             }
             Action::Proven { version } => {
-                if let Some(slot) = inner.versions.get_mut(&version) {
-                    slot.failure = None;
+                if let Some(Version { app, .. }) = inner.versions.get(&version) {
+                    self.tell_proven(app);
                 }
                 self.observer.proven(version);
             }
@@ -49,7 +47,8 @@ impl Pool {
                     let _ = sent.send(why); // the client may have gone
                 }
             }
-            Action::Started { .. } | Action::NotStarted { .. } => {}
+            Action::Started { ticket, worker } => Pool::started(inner, ticket, worker),
+            Action::NotStarted { ticket, why } => Pool::not_started(inner, ticket, why),
             Action::Dispatch { .. } | Action::SendAhead { .. } | Action::Refuse { .. } => {}
         }
     }
@@ -60,12 +59,16 @@ impl Pool {
         let handle = Handle {
             orders,
             link: None,
+            pid: None,
+            journey: Journey::default(),
             version,
             was_spare: version.is_none(),
             ready: false,
             failed: false,
+            given: 0,
             told: None,
             sent_ahead: None,
+            mourners: Vec::new(),
         };
         inner.workers.insert(worker, handle);
         let private = self.settings.private_dir.join(worker.to_string());
@@ -81,6 +84,7 @@ impl Pool {
             },
             build: Arc::clone(&self.settings.shim.build),
             spawner: self.spawner.clone(),
+            hub: Arc::clone(&self.hub),
             orders: inbox,
         };
         let pool = Arc::clone(self);
@@ -95,8 +99,8 @@ impl Pool {
         let assignment = Assignment {
             dir: app.dir.clone(),
             entry: entrypoint.clone(),
-            name: app.name.to_string(),
-            version: app.version.to_string(),
+            name: app.name.clone(),
+            version: app.version.clone(),
             mount: format!("/{}", app.name),
             origin: self.settings.origin.clone(),
             dev: self.settings.dev,

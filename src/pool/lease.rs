@@ -1,6 +1,6 @@
-//! The right to run one exchange on one worker, and the log of workers' lives.
+//! The right to run one exchange on one worker.
 
-use super::core::types::{Event, Reason, Refusal, State};
+use super::core::types::{Event, Refusal};
 use super::{Dispatched, Pool, Refused};
 use crate::model::{App, WorkerId};
 use crate::worker::link::Link;
@@ -12,6 +12,7 @@ pub struct Lease {
     pool: Arc<Pool>,
     worker: WorkerId,
     link: Arc<Link>,
+    number: u64,
     ahead: Option<oneshot::Receiver<Refusal>>,
     head: bool,
     ok: bool,
@@ -19,8 +20,8 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(pool: Arc<Pool>, dispatched: Dispatched) -> Lease {
-        let Dispatched { worker, link, ahead } = dispatched;
-        Lease { pool, worker, link, ahead, head: false, ok: false }
+        let Dispatched { worker, link, number, ahead } = dispatched;
+        Lease { pool, worker, link, number, ahead, head: false, ok: false }
     }
 
     pub fn worker(&self) -> WorkerId {
@@ -59,23 +60,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.tell(Event::Done { worker: self.worker, head: self.head, ok: self.ok });
-    }
-}
-
-pub(super) fn log_transition(
-    worker: WorkerId,
-    app: Option<&Arc<App>>,
-    from: Option<State>,
-    to: State,
-    reason: Reason,
-) {
-    let version = app.map(|app| app.version.to_string());
-    let app = app.map(|app| app.name.as_str());
-    let (from, to) = (from.map(State::as_str), to.as_str());
-    if reason.is_fault() {
-        tracing::warn!(app, version, %worker, from, to, reason = reason.as_str(), "worker");
-    } else {
-        tracing::info!(app, version, %worker, from, to, reason = reason.as_str(), "worker");
+        let mut inner = self.pool.lock();
+        self.pool.step(&mut inner, Event::Done { worker: self.worker, head: self.head, ok: self.ok }, None);
+        inner.request_is_over(self.worker, self.number);
     }
 }

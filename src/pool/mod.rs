@@ -4,23 +4,33 @@
 //! worker with room costs one short critical section and no task switch.
 
 mod actions;
+mod chronicle;
 pub mod core;
 mod data_dirs;
 mod environment;
 mod failure;
 mod lease;
+mod listing;
+mod operate;
 mod reports;
+mod settled;
+mod suggestion;
 
 use self::core::types::{Action, Event, Limits, Now, Policy, Reason, Refusal, Ticket};
 use self::core::{Core, hash::Map as IdMap};
 use self::data_dirs::DataDirs;
 pub use self::failure::StartFailure;
 pub use self::lease::Lease;
+pub use self::listing::{LastStart, WorkerInfo};
+pub use self::operate::{StartError, Started};
+use crate::events::Hub;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::shim::Shim;
 use crate::worker::actor::Order;
+pub use crate::worker::journey::Journey;
 use crate::worker::link::{Link, MAX_STREAM};
 use crate::worker::spawn::Spawner;
+pub use crate::worker::usage::{Measure, Memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +88,7 @@ pub struct Pool {
     spawner: Spawner,
     data_dirs: DataDirs,
     observer: Box<dyn Observer>,
+    hub: Arc<Hub>,
     /// The timer task has to look at its deadline again.
     rearm: Notify,
     drained: Notify,
@@ -89,6 +100,8 @@ struct Inner {
     workers: IdMap<WorkerId, Handle>,
     versions: IdMap<VersionKey, Version>,
     waiting: IdMap<Ticket, oneshot::Sender<Result<Dispatched, Refusal>>>,
+    starters: IdMap<Ticket, operate::Starter>,
+    settling: Vec<settled::Settling>,
     tickets: u64,
     armed: Option<Now>,
     drained: bool,
@@ -99,27 +112,38 @@ struct Inner {
 struct Handle {
     orders: mpsc::UnboundedSender<Order>,
     link: Option<Arc<Link>>,
+    pid: Option<u32>,
+    journey: Journey,
     version: Option<VersionKey>,
     /// It had no version when it was started.
     was_spare: bool,
     ready: bool,
     /// It said why it cannot serve.
     failed: bool,
+    /// Requests ever given to it.
+    given: u64,
     /// It was told to end, and why.
     told: Option<Reason>,
     /// Whom to tell why it will not be Ready: the request that was sent ahead to it.
     sent_ahead: Option<oneshot::Sender<Refusal>>,
+    /// Whom to tell at its end why it was not Ready.
+    mourners: Vec<operate::Answer>,
 }
 
 struct Version {
     app: Arc<App>,
+    /// Why its last start failed, if none has come to Ready since.
     failure: Option<Arc<StartFailure>>,
+    /// The steps of its last start that came to Ready.
+    ready: Option<Journey>,
 }
 
 /// A worker that was chosen for a request.
 struct Dispatched {
     worker: WorkerId,
     link: Arc<Link>,
+    /// The how manieth of the worker's requests it is.
+    number: u64,
     /// It has yet to load the app: here comes why it cannot, if nothing else is to be tried.
     ahead: Option<oneshot::Receiver<Refusal>>,
 }
@@ -136,7 +160,11 @@ impl Pool {
     ///
     /// # Errors
     /// The system allows no further thread.
-    pub fn start(settings: Settings, observer: Box<dyn Observer>) -> std::io::Result<Arc<Pool>> {
+    pub fn start(
+        settings: Settings,
+        observer: Box<dyn Observer>,
+        hub: Arc<Hub>,
+    ) -> std::io::Result<Arc<Pool>> {
         let pool = Arc::new(Pool {
             inner: Mutex::new(Inner {
                 core: Core::new(settings.limits),
@@ -144,6 +172,8 @@ impl Pool {
                 workers: IdMap::default(),
                 versions: IdMap::default(),
                 waiting: IdMap::default(),
+                starters: IdMap::default(),
+                settling: Vec::new(),
                 tickets: 0,
                 armed: None,
                 drained: false,
@@ -154,6 +184,7 @@ impl Pool {
             data_dirs: DataDirs::start(settings.data_dir.clone())?,
             settings,
             observer,
+            hub,
             rearm: Notify::new(),
             drained: Notify::new(),
         });
@@ -168,7 +199,7 @@ impl Pool {
             return;
         }
         self.data_dirs.want(&app.name);
-        let version = Version { app: Arc::clone(app), failure: None };
+        let version = Version { app: Arc::clone(app), failure: None, ready: None };
         let mut inner = self.lock();
         inner.versions.insert(app.key, version);
         self.step(&mut inner, Event::AddVersion { version: app.key, policy: policy(app) }, None);
@@ -279,9 +310,8 @@ impl Pool {
         for action in actions.drain(..) {
             let (ticket, result) = match action {
                 Action::Dispatch { ticket, worker } => {
-                    let link = inner.workers.get(&worker).and_then(|handle| handle.link.clone());
                     // The core dispatches to connected workers only.
-                    let dispatched = link.map(|link| Dispatched { worker, link, ahead: None });
+                    let dispatched = inner.workers.get_mut(&worker).and_then(|handle| handle.give(worker));
                     (ticket, dispatched.ok_or(Refusal::StartFailed))
                 }
                 Action::SendAhead { ticket, worker } => (ticket, send_ahead(inner, worker)),
@@ -332,10 +362,24 @@ impl Pool {
 
 fn send_ahead(inner: &mut Inner, worker: WorkerId) -> Result<Dispatched, Refusal> {
     let handle = inner.workers.get_mut(&worker).ok_or(Refusal::StartFailed)?;
-    let link = handle.link.clone().ok_or(Refusal::StartFailed)?;
+    let dispatched = handle.give(worker).ok_or(Refusal::StartFailed)?;
     let (sender, ahead) = oneshot::channel();
     handle.sent_ahead = Some(sender);
-    Ok(Dispatched { worker, link, ahead: Some(ahead) })
+    Ok(Dispatched { ahead: Some(ahead), ..dispatched })
+}
+
+impl Handle {
+    /// One more request for it; None = it is not connected.
+    fn give(&mut self, worker: WorkerId) -> Option<Dispatched> {
+        let link = self.link.clone()?;
+        self.given += 1;
+        Some(Dispatched { worker, link, number: self.given, ahead: None })
+    }
+
+    /// Why it was not Ready is told when it has ended: we ended it for a fault of its own, and it has said nothing.
+    fn owes_failure(&self) -> bool {
+        !self.failed && !self.ready && self.told.is_some_and(Reason::is_fault)
+    }
 }
 
 impl Drop for Waiter {
@@ -376,3 +420,6 @@ fn policy(app: &App) -> Policy {
         fresh: app.needs_fresh.is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Hearing what the workers' tasks report, and telling the core.
 
 use super::core::types::{Event, Reason};
-use super::{Inner, Pool, StartFailure};
+use super::{Inner, Pool, StartError, StartFailure};
 use crate::model::WorkerId;
 use crate::worker::actor::Report;
 use std::sync::Arc;
@@ -15,17 +15,30 @@ impl Pool {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let event = match report {
-            Report::Connected(link) => {
+            Report::Spawned { pid, journey } => {
+                if let Some(handle) = inner.workers.get_mut(&worker) {
+                    handle.pid = Some(pid);
+                    handle.journey = journey;
+                }
+                return;
+            }
+            Report::Connected { link, journey } => {
                 if let Some(handle) = inner.workers.get_mut(&worker) {
                     handle.link = Some(link);
+                    handle.journey = journey;
                 }
                 inner.stillborn = None;
                 Event::Connected { worker }
             }
-            Report::Ready(_) => {
+            Report::Ready(journey) => {
                 if let Some(handle) = inner.workers.get_mut(&worker) {
                     handle.ready = true;
+                    handle.journey = journey;
                     handle.sent_ahead = None;
+                    if let Some(version) = handle.version.and_then(|key| inner.versions.get_mut(&key)) {
+                        version.ready = Some(journey);
+                        version.failure = None;
+                    }
                 }
                 Event::Ready { worker }
             }
@@ -36,11 +49,12 @@ impl Pool {
                 let again = stale && handle.as_ref().is_some_and(|handle| handle.was_spare);
                 if let Some(handle) = handle {
                     handle.failed = true;
+                    handle.journey = journey;
                 }
                 if again {
                     tracing::info!(%worker, error = %error.message, "the app is tried again in a process of its own");
                 } else {
-                    note_failure(inner, worker, StartFailure::thrown(journey, *error));
+                    self.note_failure(inner, worker, StartFailure::thrown(journey, *error));
                 }
                 Event::StartFailed { worker, stale }
             }
@@ -53,43 +67,50 @@ impl Pool {
             Report::Memory(pss) => Event::Memory { worker, pss },
             Report::NotStarted(error) => {
                 tracing::error!(%worker, %error, "a worker could not be started");
-                note_failure(inner, worker, StartFailure::not_started(&error));
+                self.note_failure(inner, worker, StartFailure::not_started(&error));
                 inner.stillborn = Some(self.now());
                 Event::Exited { worker }
             }
             Report::Exited { status, journey, stderr } => {
-                if let Some(handle) = inner.workers.get(&worker) {
-                    let early = handle.told.is_none();
-                    if early && handle.link.is_none() && handle.version.is_none() {
+                if let Some(handle) = inner.workers.get_mut(&worker) {
+                    handle.journey = journey;
+                    let told = handle.told;
+                    if told.is_none() && handle.link.is_none() && handle.version.is_none() {
                         inner.stillborn = Some(self.now());
                     }
-                    let late = handle.told == Some(Reason::StartTimeout);
                     // One that turned out to be Ready as it ended was too late all the same.
-                    if !handle.failed && (late || early && !handle.ready) {
-                        note_failure(inner, worker, StartFailure::exited(journey, status, stderr, late));
+                    let late = told == Some(Reason::StartTimeout);
+                    let fault = told.is_none_or(Reason::is_fault);
+                    if !handle.failed && (late || fault && !handle.ready) {
+                        self.note_failure(inner, worker, StartFailure::exited(journey, status, stderr, told));
                     }
                 }
                 Event::Exited { worker }
             }
         };
-        let gone = matches!(event, Event::Exited { .. });
+        if !matches!(event, Event::Exited { .. }) {
+            self.step(inner, event, None);
+            return;
+        }
+        let version = inner.workers.get(&worker).and_then(|handle| handle.version);
+        let failure =
+            version.and_then(|key| inner.versions.get(&key)).and_then(|known| known.failure.clone());
         self.step(inner, event, None);
-        if gone {
-            // Only now: who was sent ahead to it has been told why it failed, or finds the channel closed.
-            inner.workers.remove(&worker);
+        // Only now: who was sent ahead to it has been told why it failed, or finds the channel closed.
+        let handle = inner.workers.remove(&worker);
+        inner.worker_is_gone(worker);
+        for mourner in handle.into_iter().flat_map(|handle| handle.mourners) {
+            let _ = mourner.send(Err(StartError::failed(failure.clone()))); // it may have gone
         }
     }
-}
 
-fn note_failure(inner: &mut Inner, worker: WorkerId, failure: StartFailure) {
-    let version = inner.workers.get(&worker).and_then(|handle| handle.version);
-    let Some(version) = version.and_then(|version| inner.versions.get_mut(&version)) else {
-        tracing::error!(%worker, failure = %failure, "a spare failed to start");
-        return;
-    };
-    tracing::error!(app = %version.app.name, version = %version.app.version, %worker, failure = %failure, "an app failed to start");
-    // A worker that reported what was thrown is ended after that: its exit says less.
-    if failure.error.is_some() || version.failure.as_ref().is_none_or(|known| known.error.is_none()) {
+    fn note_failure(&self, inner: &mut Inner, worker: WorkerId, failure: StartFailure) {
+        let version = inner.workers.get(&worker).and_then(|handle| handle.version);
+        let Some(version) = version.and_then(|version| inner.versions.get_mut(&version)) else {
+            tracing::error!(%worker, failure = %failure, "a spare failed to start");
+            return;
+        };
+        self.tell_failure(&version.app, worker, &failure);
         version.failure = Some(Arc::new(failure));
     }
 }

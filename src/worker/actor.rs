@@ -5,11 +5,14 @@
 //! process group killed, and says so in its last report.
 
 use super::exec::Process;
+use super::journey::Journey;
 use super::link::{Control, Health, Link, LinkEnd, Timeouts};
 use super::output::{self, Identity, Tail};
 use super::socket::Socket;
 use super::spawn::{Order as Start, Spawned, Spawner};
-use crate::model::WorkerId;
+use super::usage;
+use crate::events::{Hub, Stream};
+use crate::model::{AppName, AppVersion, WorkerId};
 use crate::wire::WireError;
 use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready};
 use std::collections::BTreeMap;
@@ -38,8 +41,8 @@ const MEMORY_EVERY: Duration = Duration::from_secs(1);
 pub struct Assignment {
     pub dir: PathBuf,
     pub entry: PathBuf,
-    pub name: String,
-    pub version: String,
+    pub name: AppName,
+    pub version: AppVersion,
     pub mount: String,
     pub origin: String,
     pub dev: bool,
@@ -61,19 +64,18 @@ pub enum Order {
     Kill,
 }
 
-/// The steps of a start so far, for whoever has to find out why one failed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Journey {
-    pub spawn: Option<Duration>,
-    pub connect: Option<Duration>,
-    /// From the assignment to READY or FAILED.
-    pub load: Option<Duration>,
-}
-
 #[derive(Debug)]
 pub enum Report {
+    /// The process runs.
+    Spawned {
+        pid: u32,
+        journey: Journey,
+    },
     /// The shim is there.
-    Connected(Arc<Link>),
+    Connected {
+        link: Arc<Link>,
+        journey: Journey,
+    },
     Ready(Journey),
     /// The app could not be loaded; the process still runs.
     StartFailed {
@@ -109,6 +111,7 @@ pub struct Birth {
     /// The build id that the shim must answer with.
     pub build: Arc<str>,
     pub spawner: Spawner,
+    pub hub: Arc<Hub>,
     pub orders: mpsc::UnboundedReceiver<Order>,
 }
 
@@ -149,13 +152,13 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let Spawned { process, link: socket, progress, stdout, stderr } = spawned;
     let (control_in, mut control) = mpsc::unbounded_channel();
     let link = Link::new(progress, control_in);
-    let identity = Arc::new(Identity::new(birth.id));
+    let identity = Arc::new(Identity::new(birth.id, birth.hub));
     let tail = Arc::new(Tail::default());
     let outputs = [
-        output::follow(stdout, output::Stream::Stdout, Arc::clone(&identity), Arc::clone(&link), None),
+        output::follow(stdout, Stream::Stdout, Arc::clone(&identity), Arc::clone(&link), None),
         output::follow(
             stderr,
-            output::Stream::Stderr,
+            Stream::Stderr,
             Arc::clone(&identity),
             Arc::clone(&link),
             Some(Arc::clone(&tail)),
@@ -181,6 +184,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         memory: None,
         ending: Ending::No,
     };
+    report(Report::Spawned { pid: life.process.pid(), journey: life.journey });
     match Socket::new(socket) {
         Ok(socket) => {
             let driver = tokio::spawn(link.drive(socket));
@@ -292,7 +296,7 @@ impl Life {
             return self.kill();
         }
         self.journey.connect = Some(self.born.elapsed());
-        (self.report)(Report::Connected(Arc::clone(&self.link)));
+        (self.report)(Report::Connected { link: Arc::clone(&self.link), journey: self.journey });
     }
 
     fn hook_done(&mut self, done: &HookDone) {
@@ -327,8 +331,8 @@ impl Life {
         let sent = self.link.assign(&Assign {
             dir: &assignment.dir.to_string_lossy(),
             entry: &assignment.entry.to_string_lossy(),
-            name: &assignment.name,
-            version: &assignment.version,
+            name: assignment.name.as_str(),
+            version: &assignment.version.to_string(),
             worker_id: &self.id.to_string(),
             mount: &assignment.mount,
             origin: &assignment.origin,
@@ -401,7 +405,10 @@ impl Life {
     fn look(&mut self, now: Instant) -> Option<Instant> {
         self.presume_loaded(now);
         let health = self.link.sweep(now, &self.timeouts);
-        if health == Health::Unresponsive && self.ending == Ending::No && !is_stopped(self.process.pid()) {
+        if health == Health::Unresponsive
+            && self.ending == Ending::No
+            && !usage::is_stopped(self.process.pid())
+        {
             (self.report)(Report::Unresponsive);
             self.kill();
         }
@@ -412,7 +419,7 @@ impl Life {
             let (pid, report) = (self.process.pid(), Arc::clone(&self.report));
             // The kernel walks all of its pages: milliseconds for a large process.
             tokio::task::spawn_blocking(move || {
-                if let Some(pss) = proportional_memory(pid) {
+                if let Some(pss) = usage::proportional_memory(pid) {
                     report(Report::Memory(pss));
                 }
             });
@@ -440,21 +447,6 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Stopped by a signal or a debugger: silence is then no fault of the app.
-fn is_stopped(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with(['T', 't'])))
-        .unwrap_or(false)
-}
-
-/// Bytes of proportional set size (proc_pid_smaps(5)).
-fn proportional_memory(pid: u32) -> Option<u64> {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn remove_private(dir: PathBuf) {

@@ -3,9 +3,11 @@
 pub mod actor;
 mod domain;
 mod exec;
+pub mod journey;
 pub mod link;
 mod outbox;
 mod output;
 mod progress;
 mod socket;
 pub mod spawn;
+pub mod usage;

@@ -1,7 +1,8 @@
 //! What a worker prints, line by line, as log events of its app.
 
 use super::link::Link;
-use crate::model::WorkerId;
+use crate::events::{Event, Hub, LogEvent, Stream};
+use crate::model::{AppName, AppVersion, WorkerId};
 use crate::telemetry::{LineLimit, Verdict};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -20,16 +21,18 @@ const TAIL_LINE: usize = 4 * 1024;
 const LINES_A_SECOND: u32 = 500;
 const LINES_AT_ONCE: u32 = 2000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// Whose output it is: the worker, and its app once it has one.
+/// Whose output it is: the worker, and its app once it has one. And who else wants to know of it.
 pub struct Identity {
     pub worker: WorkerId,
-    app: OnceLock<(String, String)>,
+    pub hub: Arc<Hub>,
+    app: OnceLock<Assigned>,
+}
+
+struct Assigned {
+    app: AppName,
+    version: AppVersion,
+    /// As text, for each line.
+    shown: String,
 }
 
 /// The last lines of stderr.
@@ -47,24 +50,25 @@ struct Lines {
 }
 
 impl Identity {
-    pub fn new(worker: WorkerId) -> Self {
-        Identity { worker, app: OnceLock::new() }
+    pub fn new(worker: WorkerId, hub: Arc<Hub>) -> Self {
+        Identity { worker, hub, app: OnceLock::new() }
     }
 
-    pub fn set(&self, app: &str, version: &str) {
+    pub fn set(&self, app: &AppName, version: &AppVersion) {
         // A worker gets one app in its life.
-        let _ = self.app.set((app.to_owned(), version.to_owned()));
+        let shown = version.to_string();
+        let _ = self.app.set(Assigned { app: app.clone(), version: version.clone(), shown });
     }
 
     fn app(&self) -> (&str, &str) {
-        self.app.get().map_or(("", ""), |(app, version)| (app, version))
+        self.app.get().map_or(("", ""), |assigned| (assigned.app.as_str(), assigned.shown.as_str()))
     }
 }
 
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.app.get() {
-            Some((app, version)) => write!(f, "{app}@{version}"),
+            Some(Assigned { app, shown, .. }) => write!(f, "{app}@{shown}"),
             None => f.write_str("spare"),
         }
     }
@@ -158,6 +162,9 @@ pub fn follow(
         lines.finish(|line| output.line(line));
         let dropped = output.limit.take_dropped();
         output.dropped(dropped);
+        if dropped > 0 {
+            output.publish(dropped, None, None);
+        }
     })
 }
 
@@ -172,6 +179,7 @@ impl Output {
         let worker = self.identity.worker;
         let request = self.link.only_request();
         let request_id = request.as_ref().and_then(|id| id.to_str().ok());
+        self.publish(dropped, request_id, Some(line));
         match self.stream {
             Stream::Stdout => {
                 tracing::info!(target: "buntime::app", app, version, %worker, request_id, stream = "stdout", "{line}");
@@ -180,6 +188,19 @@ impl Output {
                 tracing::warn!(target: "buntime::app", app, version, %worker, request_id, stream = "stderr", "{line}");
             }
         }
+    }
+
+    fn publish(&self, dropped: u64, request_id: Option<&str>, text: Option<&str>) {
+        let assigned = self.identity.app.get();
+        self.identity.hub.publish(Event::Log(LogEvent {
+            worker: self.identity.worker,
+            app: assigned.map(|assigned| assigned.app.clone()),
+            version: assigned.map(|assigned| assigned.version.clone()),
+            stream: self.stream,
+            request_id: request_id.map(Into::into),
+            dropped,
+            text: text.map(Into::into),
+        }));
     }
 
     fn dropped(&self, lines: u64) {

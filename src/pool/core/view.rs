@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::types::{Now, State};
+use super::worker::Worker;
 use crate::model::{VersionKey, WorkerId};
 use std::time::Duration;
 
@@ -59,24 +60,14 @@ pub struct Snapshot {
 }
 
 impl Core {
+    /// One worker as it is now.
+    pub fn worker(&self, id: WorkerId) -> Option<WorkerView> {
+        self.workers.get(&id).map(|worker| view(id, worker))
+    }
+
     /// Copies: for people and metrics, not for the request path.
     pub fn snapshot(&self, now: Now) -> Snapshot {
-        let mut workers: Vec<_> = self
-            .workers
-            .iter()
-            .map(|(id, worker)| WorkerView {
-                id: *id,
-                version: worker.version,
-                state: worker.state,
-                draining: !worker.stays(),
-                connected: worker.connected,
-                in_flight: worker.in_flight,
-                awaiting: worker.awaiting,
-                served: worker.served,
-                started: worker.spawned,
-                last_used: worker.last_used,
-            })
-            .collect();
+        let mut workers: Vec<_> = self.workers.iter().map(|(id, worker)| view(*id, worker)).collect();
         workers.sort_unstable_by_key(|worker| worker.id);
         let mut versions: Vec<_> = self
             .versions
@@ -103,6 +94,21 @@ impl Core {
             waiting: self.tickets.len(),
             shutting_down: self.shutdown.is_some(),
         }
+    }
+}
+
+fn view(id: WorkerId, worker: &Worker) -> WorkerView {
+    WorkerView {
+        id,
+        version: worker.version,
+        state: worker.state,
+        draining: !worker.stays(),
+        connected: worker.connected,
+        in_flight: worker.in_flight,
+        awaiting: worker.awaiting,
+        served: worker.served,
+        started: worker.spawned,
+        last_used: worker.last_used,
     }
 }
 
