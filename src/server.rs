@@ -12,6 +12,7 @@ use crate::http::listener::Listener;
 use crate::http::management::AdminSocket;
 use crate::http::pipeline::Site;
 use crate::model::{Kind, VersionKey};
+use crate::package;
 use crate::pool::core::types::Limits;
 use crate::pool::{Observer, Pool, Settings, StartFailure};
 use crate::shim::{self, Shim};
@@ -25,7 +26,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -60,11 +61,25 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let settings = settings(&config, &bun, &dirs, shim, &origin);
     let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub))?;
     let (drain, draining) = watch::channel(false);
+    let kept = Arc::new(Kept::default());
+    let options = options(&config);
+    let places = api::Places {
+        worker_dirs: config.worker_dirs.clone(),
+        state_dir: config.state_dir.clone(),
+        reserved: options.reserved.clone(),
+        ceilings: options.ceilings,
+    };
+    sweep(&config.worker_dirs);
+    let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let api = Api::new(api::Parts {
         store,
+        index: Arc::clone(&index),
+        lookout: watcher.lookout(),
         pool: Arc::clone(&pool),
+        hub: Arc::clone(&hub),
         root_key: config.root_key.clone(),
         about: about(&config, &bun, &origin),
+        places,
         draining: draining.clone(),
     });
     let site = Arc::new(Site {
@@ -77,9 +92,8 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         home: config.home.clone(),
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
         draining,
-        kept: Kept::default(),
+        kept,
     });
-    let _watcher = watch(&config, &index, &pool, &site, &hub)?;
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
     let admin = AdminSocket { api, pool: Arc::clone(&pool) };
@@ -162,16 +176,14 @@ impl Observer for Proofs {
 
 /// What the index finds on disk, passed on to the pool.
 fn watch(
-    config: &Config,
+    options: apps::Options,
     index: &Arc<Index>,
     pool: &Arc<Pool>,
-    site: &Arc<Site>,
+    kept: &Arc<Kept>,
     hub: &Arc<Hub>,
 ) -> Result<apps::Watcher> {
     let runtime = tokio::runtime::Handle::current();
-    let pool = Arc::clone(pool);
-    let site: Weak<Site> = Arc::downgrade(site);
-    let hub = Arc::clone(hub);
+    let (pool, kept, hub) = (Arc::clone(pool), Arc::clone(kept), Arc::clone(hub));
     let tell = move |change: Change| {
         // The pool starts workers, which needs the runtime; this is the watcher's thread.
         let _inside = runtime.enter();
@@ -191,9 +203,13 @@ fn watch(
                 }
             }
         }
-        site.upgrade().inspect(|site| site.kept.tidy());
+        kept.tidy();
     };
-    let options = apps::Options {
+    Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)
+}
+
+fn options(config: &Config) -> apps::Options {
+    apps::Options {
         worker_dirs: config.worker_dirs.clone(),
         reserved: vec![config.reserved_segment().to_owned()],
         ceilings: apps::manifest::Ceilings {
@@ -203,8 +219,21 @@ fn watch(
         development: config.env.is_development(),
         production: config.env == Env::Production,
         environment: passable(&config.environment),
-    };
-    Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)
+    }
+}
+
+/// Removes what uploads left behind whose process was killed. Nothing waits for it.
+fn sweep(worker_dirs: &[PathBuf]) {
+    let worker_dirs = worker_dirs.to_owned();
+    tokio::task::spawn_blocking(move || {
+        for dir in worker_dirs.iter().filter(|dir| dir.is_dir()) {
+            match package::sweep(dir) {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(dir = %dir.display(), count, "removed what broken uploads left"),
+                Err(error) => tracing::warn!(%error, "what broken uploads left is still there"),
+            }
+        }
+    });
 }
 
 fn log(change: &Change) {

@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::error::{ApiError, Result};
-use crate::access::{Actor, Denied, Grant, Permission, Presented, UnixTime};
+use crate::access::{Actor, Denied, Grant, Namespaces, Permission, Presented, UnixTime};
 use crate::model::AppName;
 use crate::store::{Outcome, Record, Store};
 use axum::extract::FromRequestParts;
@@ -53,15 +53,17 @@ impl Caller {
     /// Whether they may do something to what belongs to no app.
     pub fn may_everywhere(&self, permission: Permission) -> Result<()> {
         self.may(permission, None)?;
-        match self.grant.namespaces() {
-            crate::access::Namespaces::All => Ok(()),
-            crate::access::Namespaces::Only(_) => Err(ApiError::new(
-                http::StatusCode::FORBIDDEN,
-                "namespace_missing",
-                "This concerns more than the namespaces of the key.",
-            )
-            .hint("use a key that is for all namespaces")),
+        if self.sees_everything() {
+            return Ok(());
         }
+        let detail = "This concerns more than the namespaces of the key.";
+        Err(ApiError::new(http::StatusCode::FORBIDDEN, "namespace_missing", detail)
+            .hint("use a key that is for all namespaces"))
+    }
+
+    /// Whether what belongs to no app may be in what they are shown.
+    pub fn sees_everything(&self) -> bool {
+        *self.grant.namespaces() == Namespaces::All
     }
 
     /// Whether an app may be in what they are shown.

@@ -3,8 +3,9 @@
 use super::auth::{Caller, now};
 use super::error::{ApiError, Result};
 use super::input::{Json, Path};
-use super::{Shared, types};
+use super::{Api, Shared, types};
 use crate::access::{Denied, Key, KeyId, KeyName, Namespace, Namespaces, NewKey, Permission, Role, UnixTime};
+use crate::events::{Event, KeyAction, KeyEvent};
 use crate::model::rfc3339;
 use axum::extract::State;
 use http::StatusCode;
@@ -44,6 +45,7 @@ pub async fn create(
     let actor = caller.actor.clone();
     let (key, secret) = api.with_store(move |store| store.create_key(&new, &actor, now())).await?;
     tracing::info!(target: "buntime::api", key = %key.id, name = %key.name, by = %caller.actor, "a key was made");
+    told(&api, KeyAction::Created, &key);
     Ok((StatusCode::CREATED, axum::Json(types::CreatedKey { secret: secret.reveal(), key: shown(&key) })))
 }
 
@@ -84,7 +86,13 @@ pub async fn revoke(
     let key = api.with_store(move |store| store.revoke_key(&id, &actor, now())).await?;
     let key = key.ok_or_else(unknown)?;
     tracing::info!(target: "buntime::api", key = %key.id, name = %key.name, by = %caller.actor, "a key was revoked");
+    told(&api, KeyAction::Revoked, &key);
     Ok(axum::Json(shown(&key)))
+}
+
+fn told(api: &Api, action: KeyAction, key: &Key) {
+    let event = KeyEvent { action, key: key.id.to_string(), name: key.name.to_string() };
+    api.hub.publish(Event::Key(event));
 }
 
 /// A key that the caller may not see is none to them.

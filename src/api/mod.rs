@@ -4,21 +4,34 @@
 //! whether it may. The routes, their shapes and their permissions are the OpenAPI document's (`openapi`), which is made
 //! from the handlers.
 
+mod aliases;
+mod apps;
 mod audit;
 mod auth;
+mod deploy;
+mod download;
 mod error;
+mod events;
 mod input;
 mod keys;
 mod openapi;
 mod runtime;
+mod start;
+mod turns;
 pub mod types;
+mod upload;
+mod workers;
 
 pub use auth::{Door, keep_keys};
 pub use error::ApiError;
 
 use self::auth::Denials;
 use self::error::Result;
+use self::turns::Turns;
 use crate::access::RootKey;
+use crate::apps::manifest::Ceilings;
+use crate::apps::{Index, Lookout};
+use crate::events::Hub;
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
 use axum::Router;
@@ -28,22 +41,32 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Uri};
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 /// What handlers get at.
 type Shared = State<Arc<Api>>;
 
+/// Packages that may be on their way in at once.
+const UPLOADS: usize = 8;
+
 /// All that the API needs to know and to reach.
 pub struct Api {
-    pub store: Arc<Store>,
-    pub pool: Arc<Pool>,
-    pub root_key: Option<RootKey>,
+    store: Arc<Store>,
+    index: Arc<Index>,
+    lookout: Lookout,
+    pool: Arc<Pool>,
+    hub: Arc<Hub>,
+    root_key: Option<RootKey>,
     pub about: About,
+    places: Places,
     pub draining: watch::Receiver<bool>,
     denials: Arc<Denials>,
+    turns: Turns,
+    uploads: Semaphore,
     router: Router<Arc<Api>>,
     document: bytes::Bytes,
 }
@@ -60,21 +83,51 @@ pub struct About {
     pub base: String,
 }
 
+/// Where deployments go, and within which bounds.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub worker_dirs: Vec<PathBuf>,
+    pub state_dir: PathBuf,
+    /// First path segments that no app may have.
+    pub reserved: Vec<String>,
+    pub ceilings: Ceilings,
+}
+
 /// What [`Api::new`] takes.
 pub struct Parts {
     pub store: Arc<Store>,
+    pub index: Arc<Index>,
+    pub lookout: Lookout,
     pub pool: Arc<Pool>,
+    pub hub: Arc<Hub>,
     pub root_key: Option<RootKey>,
     pub about: About,
+    pub places: Places,
     pub draining: watch::Receiver<bool>,
 }
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Api> {
-        let Parts { store, pool, root_key, about, draining } = parts;
+        let Parts { store, index, lookout, pool, hub, root_key, about, places, draining } = parts;
         let (router, document) = openapi::routes(&about.base);
         let denials = Arc::new(Denials::new(Arc::clone(&store)));
-        Arc::new(Api { store, pool, root_key, about, draining, denials, router, document })
+        let (turns, uploads) = (Turns::default(), Semaphore::new(UPLOADS));
+        Arc::new(Api {
+            store,
+            index,
+            lookout,
+            pool,
+            hub,
+            root_key,
+            about,
+            places,
+            draining,
+            denials,
+            turns,
+            uploads,
+            router,
+            document,
+        })
     }
 
     /// Answers a request whose path begins behind `{prefix}/api`.

@@ -1,6 +1,8 @@
 //! The OpenAPI document, made from the handlers, and the router that belongs to it.
 
-use super::{Api, audit, keys, no_such_method, no_such_route, runtime, types};
+use super::{
+    Api, aliases, apps, audit, deploy, events, keys, no_such_method, no_such_route, runtime, types, workers,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -42,6 +44,22 @@ fn build(base: &str) -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(runtime::me))
         .routes(routes!(runtime::runtime))
+        .routes(routes!(apps::list, deploy::deploy))
+        .routes(routes!(apps::one, apps::delete))
+        .routes(routes!(apps::restart))
+        .routes(routes!(aliases::rollback))
+        .routes(routes!(apps::versions, deploy::deploy_version))
+        .routes(routes!(apps::version, apps::delete_version))
+        .routes(routes!(apps::download))
+        .routes(routes!(apps::enable))
+        .routes(routes!(apps::disable))
+        .routes(routes!(apps::restart_version))
+        .routes(routes!(aliases::list))
+        .routes(routes!(aliases::put, aliases::delete))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::one, workers::terminate))
+        .routes(routes!(workers::restart))
+        .routes(routes!(events::stream))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::one, keys::revoke))
         .routes(routes!(audit::list))

@@ -39,6 +39,11 @@ impl Fork {
         &self.ways[usize::from(bucket.number())]
     }
 
+    /// What each bucket gets.
+    pub fn apps(&self) -> &[Arc<App>] {
+        &*self.ways
+    }
+
     pub fn sticky(&self) -> Sticky {
         self.sticky
     }

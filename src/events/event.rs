@@ -255,6 +255,17 @@ impl Event {
         }
     }
 
+    /// Of which version it tells, if it is of one.
+    pub fn version(&self) -> Option<&AppVersion> {
+        match self {
+            Event::Worker(event) => event.version.as_ref(),
+            Event::Log(event) => event.version.as_ref(),
+            Event::App(event) => Some(&event.version),
+            Event::Deploy(event) => Some(&event.version),
+            Event::Alias(_) | Event::Key(_) | Event::Server(_) => None,
+        }
+    }
+
     /// About how many bytes of memory it holds. What is shared (names) counts as nothing.
     pub(super) fn size(&self) -> usize {
         let owned = match self {

@@ -53,7 +53,7 @@ pub struct Site {
     pub local_host: HeaderValue,
     /// Becomes true once.
     pub draining: watch::Receiver<bool>,
-    pub kept: Kept,
+    pub kept: Arc<Kept>,
 }
 
 /// What the rest of the way knows of a request.

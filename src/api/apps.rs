@@ -1,0 +1,517 @@
+//! Apps and their versions: what there is, and what an operator makes of it.
+
+use super::auth::{Caller, now};
+use super::error::{ApiError, Result};
+use super::input::{self, Path, Query};
+use super::{Api, Shared, aliases, blocking, types};
+use crate::access::Permission;
+use crate::apps::{Listed, Meaning};
+use crate::model::{App, AppName, AppVersion, Kind, VersionKey};
+use crate::package::{self, Staging};
+use crate::store::{Outcome, Record};
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::IntoParams;
+
+/// How long the directory of a deleted version is kept for workers that do not end.
+pub(super) const KEEP_DELETED: Duration = Duration::from_secs(15 * 60);
+
+/// A version in a path.
+#[derive(Deserialize)]
+pub struct Named {
+    name: String,
+    version: String,
+}
+
+impl Named {
+    pub fn read(&self) -> Result<(AppName, AppVersion)> {
+        Ok((input::app(&self.name)?, input::version(&self.version)?))
+    }
+}
+
+/// All apps that the key's namespaces have, with their versions and aliases
+#[utoipa::path(
+    get, path = "/apps", tag = "apps", operation_id = "listApps",
+    responses((status = 200, body = types::AppList)),
+    extensions(("x-permission" = json!("apps:read"))),
+)]
+pub async fn list(State(api): Shared, caller: Caller) -> Result<axum::Json<types::AppList>> {
+    caller.may(Permission::AppsRead, None)?;
+    let mut apps: BTreeMap<AppName, Vec<Listed>> = BTreeMap::new();
+    for listed in api.index.catalog() {
+        if caller.sees(&listed.name) {
+            apps.entry(listed.name.clone()).or_default().push(listed);
+        }
+    }
+    let mut routes: HashMap<AppName, Vec<types::Alias>> = HashMap::new();
+    for alias in api.with_store(|store| store.aliases()).await? {
+        routes.entry(alias.app.clone()).or_default().push(aliases::shown(&alias));
+    }
+    let workers = api.workers_of_versions();
+    let summary = |(name, versions): (AppName, Vec<Listed>)| {
+        let aliases = routes.remove(&name).unwrap_or_default();
+        api.summary(&name, versions, aliases, &workers)
+    };
+    Ok(axum::Json(types::AppList { apps: apps.into_iter().map(summary).collect() }))
+}
+
+/// One app
+#[utoipa::path(
+    get, path = "/apps/{name}", tag = "apps", operation_id = "getApp",
+    params(("name" = String, Path, description = "`shop`, or `@team/shop` as two segments")),
+    responses((status = 200, body = types::AppSummary)),
+    extensions(("x-permission" = json!("apps:read"))),
+)]
+pub async fn one(
+    State(api): Shared,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<axum::Json<types::AppSummary>> {
+    let name = input::app(&name)?;
+    caller.may(Permission::AppsRead, Some(&name))?;
+    let versions = api.listing(&name)?;
+    let aliases = api.aliases_of(&name).await?;
+    Ok(axum::Json(api.summary(&name, versions, aliases, &api.workers_of_versions())))
+}
+
+/// Deletes all versions and all aliases of an app
+///
+/// What the app has stored in its data directory stays.
+#[utoipa::path(
+    delete, path = "/apps/{name}", tag = "apps", operation_id = "deleteApp",
+    params(("name" = String, Path, description = "`shop`, or `@team/shop` as two segments")),
+    responses((status = 200, body = types::Deleted)),
+    extensions(("x-permission" = json!("apps:remove"))),
+)]
+pub async fn delete(
+    State(api): Shared,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<axum::Json<types::Deleted>> {
+    let name = input::app(&name)?;
+    caller.may(Permission::AppsRemove, Some(&name))?;
+    api.listing(&name)?;
+    api.in_turn(name.clone(), async move |api| {
+        let versions = api.listing(&name)?;
+        for alias in api.aliases_of(&name).await? {
+            aliases::unset(&api, &name, &input::alias(&alias.name)?, &caller).await?;
+        }
+        let mut deleted = Vec::new();
+        for version in versions {
+            api.delete(&version, &caller).await?;
+            deleted.push(version.version.to_string());
+        }
+        Ok(axum::Json(types::Deleted { versions: deleted }))
+    })
+    .await
+}
+
+/// Replaces all workers of an app
+///
+/// Each one goes when the one that takes its place is ready; no request is lost.
+#[utoipa::path(
+    post, path = "/apps/{name}/restart", tag = "apps", operation_id = "restartApp",
+    params(("name" = String, Path, description = "`shop`, or `@team/shop` as two segments")),
+    responses((status = 202, body = types::Affected)),
+    extensions(("x-permission" = json!("apps:restart"))),
+)]
+pub async fn restart(
+    State(api): Shared,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<(http::StatusCode, axum::Json<types::Affected>)> {
+    let name = input::app(&name)?;
+    caller.may(Permission::AppsRestart, Some(&name))?;
+    let keys = api.listing(&name)?.into_iter().filter_map(|version| version.serving).collect();
+    api.restart(keys, &name.to_string(), &caller).await
+}
+
+/// All versions of an app, the highest first
+#[utoipa::path(
+    get, path = "/apps/{name}/versions", tag = "versions", operation_id = "listVersions",
+    params(("name" = String, Path, description = "`shop`, or `@team/shop` as two segments")),
+    responses((status = 200, body = types::VersionList)),
+    extensions(("x-permission" = json!("apps:read"))),
+)]
+pub async fn versions(
+    State(api): Shared,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<axum::Json<types::VersionList>> {
+    let name = input::app(&name)?;
+    caller.may(Permission::AppsRead, Some(&name))?;
+    let versions = api.listing(&name)?;
+    let aliases = api.aliases_of(&name).await?;
+    let versions = api.shown_versions(versions, &aliases, &api.workers_of_versions());
+    Ok(axum::Json(types::VersionList { versions }))
+}
+
+/// One version
+#[utoipa::path(
+    get, path = "/apps/{name}/versions/{version}", tag = "versions", operation_id = "getVersion",
+    params(
+        ("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"),
+        ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
+    ),
+    responses((status = 200, body = types::Version)),
+    extensions(("x-permission" = json!("apps:read"))),
+)]
+pub async fn version(
+    State(api): Shared,
+    caller: Caller,
+    Path(named): Path<Named>,
+) -> Result<axum::Json<types::Version>> {
+    let (name, version) = named.read()?;
+    caller.may(Permission::AppsRead, Some(&name))?;
+    let listed = api.listed(&name, &version)?;
+    let aliases = api.aliases_of(&name).await?;
+    let mut shown = api.shown_versions(vec![listed], &aliases, &api.workers_of_versions());
+    Ok(axum::Json(shown.remove(0)))
+}
+
+/// Deletes a version that no alias stands for
+#[utoipa::path(
+    delete, path = "/apps/{name}/versions/{version}", tag = "versions", operation_id = "deleteVersion",
+    params(
+        ("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"),
+        ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
+    ),
+    responses((status = 200, body = types::Deleted)),
+    extensions(("x-permission" = json!("apps:remove"))),
+)]
+pub async fn delete_version(
+    State(api): Shared,
+    caller: Caller,
+    Path(named): Path<Named>,
+) -> Result<axum::Json<types::Deleted>> {
+    let (name, version) = named.read()?;
+    caller.may(Permission::AppsRemove, Some(&name))?;
+    api.listed(&name, &version)?;
+    api.in_turn(name.clone(), async move |api| {
+        let listed = api.listed(&name, &version)?;
+        let routes = api.index.routes(&name);
+        let names = |route: &crate::model::Route| {
+            route.split.parts().iter().any(|(part, _)| part.identity() == version.identity())
+        };
+        if let Some((alias, _)) = routes.iter().find(|(_, route)| names(route)) {
+            let detail = format!("The alias `{alias}` stands for {name}@{version}.");
+            return Err(ApiError::conflict("version_aliased", detail).hint("move the alias first"));
+        }
+        api.delete(&listed, &caller).await?;
+        Ok(axum::Json(types::Deleted { versions: vec![listed.version.to_string()] }))
+    })
+    .await
+}
+
+/// Replaces the workers of a version
+#[utoipa::path(
+    post, path = "/apps/{name}/versions/{version}/restart", tag = "versions", operation_id = "restartVersion",
+    params(
+        ("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"),
+        ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
+    ),
+    responses((status = 202, body = types::Affected)),
+    extensions(("x-permission" = json!("apps:restart"))),
+)]
+pub async fn restart_version(
+    State(api): Shared,
+    caller: Caller,
+    Path(named): Path<Named>,
+) -> Result<(http::StatusCode, axum::Json<types::Affected>)> {
+    let (name, version) = named.read()?;
+    caller.may(Permission::AppsRestart, Some(&name))?;
+    let keys = api.listed(&name, &version)?.serving.into_iter().collect();
+    api.restart(keys, &format!("{name}@{version}"), &caller).await
+}
+
+/// Lets a version be asked for again
+#[utoipa::path(
+    post, path = "/apps/{name}/versions/{version}/enable", tag = "versions", operation_id = "enableVersion",
+    params(
+        ("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"),
+        ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
+    ),
+    responses((status = 200, body = types::Version)),
+    extensions(("x-permission" = json!("apps:configure"))),
+)]
+pub async fn enable(
+    State(api): Shared,
+    caller: Caller,
+    Path(named): Path<Named>,
+) -> Result<axum::Json<types::Version>> {
+    set_disabled(&api, caller, named, false).await
+}
+
+/// Takes a version away from requests without deleting it; its workers drain
+#[utoipa::path(
+    post, path = "/apps/{name}/versions/{version}/disable", tag = "versions", operation_id = "disableVersion",
+    params(
+        ("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"),
+        ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
+    ),
+    responses((status = 200, body = types::Version)),
+    extensions(("x-permission" = json!("apps:configure"))),
+)]
+pub async fn disable(
+    State(api): Shared,
+    caller: Caller,
+    Path(named): Path<Named>,
+) -> Result<axum::Json<types::Version>> {
+    set_disabled(&api, caller, named, true).await
+}
+
+async fn set_disabled(
+    api: &Arc<Api>,
+    caller: Caller,
+    named: Named,
+    disabled: bool,
+) -> Result<axum::Json<types::Version>> {
+    let (name, version) = named.read()?;
+    caller.may(Permission::AppsConfigure, Some(&name))?;
+    api.listed(&name, &version)?;
+    api.in_turn(name.clone(), async move |api| {
+        api.listed(&name, &version)?;
+        api.disable(&name, &version, disabled, &caller).await?;
+        let listed = api.listed(&name, &version)?;
+        let aliases = api.aliases_of(&name).await?;
+        let mut shown = api.shown_versions(vec![listed], &aliases, &api.workers_of_versions());
+        Ok(axum::Json(shown.remove(0)))
+    })
+    .await
+}
+
+/// How a package is to be packed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Format {
+    /// `tgz` or `tar.zst`; otherwise `tgz`.
+    #[param(pattern = "^(tgz|tar\\.zst)$")]
+    format: Option<String>,
+}
+
+/// A version's package, with all that was uploaded in it
+#[utoipa::path(
+    get, path = "/apps/{name}/versions/{version}/package", tag = "versions", operation_id = "downloadVersion",
+    params(
+        ("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"),
+        ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
+        Format,
+    ),
+    responses((status = 200, content_type = "application/octet-stream", body = String)),
+    extensions(("x-permission" = json!("apps:download"))),
+)]
+pub async fn download(
+    State(api): Shared,
+    caller: Caller,
+    Path(named): Path<Named>,
+    Query(format): Query<Format>,
+) -> Result<axum::response::Response> {
+    let (name, version) = named.read()?;
+    caller.may(Permission::AppsDownload, Some(&name))?;
+    let kind = match format.format.as_deref() {
+        None | Some("tgz") => package::Kind::TarGz,
+        Some("tar.zst") => package::Kind::TarZst,
+        Some(other) => {
+            return Err(ApiError::bad(
+                "format_unknown",
+                format_args!("`{other}` is no format for a package."),
+            )
+            .hint("tgz or tar.zst"));
+        }
+    };
+    let dir = api.listed(&name, &version)?.dir;
+    let response = super::download::pack(dir, kind, &name, &version).await?;
+    api.note("apps:download", &format!("{name}@{version}"), &caller, json!({})).await?;
+    Ok(response)
+}
+
+impl Api {
+    /// All versions of an app.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(super) fn listing(&self, name: &AppName) -> Result<Vec<Listed>> {
+        let mut versions = self.index.listing(name);
+        versions.sort_by(|a, b| b.version.cmp(&a.version));
+        match versions.is_empty() {
+            true => Err(ApiError::not_found("app_unknown", format!("There is no app {name}."))),
+            false => Ok(versions),
+        }
+    }
+
+    pub(super) fn listed(&self, name: &AppName, version: &AppVersion) -> Result<Listed> {
+        let versions = self.listing(name)?;
+        versions.into_iter().find(|listed| listed.version.identity() == version.identity()).ok_or_else(|| {
+            ApiError::not_found("version_unknown", format!("{name} has no version {version}."))
+        })
+    }
+
+    pub(super) async fn aliases_of(&self, name: &AppName) -> Result<Vec<types::Alias>> {
+        let name = name.clone();
+        let all = self.with_store(|store| store.aliases()).await?;
+        Ok(all.iter().filter(|alias| alias.app == name).map(aliases::shown).collect())
+    }
+
+    /// How many workers each revision has.
+    fn workers_of_versions(&self) -> HashMap<VersionKey, u32> {
+        let mut counts = HashMap::new();
+        for worker in self.pool.snapshot().workers {
+            if let Some(version) = worker.version {
+                *counts.entry(version).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn summary(
+        &self,
+        name: &AppName,
+        versions: Vec<Listed>,
+        aliases: Vec<types::Alias>,
+        workers: &HashMap<VersionKey, u32>,
+    ) -> types::AppSummary {
+        let current = match self.index.resolve(name.as_str(), None) {
+            Ok(Meaning::One(app)) => Some(app.version.to_string()),
+            _ => None,
+        };
+        let mut versions = versions;
+        versions.sort_by(|a, b| b.version.cmp(&a.version));
+        let versions = self.shown_versions(versions, &aliases, workers);
+        types::AppSummary {
+            name: name.to_string(),
+            path: format!("/{name}/"),
+            current,
+            workers: versions.iter().map(|version| version.workers).sum(),
+            versions,
+            aliases,
+        }
+    }
+
+    fn shown_versions(
+        &self,
+        versions: Vec<Listed>,
+        aliases: &[types::Alias],
+        workers: &HashMap<VersionKey, u32>,
+    ) -> Vec<types::Version> {
+        let shown = |listed: Listed| {
+            let text = listed.version.to_string();
+            let named = aliases.iter().filter(|alias| alias.weights.contains_key(&text));
+            let app = listed.app.as_deref();
+            let keys = [listed.serving, app.map(|app| app.key)];
+            let different = keys[0] != keys[1];
+            let count = |key: Option<VersionKey>| key.and_then(|key| workers.get(&key)).copied().unwrap_or(0);
+            types::Version {
+                kind: kind_of(app),
+                state: match (listed.disabled_by_operator, listed.disabled_by_manifest) {
+                    (true, _) => types::VersionState::Disabled,
+                    (_, true) => types::VersionState::Manifest,
+                    _ => types::VersionState::Enabled,
+                },
+                proven: listed.proven,
+                aliases: named.map(|alias| alias.name.clone()).collect(),
+                workers: count(keys[0]) + if different { count(keys[1]) } else { 0 },
+                error: match app.map(|app| &app.kind) {
+                    Some(Kind::Broken { error }) => Some(error.clone()),
+                    _ => app
+                        .and_then(|app| self.pool.last_start(app.key)?.failure)
+                        .map(|failure| failure.summary.clone()),
+                },
+                version: text,
+            }
+        };
+        versions.into_iter().map(shown).collect()
+    }
+
+    async fn restart(
+        &self,
+        keys: Vec<VersionKey>,
+        subject: &str,
+        caller: &Caller,
+    ) -> Result<(http::StatusCode, axum::Json<types::Affected>)> {
+        let workers: usize = keys.into_iter().map(|key| self.pool.restart(key)).sum();
+        self.note("apps:restart", subject, caller, json!({ "workers": workers })).await?;
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        Ok((http::StatusCode::ACCEPTED, axum::Json(types::Affected { workers })))
+    }
+
+    /// Disables a version or enables it again: kept first, then in force.
+    pub(super) async fn disable(
+        &self,
+        name: &AppName,
+        version: &AppVersion,
+        disabled: bool,
+        caller: &Caller,
+    ) -> Result<()> {
+        let (actor, app, key) = (caller.actor.clone(), name.clone(), version.clone());
+        self.with_store(move |store| store.set_disabled(&app, &key, disabled, &actor, now())).await?;
+        let set = self.lookout.set_disabled(name.clone(), version.clone(), disabled).await;
+        set.map_err(ApiError::internal)
+    }
+
+    /// Takes a version off the disk. Its workers finish what they have; only then its files go.
+    async fn delete(&self, listed: &Listed, caller: &Caller) -> Result<()> {
+        let Listed { name, version, dir, .. } = listed;
+        let root = self.worker_dir_of(dir).ok_or_else(|| {
+            ApiError::conflict("package_place", format!("{} is in no worker directory.", dir.display()))
+        })?;
+        let (id, number) = (name.clone(), version.clone());
+        let removed = blocking(move || package::remove(&root, &id, &number)).await??;
+        self.lookout.look(dir.clone()).await.map_err(ApiError::internal)?;
+        if listed.disabled_by_operator {
+            self.disable(name, version, false, caller).await?;
+        }
+        let keys = listed.serving.into_iter().chain(listed.app.as_ref().map(|app| app.key)).collect();
+        self.keep_until_settled(keys, removed);
+        self.note("apps:remove", &format!("{name}@{version}"), caller, json!({})).await
+    }
+
+    /// Removes files from disk when nobody reads them any more.
+    pub(super) fn keep_until_settled(&self, keys: Vec<VersionKey>, files: Option<Staging>) {
+        let pool = Arc::clone(&self.pool);
+        tokio::spawn(async move {
+            for key in keys {
+                pool.settled(key, KEEP_DELETED).await;
+            }
+            let _ = blocking(move || drop(files)).await;
+        });
+    }
+
+    /// The worker directory that a version's directory is in.
+    pub(super) fn worker_dir_of(&self, dir: &std::path::Path) -> Option<PathBuf> {
+        let is_in = |root: &&PathBuf| {
+            dir.starts_with(root) || root.canonicalize().is_ok_and(|root| dir.starts_with(root))
+        };
+        self.places.worker_dirs.iter().find(is_in).cloned()
+    }
+
+    /// Writes to the audit log what was done.
+    pub(super) async fn note(
+        &self,
+        action: &'static str,
+        subject: &str,
+        caller: &Caller,
+        detail: serde_json::Value,
+    ) -> Result<()> {
+        let (actor, subject) = (caller.actor.clone(), subject.to_owned());
+        self.with_store(move |store| {
+            let record = Record { actor: &actor, action, subject: &subject, outcome: Outcome::Done, detail };
+            store.append_audit(&record, now()).map(drop)
+        })
+        .await
+    }
+}
+
+pub(super) fn kind_of(app: Option<&App>) -> types::AppKind {
+    match app.map(|app| &app.kind) {
+        Some(Kind::Worker { .. }) => types::AppKind::Worker,
+        Some(Kind::Static { .. }) => types::AppKind::Static,
+        Some(Kind::Broken { .. }) => types::AppKind::Broken,
+        None => types::AppKind::Unknown,
+    }
+}

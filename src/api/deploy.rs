@@ -1,0 +1,390 @@
+//! Deployments: a package comes in, is checked, put in its place, started, and only then what names stand for.
+//!
+//! Whatever fails before the alias moves is undone, so that what served before goes on serving.
+
+use super::auth::{Caller, now};
+use super::error::{ApiError, Result};
+use super::input::{self, Path, Query};
+use super::{Api, Shared, aliases, apps, blocking, start, types, upload};
+use crate::access::Permission;
+use crate::events::{DeployAction, DeployEvent, Event};
+use crate::model::{AliasName, App, AppName, AppVersion, Kind, Route, VersionKey};
+use crate::package::{self, Checked, Installed, Staged, Staging, Summary};
+use crate::pool::{StartError, Started};
+use crate::store::{Outcome, Record};
+use axum::body::Body;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::IntoParams;
+
+/// How long a deployment waits for what served before. Beyond that it is done all the same, and says so.
+const DRAIN_WAIT: Duration = Duration::from_secs(30);
+
+/// What a package is to become.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// The app's name; otherwise the one in its manifest or `package.json`.
+    name: Option<String>,
+    /// The version; otherwise the one in its manifest or `package.json`.
+    version: Option<String>,
+    /// The alias that is to stand for it; otherwise `latest`. Empty = none.
+    alias: Option<String>,
+    /// Whether a version that is there is replaced; otherwise that is 409.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// The same where the path names the app.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct WantedVersion {
+    /// The version; otherwise the one in its manifest or `package.json`.
+    version: Option<String>,
+    /// The alias that is to stand for it; otherwise `latest`. Empty = none.
+    alias: Option<String>,
+    /// Whether a version that is there is replaced; otherwise that is 409.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// A package on its way.
+struct Parcel {
+    staged: Staged,
+    summary: Summary,
+    checked: Checked,
+    root: PathBuf,
+    archive: File,
+}
+
+/// Deploys a package
+///
+/// The body is a zip, a tgz or a tar.zst. It is unpacked within limits, checked, put in its place by one rename and started,
+/// even if no request asks for it; only then the alias moves. If anything fails, what served before goes on serving, and
+/// the answer says how far the start came. The answer comes when what served before has finished its requests.
+#[utoipa::path(
+    post, path = "/apps", tag = "apps", operation_id = "deploy", params(Wanted),
+    request_body(content = String, content_type = "application/octet-stream", description = "The package"),
+    responses((status = 201, body = types::Deployment)),
+    extensions(("x-permission" = json!("apps:install"))),
+)]
+pub async fn deploy(
+    State(api): Shared,
+    caller: Caller,
+    Query(wanted): Query<Wanted>,
+    body: Body,
+) -> Result<(StatusCode, axum::Json<types::Deployment>)> {
+    run(&api, caller, wanted, body).await
+}
+
+/// Deploys a package as a version of this app
+#[utoipa::path(
+    post, path = "/apps/{name}/versions", tag = "versions", operation_id = "deployVersion",
+    params(("name" = String, Path, description = "`shop`, or `@team/shop` as two segments"), WantedVersion),
+    request_body(content = String, content_type = "application/octet-stream", description = "The package"),
+    responses((status = 201, body = types::Deployment)),
+    extensions(("x-permission" = json!("apps:install"))),
+)]
+pub async fn deploy_version(
+    State(api): Shared,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(wanted): Query<WantedVersion>,
+    body: Body,
+) -> Result<(StatusCode, axum::Json<types::Deployment>)> {
+    let WantedVersion { version, alias, replace } = wanted;
+    run(&api, caller, Wanted { name: Some(name), version, alias, replace }, body).await
+}
+
+async fn run(
+    api: &Arc<Api>,
+    caller: Caller,
+    wanted: Wanted,
+    body: Body,
+) -> Result<(StatusCode, axum::Json<types::Deployment>)> {
+    // All that can be said before the package is here is said before.
+    let name = wanted.name.as_deref().map(input::app).transpose()?;
+    caller.may(Permission::AppsInstall, name.as_ref())?;
+    wanted.version.as_deref().map(input::version).transpose()?;
+    let alias = match wanted.alias.as_deref() {
+        Some("") => None,
+        alias => Some(input::alias(alias.unwrap_or("latest"))?),
+    };
+    let _place = api.uploads.try_acquire().map_err(|_| {
+        ApiError::later("uploads_busy", "Other packages are being uploaded.", Duration::from_secs(1))
+    })?;
+    let root = crate::apps::first_writable(&api.places.worker_dirs).ok_or_else(|| {
+        ApiError::conflict("package_place", "No worker directory can be written.")
+            .hint("make one writable for the user who runs Buntime, or name another with --worker-dirs")
+    })?;
+    let archive = upload::receive(body, &api.places.state_dir).await?;
+    let parcel = open(api, archive, root, &wanted).await?;
+    let name = parcel.checked.name.clone();
+    caller.may(Permission::AppsInstall, Some(&name))?;
+    if api.places.reserved.iter().any(|reserved| reserved == name.first_segment()) {
+        return Err(ApiError::conflict(
+            "app_name_reserved",
+            format!("The path /{} is reserved.", name.first_segment()),
+        ));
+    }
+    let deployed =
+        api.in_turn(name, async move |api| bring_in(&api, parcel, alias, wanted, caller).await).await?;
+    Ok((StatusCode::CREATED, axum::Json(deployed)))
+}
+
+/// Unpacks and checks an archive in a worker directory.
+async fn open(api: &Arc<Api>, archive: File, root: PathBuf, wanted: &Wanted) -> Result<Parcel> {
+    let (name, version) = (wanted.name.clone(), wanted.version.clone());
+    let ceilings = api.places.ceilings;
+    let opened = blocking(move || {
+        let staging = Staging::create(&root)?;
+        let staged = staging.receive(&archive, &package::Limits::default())?;
+        let checked = package::check(&staged, name.as_deref(), version.as_deref(), &ceilings)?;
+        Ok::<_, package::PackageError>(Parcel {
+            summary: staged.summary.clone(),
+            staged,
+            checked,
+            root,
+            archive,
+        })
+    });
+    Ok(opened.await??)
+}
+
+/// Installs, starts and names it; what fails is undone.
+async fn bring_in(
+    api: &Arc<Api>,
+    mut parcel: Parcel,
+    alias: Option<AliasName>,
+    wanted: Wanted,
+    caller: Caller,
+) -> Result<types::Deployment> {
+    let Checked { name, version, .. } = parcel.checked.clone();
+    if let Ok(there) = api.listed(&name, &version) {
+        let at = there.dir.display();
+        if !wanted.replace {
+            let detail = format!("{name}@{version} is there already, in {at}.");
+            return Err(ApiError::conflict("package_already_there", detail)
+                .hint("give it another version, or ask to replace it"));
+        }
+        if there.disabled_by_operator {
+            let detail = format!("{name}@{version} is disabled.");
+            return Err(ApiError::conflict("version_disabled", detail).hint("enable it first"));
+        }
+        // It goes where the old one is, or it would stand in its shadow.
+        let root = api
+            .worker_dir_of(&there.dir)
+            .ok_or_else(|| ApiError::conflict("package_place", format!("{at} is in no worker directory.")))?;
+        if root != parcel.root {
+            parcel = open(api, parcel.archive, root, &wanted).await?;
+        }
+    }
+    let before = aliases::meant(api, &name);
+    let event = |action, error: Option<&ApiError>| {
+        api.hub.publish(Event::Deploy(DeployEvent {
+            action,
+            app: name.clone(),
+            version: version.clone(),
+            by: Some(caller.actor.to_string()),
+            error: error.map(|error| error.detail.clone().into_owned()),
+            failure: None,
+        }));
+    };
+    event(DeployAction::Started, None);
+    let result = put_in_place(api, parcel, alias, &caller, before).await;
+    match &result {
+        Ok(_) => event(DeployAction::Finished, None),
+        Err(error) => {
+            event(DeployAction::Failed, Some(error));
+            failed(api, &name, &version, &caller, error).await;
+        }
+    }
+    result
+}
+
+async fn put_in_place(
+    api: &Arc<Api>,
+    parcel: Parcel,
+    alias: Option<AliasName>,
+    caller: &Caller,
+    before: std::collections::HashSet<VersionKey>,
+) -> Result<types::Deployment> {
+    let Parcel { staged, summary, checked, root, .. } = parcel;
+    let Checked { name, version, warnings } = checked;
+    let old = api.listed(&name, &version).ok();
+    let (id, number) = (name.clone(), version.clone());
+    let installed = blocking(move || package::install(staged, &id, &number, true)).await??;
+    let replaced = installed.has_replaced();
+    let dir = root.join(&installed.path);
+    let (app, report) = match take_up(api, &name, &version, &dir).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            undo(api, installed, dir).await;
+            return Err(error);
+        }
+    };
+    let mut previous = None;
+    if let Some(alias) = &alias {
+        let set = aliases::set(api, &name, alias, Route::one(version.clone()), caller).await;
+        match set {
+            Ok(was) => previous = was.map(|route| aliases::weights(&route.split)),
+            Err(error) => {
+                undo(api, installed, dir).await;
+                return Err(error);
+            }
+        }
+    }
+    let detail = json!({ "replaced": replaced, "files": summary.files, "bytes": summary.bytes });
+    api.note("apps:install", &format!("{name}@{version}"), caller, detail).await?;
+    // The old ones of this version, and what was meant before and is no more.
+    let mut old: Vec<VersionKey> =
+        old.into_iter().flat_map(|old| old.serving.into_iter().chain(old.app.map(|app| app.key))).collect();
+    old.extend(before.difference(&aliases::meant(api, &name)));
+    old.retain(|key| *key != app.key);
+    let drained = drained(api, &old).await;
+    keep(api, old, installed);
+    let path = match &alias {
+        Some(alias) if alias.as_str() == "latest" => format!("/{name}/"),
+        Some(alias) => format!("/{name}@{alias}/"),
+        None => format!("/{name}@{version}/"),
+    };
+    tracing::info!(target: "buntime::api", app = %name, %version, by = %caller.actor, "deployed");
+    Ok(types::Deployment {
+        url: api.about.url.as_ref().map(|url| format!("{url}{path}")),
+        path,
+        kind: apps::kind_of(Some(&app)),
+        name: name.to_string(),
+        version: version.to_string(),
+        replaced,
+        alias: alias.map(|alias| alias.to_string()),
+        previous,
+        drained,
+        files: summary.files,
+        bytes: summary.bytes,
+        warnings,
+        start: report,
+    })
+}
+
+/// Has the index see the new version, and a worker of it ready.
+async fn take_up(
+    api: &Arc<Api>,
+    name: &AppName,
+    version: &AppVersion,
+    dir: &std::path::Path,
+) -> Result<(Arc<App>, types::StartReport)> {
+    api.lookout.look(dir.to_owned()).await.map_err(ApiError::internal)?;
+    let listed = api.listed(name, version)?;
+    if listed.disabled_by_manifest {
+        let detail = format!("The manifest of {name}@{version} says `enabled: false`.");
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "version_disabled", detail)
+            .hint("remove that line, and disable the version when it is deployed"));
+    }
+    let app = listed.app.ok_or_else(|| ApiError::internal("the index does not have what was installed"))?;
+    if !app.dir.ends_with(dir.file_name().unwrap_or_default()) {
+        let detail = format!("{name}@{version} in {} stands before it.", app.dir.display());
+        return Err(ApiError::conflict("package_place", detail).hint("remove that one first"));
+    }
+    match &app.kind {
+        Kind::Worker { .. } => {
+            let report = prove(api, &app).await?;
+            Ok((app, report))
+        }
+        Kind::Static { .. } => Ok((app, types::StartReport::default())),
+        Kind::Broken { error } => {
+            Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "version_broken", error.clone()))
+        }
+    }
+}
+
+/// Has at least one worker of a version ready, and says how its start went.
+pub(super) async fn prove(api: &Arc<Api>, app: &App) -> Result<types::StartReport> {
+    let error = match api.pool.start_one(app.key).await {
+        Ok(Started { journey, .. }) => {
+            return Ok(types::StartReport { steps: start::steps(&journey), ..types::StartReport::default() });
+        }
+        Err(error) => error,
+    };
+    let what = format!("{}@{} did not start", app.name, app.version);
+    let failure = error.failure();
+    let detail = match &failure {
+        Some(failure) => format!("{what}: {}.", failure.summary.trim_end_matches('.')),
+        None => format!("{what}: {error}."),
+    };
+    let status = match error {
+        StartError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let mut refused = ApiError::new(status, "start_failed", detail);
+    if let Some(failure) = failure {
+        refused.hint = failure.suggestion.clone().map(Into::into);
+        refused = refused.start(start::report(failure));
+    }
+    Err(refused)
+}
+
+/// Puts back what was there before the installation.
+async fn undo(api: &Arc<Api>, installed: Installed, dir: PathBuf) {
+    let undone = blocking(move || installed.undo()).await;
+    let looked = api.lookout.look(dir.clone()).await;
+    match undone {
+        Ok(Ok(taken)) => {
+            // Its worker may still be on its way out.
+            let _ = blocking(move || drop(taken)).await;
+        }
+        Ok(Err(error)) => {
+            tracing::error!(target: "buntime::api", dir = %dir.display(), %error, "a failed deployment could not be undone");
+        }
+        Err(_) => {} // it is logged
+    }
+    if let Err(error) = looked {
+        tracing::error!(target: "buntime::api", %error, "what was put back was not looked at");
+    }
+}
+
+/// Whether all that served before has nothing in flight any more.
+async fn drained(api: &Arc<Api>, old: &[VersionKey]) -> bool {
+    let until = tokio::time::Instant::now() + DRAIN_WAIT;
+    for key in old {
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if !api.pool.settled(*key, left).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// The files of what was replaced go when nobody reads them any more.
+fn keep(api: &Arc<Api>, old: Vec<VersionKey>, installed: Installed) {
+    let pool = Arc::clone(&api.pool);
+    tokio::spawn(async move {
+        for key in old {
+            pool.settled(key, apps::KEEP_DELETED).await;
+        }
+        let _ = blocking(move || drop(installed)).await;
+    });
+}
+
+async fn failed(api: &Arc<Api>, name: &AppName, version: &AppVersion, caller: &Caller, error: &ApiError) {
+    let (actor, subject, code) = (caller.actor.clone(), format!("{name}@{version}"), error.code);
+    tracing::warn!(target: "buntime::api", app = %name, %version, code, error = %error.detail, "a deployment failed");
+    let noted = api.with_store(move |store| {
+        let record = Record {
+            actor: &actor,
+            action: "apps:install",
+            subject: &subject,
+            outcome: Outcome::Failed,
+            detail: json!({ "code": code }),
+        };
+        store.append_audit(&record, now()).map(drop)
+    });
+    let _ = noted.await; // it is logged
+}

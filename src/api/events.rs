@@ -1,0 +1,175 @@
+//! What happens, as server-sent events (WHATWG HTML, section 9.2).
+
+use super::Shared;
+use super::auth::Caller;
+use super::error::{ApiError, Result};
+use super::input::{self, Query};
+use crate::access::Permission;
+use crate::events::{EventId, Filter, Item, Kind, Subscription};
+use crate::model::{AppName, AppVersion};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
+use serde::Deserialize;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::watch;
+use utoipa::IntoParams;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// A comment goes out after such a silence, so that proxies keep the connection and a client that has gone is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// Kinds, separated by commas: `worker`, `log`, `app`, `alias`, `deploy`, `key`, `server`; otherwise all.
+    types: Option<String>,
+    /// Only those of this app.
+    app: Option<String>,
+    /// Only those of this version.
+    version: Option<String>,
+    /// What comes after this event, as `Last-Event-ID`; `0` = all that is kept. Otherwise what happens from now on.
+    after: Option<String>,
+    /// `false` = end when all that is kept was sent.
+    follow: Option<bool>,
+}
+
+/// What happens, as server-sent events
+///
+/// Each has an id; with `Last-Event-ID`, or `after`, the stream goes on behind it. Where events were lost in between, an
+/// event `gap` says how many (`lost`), or an event `reset` that the runtime was restarted.
+#[utoipa::path(
+    get, path = "/events", tag = "events", operation_id = "streamEvents", params(Which),
+    responses((status = 200, content_type = "text/event-stream", body = String)),
+    extensions(("x-permission" = json!("events:read"))),
+)]
+pub async fn stream(
+    State(api): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(which): Query<Which>,
+) -> Result<Response> {
+    let app = which.app.as_deref().map(input::app).transpose()?;
+    caller.may(Permission::EventsRead, app.as_ref())?;
+    let version = which.version.as_deref().map(input::version).transpose()?;
+    let after =
+        match headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?")).or(which.after.as_deref()) {
+            None => None,
+            Some("0") => Some(api.hub.beginning()),
+            Some(id) => {
+                Some(id.parse::<EventId>().map_err(|error| ApiError::bad("event_id_invalid", error))?)
+            }
+        };
+    let mut filter = Filter::all();
+    if let Some(types) = &which.types {
+        let kinds = types.split(',').map(|kind| kind.trim().parse()).collect::<Result<Vec<Kind>, String>>();
+        filter = filter.kinds(kinds.map_err(|kind| {
+            ApiError::bad("event_type_unknown", format_args!("`{kind}` is no kind of event."))
+                .hint(format!("one of {}", Kind::ALL.map(Kind::as_str).join(", ")))
+        })?);
+    }
+    let everything = caller.sees_everything();
+    let sees = move |of: Option<&AppName>| match (of, &app) {
+        (of, Some(app)) => of == Some(app),
+        (Some(of), None) => caller.sees(of),
+        // What belongs to no app: spares, keys, the runtime.
+        (None, None) => everything,
+    };
+    let end = match which.follow {
+        Some(false) => Some(api.hub.newest()),
+        _ => None,
+    };
+    let after = after.or_else(|| end.is_some().then(|| api.hub.beginning()));
+    let follower = Follower {
+        subscription: api.hub.subscribe(after, filter.apps(sees)),
+        version,
+        end,
+        draining: api.draining.clone(),
+        begun: false,
+    };
+    let frames = futures_util::stream::unfold(follower, |mut follower| async move {
+        let text = follower.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(text))), follower))
+    });
+    let mut response = Body::new(http_body_util::StreamBody::new(frames)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // Of nginx: events must not wait in a buffer.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// One client of the stream.
+struct Follower {
+    subscription: Subscription,
+    version: Option<AppVersion>,
+    /// The last event that is to be sent.
+    end: Option<EventId>,
+    draining: watch::Receiver<bool>,
+    begun: bool,
+}
+
+impl Follower {
+    /// The next piece of the stream; none = it ends.
+    async fn next(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.begun, true) {
+            // Something at once, so that the client knows that it is connected.
+            return Some("retry: 1000\n\n".to_owned());
+        }
+        loop {
+            let Follower { subscription, end, draining, .. } = self;
+            let item = tokio::select! {
+                biased;
+                item = next(subscription, *end) => item?,
+                _ = draining.wait_for(|draining| *draining) => return None,
+                () = tokio::time::sleep(KEEP_ALIVE) => return Some(":\n\n".to_owned()),
+            };
+            match item {
+                Item::Event(event) if self.wants(&event.event) => {
+                    let json = serde_json::to_string(&*event).unwrap_or_default(); // it always serializes
+                    return Some(format!(
+                        "id: {}\nevent: {}\ndata: {json}\n\n",
+                        event.id,
+                        event.event.kind().as_str()
+                    ));
+                }
+                Item::Event(_) => {}
+                Item::Gap(gap) => {
+                    return Some(format!("id: {}\nevent: gap\ndata: {{\"lost\":{}}}\n\n", gap.id, gap.lost));
+                }
+                Item::Reset(reset) => return Some(format!("id: {}\nevent: reset\ndata: {{}}\n\n", reset.id)),
+            }
+        }
+    }
+
+    fn wants(&self, event: &crate::events::Event) -> bool {
+        self.version
+            .as_ref()
+            .is_none_or(|version| event.version().is_some_and(|of| of.identity() == version.identity()))
+    }
+}
+
+/// The next item; none = all up to `end` was read.
+async fn next(subscription: &mut Subscription, end: Option<EventId>) -> Option<Item> {
+    let at_end =
+        |subscription: &Subscription| end.is_some_and(|end| subscription.position().number >= end.number);
+    poll_fn(|context| {
+        if at_end(subscription) {
+            return Poll::Ready(None);
+        }
+        // Dropped, it loses nothing.
+        let polled = pin!(subscription.next()).poll(context);
+        match polled {
+            Poll::Pending if at_end(subscription) => Poll::Ready(None),
+            polled => polled.map(Some),
+        }
+    })
+    .await
+}
