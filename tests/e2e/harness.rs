@@ -1,5 +1,6 @@
 //! Starts a supervisor on apps of the test's own, speaks HTTP to it, and reads its log.
 
+use buntime::store::{Limits, Store};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -7,6 +8,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -37,6 +39,7 @@ pub struct Launch {
     apps: Apps,
     env: Vec<(String, String)>,
     state_among_apps: bool,
+    decide: Option<Box<dyn FnOnce(&Store)>>,
 }
 
 struct Log {
@@ -84,7 +87,7 @@ impl Apps {
     }
 
     pub fn launch(self) -> Launch {
-        Launch { apps: self, env: Vec::new(), state_among_apps: false }
+        Launch { apps: self, env: Vec::new(), state_among_apps: false, decide: None }
     }
 
     /// Without spares: fewer processes for tests that are not about them.
@@ -111,11 +114,22 @@ impl Launch {
         self
     }
 
+    /// Has the operator have decided something before the start.
+    pub fn decided(mut self, decide: impl FnOnce(&Store) + 'static) -> Launch {
+        self.decide = Some(Box::new(decide));
+        self
+    }
+
     pub async fn start(self) -> Server {
         let state = match self.state_among_apps {
             true => TempDir::with_prefix_in(".state-", self.apps.path()).unwrap(),
             false => TempDir::new().unwrap(),
         };
+        if let Some(decide) = self.decide {
+            let dir = state.path().join("state");
+            std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+            decide(&Store::open(&dir, Limits::default()).unwrap());
+        }
         let mut child = Command::new(env!("CARGO_BIN_EXE_buntime"))
             .args(["run", "--worker-dirs"])
             .arg(self.apps.path())

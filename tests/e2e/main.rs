@@ -1,5 +1,6 @@
 //! End to end: the real binary, real `bun`, real HTTP. One file a promise.
 
+mod aliases;
 mod blocked;
 mod bodies;
 mod cold;

@@ -54,6 +54,15 @@ impl World {
         Some(apps.iter().map(|app| format!("{}@{}", app.name, app.version)).collect())
     }
 
+    /// Looks at what was put in place whole, or taken away.
+    fn look_at_once(&mut self, path: &str) -> Option<Vec<String>> {
+        let path = self.dir().join(path);
+        let entry = self.scanner.entry_of(&path).unwrap();
+        let pass = self.scanner.pass_at_once(entry, &path, self.now);
+        let apps = self.take(pass)?;
+        Some(apps.iter().map(|app| format!("{}@{}", app.name, app.version)).collect())
+    }
+
     /// Looks, lets the quiet time go by and looks again.
     fn settle(&mut self) -> Option<Vec<String>> {
         assert_eq!(self.look(), None, "nothing counts before the quiet time");
@@ -408,4 +417,59 @@ fn a_missing_worker_directory_is_a_warning_and_may_appear_later() {
     assert!(world.warned("cannot read the directory"));
     apps(&world.dir(), &["later/a"]);
     assert_eq!(world.settle().unwrap(), ["a@latest"]);
+}
+
+#[test]
+fn what_is_known_to_be_whole_counts_at_once_and_its_neighbours_in_their_time() {
+    let mut world = World::new(|dir| apps(dir, &["n/1.0.0", "s"]));
+    world.look();
+    apps(&world.dir(), &["n/2.0.0", "n/3.0.0"]);
+    fs::remove_dir_all(world.dir().join("n/1.0.0")).unwrap();
+    assert_eq!(world.look_at_once("n/2.0.0").unwrap(), ["n@1.0.0", "n@2.0.0", "s@latest"]);
+    assert_eq!(world.look_at_once("n/1.0.0").unwrap(), ["n@2.0.0", "s@latest"]);
+    assert_eq!(world.look_at_once("n/1.0.0"), None, "nothing changed since");
+    world.now += QUIET;
+    assert_eq!(world.look().unwrap(), ["n@2.0.0", "n@3.0.0", "s@latest"]);
+    // The first version in a directory takes the place of the directory, the last one gives it back.
+    apps(&world.dir(), &["s/1.0.0"]);
+    assert_eq!(world.look_at_once("s/1.0.0").unwrap(), ["n@2.0.0", "n@3.0.0", "s@1.0.0"]);
+    fs::remove_dir_all(world.dir().join("s/1.0.0")).unwrap();
+    assert_eq!(world.look_at_once("s/1.0.0").unwrap(), ["n@2.0.0", "n@3.0.0", "s@latest"]);
+    assert_eq!(world.settle(), None, "nothing is left over");
+}
+
+#[test]
+fn what_is_disabled_is_known_with_its_place_and_takes_nobody_elses() {
+    let other = tempfile::tempdir().unwrap();
+    apps(other.path(), &["a@1.0.0"]);
+    let mut world = World::with(
+        |dir| {
+            write(dir, "a@1.0.0/manifest.yaml", "enabled: false");
+            write(dir, "b@1.0.0/manifest.yaml", "enabled: false");
+            write(dir, "c@1.0.0/package.json", "{]");
+            apps(dir, &["c@1.0.0"]);
+        },
+        |options| options.worker_dirs.push(other.path().into()),
+    );
+    world.look();
+    let found: Vec<_> = world.scanner.found().iter().map(|found| format!("{found:?}")).collect();
+    let [c, a, b] = &*found else { panic!("{found:?}") };
+    assert!(c.contains("App { app:") && c.contains("package.json"), "with its warnings: {c}");
+    assert!(
+        a.contains("App { app:") && a.contains(other.path().file_name().unwrap().to_str().unwrap()),
+        "{a}"
+    );
+    assert!(b.contains("Off { off:") && b.contains("b@1.0.0"), "{b}");
+}
+
+#[test]
+fn a_renewed_version_has_another_key_and_nothing_else_has() {
+    let mut world = World::new(|dir| apps(dir, &["a@1.0.0+b", "a@2.0.0", "b@1.0.0"]));
+    let before = world.pass(&Scope::All).unwrap();
+    let after = world.scanner.renew(&"a".parse().unwrap(), &"1.0.0".parse().unwrap());
+    let after: Vec<_> = after.iter().map(|found| found.app().unwrap().clone()).collect();
+    let changed: Vec<_> =
+        before.iter().zip(&after).filter(|(old, new)| old.key != new.key).map(|(old, _)| &old.dir).collect();
+    assert_eq!(changed, [&before[0].dir]);
+    assert_eq!(world.look(), None, "it is not read again");
 }

@@ -178,3 +178,160 @@ fn a_directory_that_takes_the_place_of_another_is_watched_on() {
         assert!(notices.take().contains(&Notice::Touched(dir.join("file"))), "{}", dir.display());
     }
 }
+
+/// Waits for what is to be there when it returns; a test waits for it without a runtime.
+fn wait<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(what)
+}
+
+impl Watched {
+    /// All that was told so far.
+    fn told(&self) -> Vec<String> {
+        self.changes.try_iter().map(|change| show(&change)).collect()
+    }
+
+    fn look(&self, path: &str) -> Result<(), LookError> {
+        wait(self.watcher.lookout().look(self.dir().join(path)))
+    }
+
+    fn set_disabled(&self, name: &str, version: &str, disabled: bool) {
+        let (name, version) = (name.parse().unwrap(), version.parse().unwrap());
+        wait(self.watcher.lookout().set_disabled(name, version, disabled)).unwrap();
+    }
+
+    /// Puts a whole app into its place by one rename.
+    fn put(&self, path: &str) {
+        apps(self.dir(), &[".staged"]);
+        let to = self.dir().join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::rename(self.dir().join(".staged"), to).unwrap();
+    }
+
+    fn take_away(&self, path: &str) {
+        fs::rename(self.dir().join(path), self.dir().join(".away")).unwrap();
+        fs::remove_dir_all(self.dir().join(".away")).unwrap();
+    }
+}
+
+#[test]
+fn what_one_looks_at_is_there_or_gone_when_the_look_returns() {
+    let watched = Watched::new(|dir| apps(dir, &["a@1.0.0", "s"]), false);
+    watched.told();
+    for (path, name, version) in [
+        ("a@2.0.0", "a", "2.0.0"),
+        ("n/1.0.0", "n", "1.0.0"),
+        ("n/2.0.0", "n", "2.0.0"),
+        ("@t/b@1.0.0", "@t/b", "1.0.0"),
+        ("@t/n/1.0.0", "@t/n", "1.0.0"),
+        ("plain", "plain", "latest"),
+    ] {
+        watched.put(path);
+        watched.look(path).unwrap();
+        assert_eq!(watched.told(), [format!("+{name}@{version}")], "{path}");
+        assert!(one(&watched.index, name, Some(version)).is_ok(), "{path}");
+        watched.take_away(path);
+        watched.look(path).unwrap();
+        assert_eq!(watched.told(), [format!("-{name}@{version}")], "{path}");
+        assert!(one(&watched.index, name, Some(version)).is_err(), "{path}");
+    }
+    // One that is replaced, and one that takes the place of the directory it is put into.
+    watched.put("fresh");
+    let first = one(&watched.index, "a", None).unwrap().key;
+    fs::rename(watched.dir().join("a@1.0.0"), watched.dir().join(".old")).unwrap();
+    fs::rename(watched.dir().join("fresh"), watched.dir().join("a@1.0.0")).unwrap();
+    watched.look("a@1.0.0").unwrap();
+    assert_eq!(watched.told(), ["~a@1.0.0"]);
+    assert_ne!(one(&watched.index, "a", None).unwrap().key, first);
+    watched.put("s/1.0.0");
+    watched.look("s/1.0.0").unwrap();
+    assert_eq!(watched.told(), ["+s@1.0.0", "-s@latest"]);
+}
+
+#[test]
+fn a_look_elsewhere_is_refused() {
+    let watched = Watched::new(|dir| apps(dir, &["a"]), false);
+    for path in ["", ".staged", "@t", "node_modules/x", "/elsewhere/a"] {
+        let refused = watched.look(path);
+        assert_eq!(refused, Err(LookError::Elsewhere(watched.dir().join(path))), "{path}");
+    }
+    assert_eq!(watched.look("nothing@1.0.0"), Ok(()), "it could have been there");
+}
+
+#[test]
+fn a_disabled_version_is_removed_and_comes_back_as_a_new_revision() {
+    let watched = Watched::new(|dir| apps(dir, &["a@1.0.0", "a@2.0.0"]), false);
+    watched.told();
+    let key = |spec| one(&watched.index, "a", spec).map(|app| app.key);
+    let first = key(None).unwrap();
+    watched.index.prove(key(Some("1.0.0")).unwrap());
+
+    watched.set_disabled("a", "2.0.0+b", true);
+    assert_eq!(watched.told(), ["-a@2.0.0"]);
+    assert_eq!(one(&watched.index, "a", None).unwrap().version.to_string(), "1.0.0");
+    assert_eq!(key(Some("2.0.0")), Err(ResolveError::UnknownVersion));
+    watched.set_disabled("a", "2.0.0", true);
+    assert_eq!(watched.told(), [] as [&str; 0], "it is disabled already");
+
+    // A look at what is disabled does not bring it back, nor does a replacement.
+    watched.put("fresh");
+    watched.look("fresh").unwrap();
+    assert_eq!(watched.told(), ["+fresh@latest"]);
+    assert_eq!(key(Some("2.0.0")), Err(ResolveError::UnknownVersion));
+
+    watched.set_disabled("a", "2.0.0", false);
+    assert_eq!(watched.told(), ["+a@2.0.0", "?a@2.0.0"], "unproven as anything new");
+    let again = key(Some("2.0.0")).unwrap();
+    assert_ne!(again, first, "the pool may still know the old key");
+    assert_eq!(one(&watched.index, "a", None).unwrap().version.to_string(), "1.0.0");
+    watched.index.prove(again);
+    assert_eq!(key(None), Ok(again));
+}
+
+#[test]
+fn what_is_not_there_can_be_disabled_before_it_comes() {
+    let watched = Watched::new(|dir| apps(dir, &["a"]), false);
+    watched.told();
+    watched.set_disabled("b", "latest", true);
+    watched.put("b");
+    watched.look("b").unwrap();
+    assert_eq!(watched.told(), [] as [&str; 0]);
+    let listed = watched.index.listing(&"b".parse().unwrap());
+    assert!(listed[0].disabled_by_operator && listed[0].serving.is_none() && listed[0].app.is_some());
+    watched.set_disabled("b", "latest", false);
+    assert_eq!(watched.told(), ["+b@latest"]);
+}
+
+#[test]
+fn what_the_manifest_disables_is_listed_and_served_when_it_no_longer_does() {
+    let watched = Watched::new(|dir| write(dir, "a@1.0.0/manifest.yaml", "enabled: false"), false);
+    let listed = watched.index.catalog();
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].disabled_by_manifest && !listed[0].disabled_by_operator && listed[0].app.is_none());
+    assert_eq!(listed[0].dir, watched.dir().join("a@1.0.0"));
+    apps(watched.dir(), &["a@1.0.0"]);
+    write(watched.dir(), "a@1.0.0/manifest.yaml", "enabled: true");
+    assert_eq!(watched.next(), "+a@1.0.0");
+    watched.resolved("a", |found| found.is_ok());
+    assert!(!watched.index.catalog()[0].disabled_by_manifest);
+}
+
+#[test]
+fn an_order_after_the_end_is_refused_and_one_at_the_end_is_not_forgotten() {
+    let watched = Watched::new(|dir| apps(dir, &["a"]), false);
+    let lookout = watched.watcher.lookout();
+    let Watched { temp, watcher, changes, index } = watched;
+    drop(watcher);
+    assert_eq!(wait(lookout.look(temp.path().join("a"))), Err(LookError::Ended));
+    assert_eq!(
+        wait(lookout.set_disabled("a".parse().unwrap(), "1.0.0".parse().unwrap(), true)),
+        Err(LookError::Ended)
+    );
+    drop((changes, index));
+
+    let (lookout, orders) = Lookout::new().unwrap();
+    wait(async {
+        let look = lookout.look("/w/a".into());
+        let end = async { drop(orders) };
+        assert_eq!(tokio::join!(look, end).0, Err(LookError::Ended));
+    });
+}
