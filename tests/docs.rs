@@ -59,6 +59,7 @@ fn links_between_the_documents_lead_somewhere() {
         "docs/architecture.md",
         "docs/configuration.md",
         "docs/manifest.md",
+        "docs/versions.md",
         "worker-shim/PROTOCOL.md",
     ] {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
