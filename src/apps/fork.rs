@@ -6,6 +6,9 @@ use crate::model::{AliasName, AppName, Bucket, Sticky};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// What the names of the cookies begin with that keep clients in their bucket. They prove nothing of anybody.
+pub const SPLIT_COOKIE: &str = "buntime-split-";
+
 /// An alias that stands for more than one version.
 #[derive(Debug)]
 pub struct Fork {
@@ -31,7 +34,7 @@ impl Fork {
         let salt = [app.as_str(), "@", alias.as_str()]
             .iter()
             .fold(FNV_OFFSET, |hash, text| fnv(hash, text.as_bytes()));
-        let cookie = format!("buntime-split-{:08x}", mix(salt) >> 32).into();
+        let cookie = format!("{SPLIT_COOKIE}{:08x}", mix(salt) >> 32).into();
         Some(Fork { sticky, salt, cookie, ways: Box::new(ways?.try_into().ok()?) })
     }
 

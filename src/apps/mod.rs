@@ -28,7 +28,7 @@ mod watch;
 
 pub use catalog::Listed;
 pub use disk::first_writable;
-pub use fork::Fork;
+pub use fork::{Fork, SPLIT_COOKIE};
 pub use index::{Dangling, Decisions, Index, Meaning, ResolveError};
 pub use lookout::{LookError, Lookout};
 pub use mount::{Mount, split_path};

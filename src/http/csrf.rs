@@ -5,6 +5,7 @@
 //! the same.
 
 use super::origin::Origin;
+use crate::apps::SPLIT_COOKIE;
 use http::header::{COOKIE, HeaderMap, HeaderName, ORIGIN};
 use http::{HeaderValue, Method};
 
@@ -25,7 +26,7 @@ pub fn is_forged(guard: Guard, method: &Method, headers: &HeaderMap, own: &Origi
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) {
         return false;
     }
-    let has_cookie = headers.contains_key(COOKIE);
+    let has_cookie = has_cookie(headers);
     if guard == Guard::Cookies && !has_cookie {
         return false;
     }
@@ -36,6 +37,13 @@ pub fn is_forged(guard: Guard, method: &Method, headers: &HeaderMap, own: &Origi
         (None, Some(origin)) => !is_own(origin, own),
         (None, None) => guard == Guard::Browsers && has_cookie,
     }
+}
+
+/// Whether there is a cookie that could tell who somebody is: one that keeps a client in its part of a split cannot.
+fn has_cookie(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
+    let mut cookies = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    cookies.any(|cookie| !cookie.is_empty() && !cookie.starts_with(SPLIT_COOKIE.as_bytes()))
 }
 
 /// Whether an `Origin` names the public host. The scheme is not compared: a proxy that ends TLS need not say so.
@@ -115,5 +123,20 @@ mod tests {
         ));
         assert!(!forged(Guard::Cookies, "POST", "shop.test", &[cross]), "an API for other sites");
         assert!(!forged(Guard::Cookies, "POST", "shop.test", &[("cookie", "a=b")]), "a script with a cookie");
+    }
+
+    #[test]
+    fn a_cookie_that_keeps_a_client_in_its_part_of_a_split_is_none_that_a_forgery_could_use() {
+        let site = ("sec-fetch-site", "same-site");
+        for (cookie, counts) in [
+            ("buntime-split-2cb2dc74=7", false),
+            ("buntime-split-2cb2dc74=7; buntime-split-9=1;", false),
+            ("buntime-split-2cb2dc74=7; session=x", true),
+            ("session=x", true),
+        ] {
+            assert_eq!(forged(Guard::Cookies, "POST", "shop.test", &[site, ("cookie", cookie)]), counts);
+            // A program that keeps cookies, and says nothing of where it is.
+            assert_eq!(forged(Guard::Browsers, "POST", "shop.test", &[("cookie", cookie)]), counts);
+        }
     }
 }
