@@ -91,7 +91,7 @@ impl Bucket {
     /// Cuts all numbers into equal ranges, one a bucket. The upper bits decide.
     pub fn of(number: u64) -> Bucket {
         let upper = number >> 32;
-        Bucket((upper * BUCKETS as u64 >> 32) as u8)
+        Bucket(((upper * BUCKETS as u64) >> 32) as u8)
     }
 
     pub fn number(self) -> u8 {

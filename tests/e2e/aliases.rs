@@ -7,6 +7,9 @@ use http::Request;
 use http_body_util::Full;
 use std::collections::HashSet;
 
+/// An alias: of which app, its name, and the versions with their weights that it stands for.
+type Alias<'a> = (&'a str, &'a str, &'a [(&'a str, u8)]);
+
 /// A worker that answers with its version.
 fn says(version: &str) -> String {
     format!("export default {{ fetch: () => new Response('{version}') }};")
@@ -23,8 +26,8 @@ fn shop() -> Apps {
     })
 }
 
-/// The operator has set these aliases: app, alias, what it stands for.
-fn with(apps: Apps, sticky: Sticky, aliases: &[(&str, &str, &[(&str, u8)])]) -> Launch {
+/// The operator has set these aliases.
+fn with(apps: Apps, sticky: Sticky, aliases: &[Alias<'_>]) -> Launch {
     let routes = aliases.iter().map(|(app, alias, parts)| {
         let parts = parts.iter().map(|(version, weight)| (version.parse().unwrap(), *weight));
         let route = Route { split: Split::new(parts.collect()).unwrap(), sticky };
@@ -68,7 +71,7 @@ fn is_share(hits: usize, of: usize, share: f64) -> bool {
 
 #[tokio::test]
 async fn an_alias_is_what_it_was_set_to_and_latest_is_what_the_name_means() {
-    let aliases: &[(_, _, &[_])] = &[
+    let aliases: &[Alias<'_>] = &[
         ("shop", "latest", &[("1.0.0", 100)]),
         ("shop", "beta", &[("3.0.0", 100)]),
         ("spa", "latest", &[("1.0.0", 100)]),
@@ -101,7 +104,7 @@ async fn an_alias_is_what_it_was_set_to_and_latest_is_what_the_name_means() {
 
 #[tokio::test]
 async fn clients_are_divided_by_weight_and_the_cookie_keeps_each_where_it_was() {
-    let aliases: &[(_, _, &[_])] = &[
+    let aliases: &[Alias<'_>] = &[
         ("shop", "latest", &[("1.0.0", 80), ("3.0.0", 20)]),
         ("spa", "latest", &[("1.0.0", 50), ("2.0.0", 50)]),
     ];
@@ -135,7 +138,7 @@ async fn clients_are_divided_by_weight_and_the_cookie_keeps_each_where_it_was() 
 
 #[tokio::test]
 async fn the_cookie_is_for_its_split_alone() {
-    let aliases: &[(_, _, &[_])] = &[
+    let aliases: &[Alias<'_>] = &[
         ("shop", "latest", &[("1.0.0", 50), ("2.0.0", 50)]),
         ("shop", "beta", &[("2.0.0", 50), ("3.0.0", 50)]),
         ("spa", "latest", &[("1.0.0", 50), ("2.0.0", 50)]),
@@ -177,7 +180,7 @@ async fn the_cookie_is_for_its_split_alone() {
 
 #[tokio::test]
 async fn no_shared_cache_keeps_what_one_client_got() {
-    let aliases: &[(_, _, &[_])] = &[
+    let aliases: &[Alias<'_>] = &[
         ("spa", "latest", &[("1.0.0", 50), ("2.0.0", 50)]),
         ("shop", "latest", &[("1.0.0", 50), ("2.0.0", 50)]),
     ];
@@ -206,7 +209,7 @@ async fn no_shared_cache_keeps_what_one_client_got() {
 
 #[tokio::test]
 async fn an_address_decides_where_the_split_says_so() {
-    let aliases: &[(_, _, &[_])] = &[("shop", "latest", &[("1.0.0", 70), ("3.0.0", 30)])];
+    let aliases: &[Alias<'_>] = &[("shop", "latest", &[("1.0.0", 70), ("3.0.0", 30)])];
     let server =
         with(shop(), Sticky::Address, aliases).env("RUNTIME_TRUSTED_PROXIES", "127.0.0.0/8").start().await;
     let mut client = server.connect().await;
@@ -225,7 +228,7 @@ async fn an_address_decides_where_the_split_says_so() {
 
 #[tokio::test]
 async fn an_alias_whose_version_is_missing_is_404_with_its_name_and_one_that_is_broken_503() {
-    let aliases: &[(_, _, &[_])] = &[
+    let aliases: &[Alias<'_>] = &[
         ("shop", "latest", &[("9.0.0", 100)]),
         ("shop", "canary", &[("8.0.0", 90), ("9.0.0", 10)]),
         ("shop", "bad", &[("0.1.0", 100)]),
@@ -248,7 +251,7 @@ async fn an_alias_whose_version_is_missing_is_404_with_its_name_and_one_that_is_
 
 #[tokio::test]
 async fn the_share_of_a_version_that_goes_is_the_others() {
-    let aliases: &[(_, _, &[_])] = &[("shop", "latest", &[("1.0.0", 50), ("3.0.0", 50)])];
+    let aliases: &[Alias<'_>] = &[("shop", "latest", &[("1.0.0", 50), ("3.0.0", 50)])];
     let server = with(shop(), Sticky::Cookie, aliases).start().await;
     let mut client = server.connect().await;
     let (name, _) = told(&ask(&mut client, "/shop/", &[]).await).unwrap();

@@ -39,8 +39,10 @@ pub struct Launch {
     apps: Apps,
     env: Vec<(String, String)>,
     state_among_apps: bool,
-    decide: Option<Box<dyn FnOnce(&Store)>>,
+    decide: Option<Decide>,
 }
+
+type Decide = Box<dyn FnOnce(&Store)>;
 
 struct Log {
     lines: Mutex<Vec<Value>>,

@@ -56,7 +56,7 @@ fn a_well_formed_cookie_is_kept_and_anything_else_is_drawn_anew() {
         format!("{name}=\"7\""),
         format!("{name}=7 8"),
         format!("{name}="),
-        format!("{name}"),
+        name.clone(),
         format!("{name}x=7"),
         format!("x{name}=7"),
         "=7".to_owned(),
