@@ -9,6 +9,7 @@ pub mod core;
 mod data_dirs;
 mod environment;
 mod failure;
+mod handle;
 mod lease;
 mod listing;
 mod operate;
@@ -16,10 +17,11 @@ mod reports;
 mod settled;
 mod suggestion;
 
-use self::core::types::{Action, Event, Limits, Now, Policy, Reason, Refusal, Ticket};
+use self::core::types::{Action, Event, Limits, Now, Policy, Refusal, Ticket};
 use self::core::{Core, hash::Map as IdMap};
 use self::data_dirs::DataDirs;
 pub use self::failure::StartFailure;
+use self::handle::Handle;
 pub use self::lease::Lease;
 pub use self::listing::{LastStart, WorkerInfo};
 pub use self::operate::{StartError, Started};
@@ -35,7 +37,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// Every worker is recycled before its link runs out of stream numbers, jitter included.
 const STREAM_NUMBERS: u64 = (MAX_STREAM as u64 / 10) * 9 / 2;
@@ -107,27 +109,6 @@ struct Inner {
     drained: bool,
     /// When the last process that was started ended before its shim spoke.
     stillborn: Option<Now>,
-}
-
-struct Handle {
-    orders: mpsc::UnboundedSender<Order>,
-    link: Option<Arc<Link>>,
-    pid: Option<u32>,
-    journey: Journey,
-    version: Option<VersionKey>,
-    /// It had no version when it was started.
-    was_spare: bool,
-    ready: bool,
-    /// It said why it cannot serve.
-    failed: bool,
-    /// Requests ever given to it.
-    given: u64,
-    /// It was told to end, and why.
-    told: Option<Reason>,
-    /// Whom to tell why it will not be Ready: the request that was sent ahead to it.
-    sent_ahead: Option<oneshot::Sender<Refusal>>,
-    /// Whom to tell at its end why it was not Ready.
-    mourners: Vec<operate::Answer>,
 }
 
 struct Version {
@@ -366,20 +347,6 @@ fn send_ahead(inner: &mut Inner, worker: WorkerId) -> Result<Dispatched, Refusal
     let (sender, ahead) = oneshot::channel();
     handle.sent_ahead = Some(sender);
     Ok(Dispatched { ahead: Some(ahead), ..dispatched })
-}
-
-impl Handle {
-    /// One more request for it; None = it is not connected.
-    fn give(&mut self, worker: WorkerId) -> Option<Dispatched> {
-        let link = self.link.clone()?;
-        self.given += 1;
-        Some(Dispatched { worker, link, number: self.given, ahead: None })
-    }
-
-    /// Why it was not Ready is told when it has ended: we ended it for a fault of its own, and it has said nothing.
-    fn owes_failure(&self) -> bool {
-        !self.failed && !self.ready && self.told.is_some_and(Reason::is_fault)
-    }
 }
 
 impl Drop for Waiter {

@@ -27,6 +27,40 @@ const DATA: &str =
     "the user that the app runs as must be able to read its files; what it writes belongs below APP_DATA_DIR";
 const MEMORY: &str = "something ended it from outside, most likely the kernel for want of memory: `dmesg` tells; load less at the start, or give the machine more";
 
+const SYNTAX: &str =
+    "its source does not compile: the error has the place; `bun build` of the entrypoint shows all of them";
+
+/// What stands in a message, and what to do then. The first one that fits counts.
+const MESSAGES: &[(&[&str], &str)] = &[
+    (
+        &["No such built-in module"],
+        "this version of bun has no such module: check its name, or use another version of bun",
+    ),
+    (
+        &[
+            "EADDRINUSE",
+            "EADDRNOTAVAIL",
+            "Failed to start server",
+            "permission denied 0.0.0.0:",
+            "permission denied [::]:",
+        ],
+        PORT,
+    ),
+    (&["EACCES", "EPERM", "EROFS", "unable to open database file"], DATA),
+    (&["ENOENT"], "relative paths begin at the app's directory; check that the file was deployed with it"),
+    (
+        &["ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "Unable to connect"],
+        "what it connects to at the start does not answer: check the address, or connect at the first request",
+    ),
+    (&["Out of memory"], MEMORY),
+    (
+        &["cannot open shared object file"],
+        "a native package was built for another system: run `bun install` on one like this",
+    ),
+    (&["JSON Parse error"], "a JSON file that it reads is not valid, or is empty"),
+    (&["Export named "], "check the name of what it imports; what is only a type needs `import type`"),
+];
+
 /// What the author of the app, or the operator, may do. `output` is the last of what the process printed on stderr.
 pub(super) fn suggest(cause: Cause<'_>, output: &[String]) -> Option<String> {
     match cause {
@@ -65,33 +99,11 @@ fn by_message(name: &str, message: &str) -> Option<String> {
             "set {variable} in `env` of the manifest or in .env, or name it in envPassthrough"
         ));
     }
-    let has = |text: &str| message.contains(text);
-    let known = if has("No such built-in module") {
-        "this version of bun has no such module: check its name, or use another version of bun"
-    } else if has("EADDRINUSE") || has("EADDRNOTAVAIL") || has("Failed to start server") {
-        PORT
-    } else if has("permission denied 0.0.0.0:") || has("permission denied [::]:") {
-        PORT
-    } else if has("EACCES") || has("EPERM") || has("EROFS") || has("unable to open database file") {
-        DATA
-    } else if has("ENOENT") {
-        "relative paths begin at the app's directory; check that the file was deployed with it"
-    } else if has("ECONNREFUSED") || has("ENOTFOUND") || has("ETIMEDOUT") || has("Unable to connect") {
-        "what it connects to at the start does not answer: check the address, or connect at the first request"
-    } else if has("Out of memory") {
-        MEMORY
-    } else if has("cannot open shared object file") {
-        "a native package was built for another system: run `bun install` on one like this"
-    } else if has("JSON Parse error") {
-        "a JSON file that it reads is not valid, or is empty"
-    } else if has("Export named ") {
-        "check the name of what it imports; what is only a type needs `import type`"
-    } else if name == "BuildMessage" || name == "SyntaxError" {
-        "its source does not compile: the error has the place; `bun build` of the entrypoint shows all of them"
-    } else {
-        return None;
-    };
-    Some(known.into())
+    let has = |text: &&str| message.contains(*text);
+    if let Some((_, known)) = MESSAGES.iter().find(|(texts, _)| texts.iter().any(has)) {
+        return Some((*known).into());
+    }
+    matches!(name, "BuildMessage" | "SyntaxError").then(|| SYNTAX.into())
 }
 
 fn package(name: &str) -> String {

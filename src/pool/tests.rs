@@ -219,12 +219,15 @@ async fn a_start_ends_with_its_version_with_the_pool_and_with_who_wanted_it() {
     let (last, ()) = tokio::join!(house.pool.start_one(new.key), ending);
     assert!(matches!(last, Err(StartError::ShuttingDown)));
     assert!(matches!(house.pool.start_one(new.key).await, Err(StartError::ShuttingDown)));
-    let inner = house.pool.lock();
+    assert!(house.pool.lock().starters.is_empty());
     assert!(
-        inner.starters.is_empty()
-            && inner.core.snapshot(house.pool.now()).versions.iter().all(|v| v.starters == 0)
+        house
+            .pool
+            .inspect(|core| core.snapshot(Now::ZERO))
+            .versions
+            .iter()
+            .all(|version| version.starters == 0)
     );
-    drop(inner);
     house.end().await;
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A failure prints the shortest history that was found to show it, and the seed it came from.
 
+mod books;
 mod check;
 mod history;
 mod random;
@@ -13,6 +14,17 @@ use crate::pool::core::types::Event;
 use history::{History, Op};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Tally, Verdict, World};
+
+/// Says what is wrong unless it holds.
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        if !$holds {
+            return Err(format!($($message)+));
+        }
+    };
+}
+
+use ensure;
 
 const HISTORIES: u64 = 10_000;
 
