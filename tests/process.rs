@@ -19,7 +19,7 @@ fn secrets_leave_the_environment_block_the_memory_is_private_and_the_descriptor_
         .current_dir(dir.path())
         .env_clear()
         .envs([
-            ("RUNTIME_ROOT_KEY", "btk_secret"),
+            ("RUNTIME_ROOT_KEY", "btk_secret-0123456789-0123456789-01"),
             ("DATABASE_URL", "postgres://secret"),
             ("NODE_ENV", "test"),
         ])

@@ -6,6 +6,7 @@ use super::input::{self, Path, Query};
 use super::{Api, Shared, aliases, blocking, types};
 use crate::access::Permission;
 use crate::apps::{Listed, Meaning};
+use crate::events::{AppAction, AppEvent, Event};
 use crate::model::{App, AppName, AppVersion, Kind, VersionKey};
 use crate::package::{self, Staging};
 use crate::store::{Outcome, Record};
@@ -451,18 +452,25 @@ impl Api {
         let (actor, app, key) = (caller.actor.clone(), name.clone(), version.clone());
         self.with_store(move |store| store.set_disabled(&app, &key, disabled, &actor, now())).await?;
         let set = self.lookout.set_disabled(name.clone(), version.clone(), disabled).await;
-        set.map_err(ApiError::internal)
+        set.map_err(ApiError::internal)?;
+        self.hub.publish(Event::App(AppEvent {
+            action: if disabled { AppAction::Disabled } else { AppAction::Enabled },
+            app: name.clone(),
+            version: version.clone(),
+            failure: None,
+        }));
+        Ok(())
     }
 
     /// Takes a version off the disk. Its workers finish what they have; only then its files go.
     async fn delete(&self, listed: &Listed, caller: &Caller) -> Result<()> {
         let Listed { name, version, dir, .. } = listed;
-        let root = self.worker_dir_of(dir).ok_or_else(|| {
+        let (root, entry) = self.place_of(dir).ok_or_else(|| {
             ApiError::conflict("package_place", format!("{} is in no worker directory.", dir.display()))
         })?;
         let (id, number) = (name.clone(), version.clone());
         let removed = blocking(move || package::remove(&root, &id, &number)).await??;
-        self.lookout.look(dir.clone()).await.map_err(ApiError::internal)?;
+        self.lookout.look(entry).await.map_err(ApiError::internal)?;
         if listed.disabled_by_operator {
             self.disable(name, version, false, caller).await?;
         }
@@ -482,12 +490,15 @@ impl Api {
         });
     }
 
-    /// The worker directory that a version's directory is in.
-    pub(super) fn worker_dir_of(&self, dir: &std::path::Path) -> Option<PathBuf> {
-        let is_in = |root: &&PathBuf| {
-            dir.starts_with(root) || root.canonicalize().is_ok_and(|root| dir.starts_with(root))
-        };
-        self.places.worker_dirs.iter().find(is_in).cloned()
+    /// The worker directory that a version's directory is in, and that directory below it: both as they were configured, which
+    /// may lead through links.
+    pub(super) fn place_of(&self, dir: &std::path::Path) -> Option<(PathBuf, PathBuf)> {
+        self.places.worker_dirs.iter().find_map(|root| {
+            let inside = dir.strip_prefix(root).ok().map(ToOwned::to_owned);
+            let inside =
+                inside.or_else(|| Some(dir.strip_prefix(root.canonicalize().ok()?).ok()?.to_owned()))?;
+            Some((root.clone(), root.join(inside)))
+        })
     }
 
     /// Writes to the audit log what was done.

@@ -180,8 +180,8 @@ async fn bring_in(
             return Err(ApiError::conflict("version_disabled", detail).hint("enable it first"));
         }
         // It goes where the old one is, or it would stand in its shadow.
-        let root = api
-            .worker_dir_of(&there.dir)
+        let (root, _) = api
+            .place_of(&there.dir)
             .ok_or_else(|| ApiError::conflict("package_place", format!("{at} is in no worker directory.")))?;
         if root != parcel.root {
             parcel = open(api, parcel.archive, root, &wanted).await?;
@@ -195,7 +195,6 @@ async fn bring_in(
             version: version.clone(),
             by: Some(caller.actor.to_string()),
             error: error.map(|error| error.detail.clone().into_owned()),
-            failure: None,
         }));
     };
     event(DeployAction::Started, None);

@@ -17,9 +17,10 @@ use http_body::Frame;
 use serde::Deserialize;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use utoipa::IntoParams;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -88,7 +89,12 @@ pub async fn stream(
         _ => None,
     };
     let after = after.or_else(|| end.is_some().then(|| api.hub.beginning()));
+    let place = Arc::clone(&api.followers).try_acquire_owned().map_err(|_| {
+        let detail = format!("{} clients follow the events already.", super::FOLLOWERS);
+        ApiError::later("followers_busy", detail, Duration::from_secs(5))
+    })?;
     let follower = Follower {
+        _place: place,
         subscription: api.hub.subscribe(after, filter.apps(sees)),
         version,
         end,
@@ -108,6 +114,7 @@ pub async fn stream(
 
 /// One client of the stream.
 struct Follower {
+    _place: OwnedSemaphorePermit,
     subscription: Subscription,
     version: Option<AppVersion>,
     /// The last event that is to be sent.
@@ -129,22 +136,18 @@ impl Follower {
                 biased;
                 item = next(subscription, *end) => item?,
                 _ = draining.wait_for(|draining| *draining) => return None,
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some(":\n\n".to_owned()),
+                // It moves the client's place on over what is not for it.
+                () = tokio::time::sleep(KEEP_ALIVE) => {
+                    return Some(format!("id: {}\n\n", self.subscription.position()));
+                }
             };
-            match item {
+            match &item {
                 Item::Event(event) if self.wants(&event.event) => {
-                    let json = serde_json::to_string(&*event).unwrap_or_default(); // it always serializes
-                    return Some(format!(
-                        "id: {}\nevent: {}\ndata: {json}\n\n",
-                        event.id,
-                        event.event.kind().as_str()
-                    ));
+                    return Some(told(&item, event.event.kind().as_str()));
                 }
                 Item::Event(_) => {}
-                Item::Gap(gap) => {
-                    return Some(format!("id: {}\nevent: gap\ndata: {{\"lost\":{}}}\n\n", gap.id, gap.lost));
-                }
-                Item::Reset(reset) => return Some(format!("id: {}\nevent: reset\ndata: {{}}\n\n", reset.id)),
+                Item::Gap(_) => return Some(told(&item, "gap")),
+                Item::Reset(_) => return Some(told(&item, "reset")),
             }
         }
     }
@@ -154,6 +157,12 @@ impl Follower {
             .as_ref()
             .is_none_or(|version| event.version().is_some_and(|of| of.identity() == version.identity()))
     }
+}
+
+/// An item as the stream has it.
+fn told(item: &Item, kind: &str) -> String {
+    let json = serde_json::to_string(item).unwrap_or_default(); // texts and numbers always serialize
+    format!("id: {}\nevent: {kind}\ndata: {json}\n\n", item.id())
 }
 
 /// The next item; none = all up to `end` was read.

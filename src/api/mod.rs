@@ -52,6 +52,8 @@ type Shared = State<Arc<Api>>;
 
 /// Packages that may be on their way in at once.
 const UPLOADS: usize = 8;
+/// Clients that may follow the events at once.
+const FOLLOWERS: usize = 256;
 
 /// All that the API needs to know and to reach.
 pub struct Api {
@@ -67,6 +69,7 @@ pub struct Api {
     denials: Arc<Denials>,
     turns: Turns,
     uploads: Semaphore,
+    followers: Arc<Semaphore>,
     router: Router<Arc<Api>>,
     document: bytes::Bytes,
 }
@@ -125,6 +128,7 @@ impl Api {
             denials,
             turns,
             uploads,
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
             router,
             document,
         })

@@ -197,12 +197,9 @@ pub struct DeployEvent {
     /// Who did it, as the audit log says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// With `failed`: why, in a sentence.
+    /// With `failed`: why, in a sentence. If it was the start that failed, an `app` event before it has all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// With `failed`, where it was the start that failed.
-    #[serde(serialize_with = "shared_if", skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Arc<Failure>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -281,7 +278,7 @@ impl Event {
             }
             Event::Deploy(event) => {
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-                length(&event.by) + length(&event.error) + failure_size(&event.failure)
+                length(&event.by) + length(&event.error)
             }
             Event::Key(event) => event.key.len() + event.name.len(),
             Event::Server(ServerEvent::Started { listen, bun }) => listen.len() + bun.len(),

@@ -43,7 +43,7 @@ async fn every_response_has_an_id_of_its_own_and_the_app_and_the_log_know_it() {
         ("/mirror@9/", 404),
         ("/mirror@!/", 400),
         ("/api/health", 200),
-        ("/api/nothing", 404),
+        ("/api/nothing", 401),
         ("/.well-known/buntime", 200),
         ("/.well-known/nothing", 404),
         ("/", 404),

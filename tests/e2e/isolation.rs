@@ -4,7 +4,7 @@ use super::harness::{Apps, Server};
 use serde_json::Value;
 
 const SECRETS: [(&str, &str); 3] = [
-    ("RUNTIME_ROOT_KEY", "btk_do-not-show-the-root-key"),
+    ("RUNTIME_ROOT_KEY", "btk_do-not-show-the-root-key-0123456789"),
     ("SECRET_THING", "do-not-show-the-secret-thing"),
     ("AWS_SECRET_ACCESS_KEY", "do-not-show-the-other-one"),
 ];
