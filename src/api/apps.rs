@@ -8,7 +8,7 @@ use crate::access::Permission;
 use crate::apps::{Listed, Meaning};
 use crate::events::{AppAction, AppEvent, Event};
 use crate::model::{App, AppName, AppVersion, Kind, VersionKey};
-use crate::package::{self, Staging};
+use crate::package;
 use crate::store::{Outcome, Record};
 use axum::extract::State;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use utoipa::IntoParams;
 
 /// How long the directory of a deleted version is kept for workers that do not end.
-pub(super) const KEEP_DELETED: Duration = Duration::from_secs(15 * 60);
+const KEEP_DELETED: Duration = Duration::from_secs(15 * 60);
 
 /// A version in a path.
 #[derive(Deserialize)]
@@ -328,7 +328,7 @@ pub async fn download(
     };
     let dir = api.listed(&name, &version)?.dir;
     let response = super::download::pack(dir, kind, &name, &version).await?;
-    api.note("apps:download", &format!("{name}@{version}"), &caller, json!({})).await?;
+    api.note("apps:download", &format!("{name}@{version}"), &caller, Outcome::Done, json!({})).await;
     Ok(response)
 }
 
@@ -436,7 +436,7 @@ impl Api {
         caller: &Caller,
     ) -> Result<(http::StatusCode, axum::Json<types::Affected>)> {
         let workers: usize = keys.into_iter().map(|key| self.pool.restart(key)).sum();
-        self.note("apps:restart", subject, caller, json!({ "workers": workers })).await?;
+        self.note("apps:restart", subject, caller, Outcome::Done, json!({ "workers": workers })).await;
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         Ok((http::StatusCode::ACCEPTED, axum::Json(types::Affected { workers })))
     }
@@ -476,11 +476,12 @@ impl Api {
         }
         let keys = listed.serving.into_iter().chain(listed.app.as_ref().map(|app| app.key)).collect();
         self.keep_until_settled(keys, removed);
-        self.note("apps:remove", &format!("{name}@{version}"), caller, json!({})).await
+        self.note("apps:remove", &format!("{name}@{version}"), caller, Outcome::Done, json!({})).await;
+        Ok(())
     }
 
-    /// Removes files from disk when nobody reads them any more.
-    pub(super) fn keep_until_settled(&self, keys: Vec<VersionKey>, files: Option<Staging>) {
+    /// Drops what removes files from disk when nobody reads them any more.
+    pub(super) fn keep_until_settled(&self, keys: Vec<VersionKey>, files: impl Send + 'static) {
         let pool = Arc::clone(&self.pool);
         tokio::spawn(async move {
             for key in keys {
@@ -501,20 +502,24 @@ impl Api {
         })
     }
 
-    /// Writes to the audit log what was done.
+    /// Writes to the audit log what was done. That it was done does not change if this fails: then the log says so.
     pub(super) async fn note(
         &self,
         action: &'static str,
         subject: &str,
         caller: &Caller,
+        outcome: Outcome,
         detail: serde_json::Value,
-    ) -> Result<()> {
+    ) {
         let (actor, subject) = (caller.actor.clone(), subject.to_owned());
-        self.with_store(move |store| {
-            let record = Record { actor: &actor, action, subject: &subject, outcome: Outcome::Done, detail };
+        let (by, to) = (actor.clone(), subject.clone());
+        let noted = self.with_store(move |store| {
+            let record = Record { actor: &actor, action, subject: &subject, outcome, detail };
             store.append_audit(&record, now()).map(drop)
-        })
-        .await
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(target: "buntime::api", action, subject = to, %by, error = %error.detail, "the audit log lacks what was done");
+        }
     }
 }
 

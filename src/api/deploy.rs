@@ -2,7 +2,7 @@
 //!
 //! Whatever fails before the alias moves is undone, so that what served before goes on serving.
 
-use super::auth::{Caller, now};
+use super::auth::Caller;
 use super::error::{ApiError, Result};
 use super::input::{self, Path, Query};
 use super::{Api, Shared, aliases, apps, blocking, start, types, upload};
@@ -11,7 +11,7 @@ use crate::events::{DeployAction, DeployEvent, Event};
 use crate::model::{AliasName, App, AppName, AppVersion, Kind, Route, VersionKey};
 use crate::package::{self, Checked, Installed, Staged, Staging, Summary};
 use crate::pool::{StartError, Started};
-use crate::store::{Outcome, Record};
+use crate::store::Outcome;
 use axum::body::Body;
 use axum::extract::State;
 use http::StatusCode;
@@ -242,14 +242,14 @@ async fn put_in_place(
         }
     }
     let detail = json!({ "replaced": replaced, "files": summary.files, "bytes": summary.bytes });
-    api.note("apps:install", &format!("{name}@{version}"), caller, detail).await?;
+    api.note("apps:install", &format!("{name}@{version}"), caller, Outcome::Done, detail).await;
     // The old ones of this version, and what was meant before and is no more.
     let mut old: Vec<VersionKey> =
         old.into_iter().flat_map(|old| old.serving.into_iter().chain(old.app.map(|app| app.key))).collect();
     old.extend(before.difference(&aliases::meant(api, &name)));
     old.retain(|key| *key != app.key);
     let drained = drained(api, &old).await;
-    keep(api, old, installed);
+    api.keep_until_settled(old, installed);
     let path = match &alias {
         Some(alias) if alias.as_str() == "latest" => format!("/{name}/"),
         Some(alias) => format!("/{name}@{alias}/"),
@@ -361,29 +361,9 @@ async fn drained(api: &Arc<Api>, old: &[VersionKey]) -> bool {
     true
 }
 
-/// The files of what was replaced go when nobody reads them any more.
-fn keep(api: &Arc<Api>, old: Vec<VersionKey>, installed: Installed) {
-    let pool = Arc::clone(&api.pool);
-    tokio::spawn(async move {
-        for key in old {
-            pool.settled(key, apps::KEEP_DELETED).await;
-        }
-        let _ = blocking(move || drop(installed)).await;
-    });
-}
-
 async fn failed(api: &Arc<Api>, name: &AppName, version: &AppVersion, caller: &Caller, error: &ApiError) {
-    let (actor, subject, code) = (caller.actor.clone(), format!("{name}@{version}"), error.code);
+    let code = error.code;
     tracing::warn!(target: "buntime::api", app = %name, %version, code, error = %error.detail, "a deployment failed");
-    let noted = api.with_store(move |store| {
-        let record = Record {
-            actor: &actor,
-            action: "apps:install",
-            subject: &subject,
-            outcome: Outcome::Failed,
-            detail: json!({ "code": code }),
-        };
-        store.append_audit(&record, now()).map(drop)
-    });
-    let _ = noted.await; // it is logged
+    let detail = json!({ "code": code });
+    api.note("apps:install", &format!("{name}@{version}"), caller, Outcome::Failed, detail).await;
 }

@@ -8,6 +8,7 @@ use crate::access::Permission;
 use crate::model::{AppName, WorkerId};
 use crate::pool::WorkerInfo;
 use crate::pool::core::State as Stage;
+use crate::store::Outcome;
 use axum::extract::State;
 use http::StatusCode;
 use serde_json::json;
@@ -83,7 +84,7 @@ async fn changed(
         return Err(unknown());
     }
     let detail = json!({ "app": worker.app.as_ref().map(AppName::to_string) });
-    api.note(action, &worker.id.to_string(), caller, detail).await?;
+    api.note(action, &worker.id.to_string(), caller, Outcome::Done, detail).await;
     Ok((StatusCode::ACCEPTED, axum::Json(types::Affected { workers: 1 })))
 }
 

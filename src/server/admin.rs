@@ -15,7 +15,7 @@ const BACKLOG: i32 = 128;
 /// Somebody listens there, or it cannot be made.
 pub fn listen(path: &Path) -> Result<UnixListener> {
     let what = || format!("cannot listen on the admin socket {}", path.display());
-    super::remove_stale(path).with_context(|| {
+    super::address::remove_stale(path).with_context(|| {
         format!(
             "another Buntime seems to use {}\n\nhint: give this one its own --state-dir or --admin-socket",
             path.display()
