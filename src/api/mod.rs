@@ -139,7 +139,12 @@ impl Api {
         let method = request.method().clone();
         let mut response = self.route(door, request).await.unwrap_or_else(ApiError::into_response);
         if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
+            // The router knows it, the error does not.
+            let allow = response.headers_mut().remove(header::ALLOW);
             response = error.respond(&method, id.to_str().unwrap_or_default());
+            if let Some(allow) = allow {
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
         }
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
