@@ -35,7 +35,7 @@ new_enough() {
   ((major > 1 || (major == 1 && minor >= 4)))
 }
 
-pin() { awk -v name="$1" '$1 == name { print $2 }' scripts/bun.pins; }
+pin() { awk -v name="$1" '$1 == name { print $2 }' "scripts/${2:-bun}.pins"; }
 
 # The name of this machine's package, without its scope.
 platform() {
@@ -69,18 +69,7 @@ fetch_bun() {
   say "fetching bun $version ($platform)"
   mkdir -p .tools
   work=$(mktemp -d .tools/fetch.XXXXXX)
-  npm pack --silent --ignore-scripts --pack-destination "$work" "@oven/bun-$platform@$version" >/dev/null
-  local archive actual
-  archive=$(ls "$work"/*.tgz)
-  actual=sha512-$(node -e '
-    const hash = require("crypto").createHash("sha512");
-    process.stdout.write(hash.update(require("fs").readFileSync(process.argv[1])).digest("base64"));
-  ' "$archive")
-  if [ "$actual" != "$expected" ]; then
-    rm -rf "$work"
-    die "bun's package does not have the integrity that scripts/bun.pins wants: $actual"
-  fi
-  tar -xzf "$archive" -C "$work" package/bin/bun
+  fetch_npm "@oven/bun-$platform@$version" "$expected" "$work" package/bin/bun
   chmod 755 "$work/package/bin/bun"
   mkdir -p "$dir"
   # Renamed last, so that a broken download is never taken for a bun.
@@ -89,6 +78,24 @@ fetch_bun() {
 }
 
 # --- npm packages ----------------------------------------------------------------------------------------------------
+
+# fetch_npm PACKAGE INTEGRITY WORK FILE…: unpacks files of a package, if it is the pinned one, into the directory WORK, which
+# is removed if it is not. Its version has to be exact: npm takes an older one in silence where Node.js is too old for the newest.
+fetch_npm() {
+  local package=$1 expected=$2 work=$3 archive actual
+  shift 3
+  npm pack --silent --ignore-scripts --pack-destination "$work" "$package" >/dev/null
+  archive=$(ls "$work"/*.tgz)
+  actual=sha512-$(node -e '
+    const hash = require("crypto").createHash("sha512");
+    process.stdout.write(hash.update(require("fs").readFileSync(process.argv[1])).digest("base64"));
+  ' "$archive")
+  if [ "$actual" != "$expected" ]; then
+    rm -rf "$work"
+    die "$package does not have the integrity that it is pinned with: $actual"
+  fi
+  tar -xzf "$archive" -C "$work" "$@"
+}
 
 # Installs what the lock file of a directory says, unless that was done.
 npm_ci() {
@@ -215,7 +222,7 @@ lints() {
   step "shim: types" in_dir worker-shim npm run --silent check
   step "shim: the committed bundle is what its source gives" shim_bundle_is_current
   step "bench: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/side-by-side
-  step "scripts: syntax" bash -n scripts/bench scripts/lib.sh scripts/start scripts/test scripts/lint scripts/build scripts/ci-tools .ci/run
+  step "scripts: syntax" bash -n scripts/bench scripts/lib.sh scripts/start scripts/test scripts/lint scripts/build scripts/ci-tools scripts/vendor-scalar .ci/run
 }
 
 in_dir() {
