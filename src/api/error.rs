@@ -70,6 +70,11 @@ impl ApiError {
         self
     }
 
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> ApiError {
+        self.headers.push((name, value));
+        self
+    }
+
     pub fn start(mut self, start: StartReport) -> ApiError {
         self.start = Some(Box::new(start));
         self

@@ -9,6 +9,7 @@ mod apps;
 mod audit;
 mod auth;
 mod deploy;
+mod docs;
 mod download;
 mod error;
 mod events;
@@ -162,6 +163,9 @@ impl Api {
         if request.uri().path() == "/openapi.json" && reads {
             return Ok(openapi::respond(&self.document));
         }
+        if let Some(page) = docs::respond(request.uri().path(), request.method(), request.headers()) {
+            return page;
+        }
         let caller = self.identify(door, request.headers()).await?;
         request.extensions_mut().insert(caller);
         let router = self.router.clone().with_state(Arc::clone(self));
@@ -196,7 +200,7 @@ async fn no_such_route() -> ApiError {
     ApiError::not_found("not_found", "The management API has no such path.").hint("see /api/docs")
 }
 
-async fn no_such_method() -> ApiError {
+fn no_such_method() -> ApiError {
     ApiError::new(http::StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path has no such method.")
 }
 

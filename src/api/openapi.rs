@@ -72,7 +72,8 @@ fn build(base: &str) -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     let requirement = |name: &str| SecurityRequirement::new(name, [] as [&str; 0]);
     document.security = Some(vec![requirement("key"), requirement("bearer")]);
     document.paths.paths.values_mut().for_each(|path| operations(path).for_each(add_problem));
-    (router.fallback(no_such_route).method_not_allowed_fallback(no_such_method), document)
+    let router = router.fallback(no_such_route).method_not_allowed_fallback(|| async { no_such_method() });
+    (router, document)
 }
 
 /// Every operation can fail, in the one shape.

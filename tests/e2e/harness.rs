@@ -296,6 +296,20 @@ pub fn bun() -> PathBuf {
     std::env::split_paths(&path).map(|dir| dir.join("bun")).find(|bun| bun.exists()).expect("no bun on PATH")
 }
 
+/// A program on `PATH` that a test can do without; then `scripts/test` counts it as skipped.
+///
+/// # Panics
+/// In CI (`CI=true`) none is missing.
+pub fn tool(name: &str, missing: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.exists());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing}");
+        eprintln!("SKIPPED: {missing}");
+    }
+    found
+}
+
 /// Waits until `is` holds, looking again after a moment: for what only the system knows (processes, files).
 pub async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let end = tokio::time::Instant::now() + PATIENCE;

@@ -1,8 +1,10 @@
 //! End to end: the real binary, real `bun`, real HTTP. One file a promise.
 
 mod aliases;
+mod api_docs;
 mod blocked;
 mod bodies;
+mod browser;
 mod cold;
 mod connections;
 mod crash_loop;
