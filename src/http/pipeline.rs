@@ -154,8 +154,10 @@ impl Site {
             Method::CONNECT => {
                 return Err(Problem::new(Code::MethodNotAllowed).detail("This server is no proxy."));
             }
-            // It would show a page's script the cookies that are kept from it.
-            Method::TRACE => return Err(Problem::new(Code::MethodNotAllowed)),
+            // It would show a page's script the cookies that are kept from it. (The API says which methods it has.)
+            Method::TRACE if management::behind(path, &self.api_base).is_none() => {
+                return Err(Problem::new(Code::MethodNotAllowed));
+            }
             // About the server, not about an app (RFC 9110 §9.3.7).
             Method::OPTIONS if path == "*" => return Ok(answers::no_content()),
             _ => {}

@@ -243,9 +243,11 @@ async fn thousands_of_unknown_apps_and_versions_are_answered_without_the_disk() 
 async fn a_method_that_the_api_lacks_is_refused_with_those_it_has() {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
     let server = Apps::new().lean().env("RUNTIME_ROOT_KEY", KEY).start().await;
-    let request =
-        Request::builder().method("PATCH").uri("/api/keys").header("x-api-key", KEY).body(Full::default());
-    let refused = server.send(request.unwrap()).await;
-    assert_eq!((refused.status(), refused.header("allow")), (405, "GET,HEAD,POST"));
-    assert_eq!(refused.json()["code"], "method_not_allowed");
+    for method in ["PATCH", "OPTIONS", "TRACE"] {
+        let request =
+            Request::builder().method(method).uri("/api/keys").header("x-api-key", KEY).body(Full::default());
+        let refused = server.send(request.unwrap()).await;
+        assert_eq!((refused.status(), refused.header("allow")), (405, "GET,HEAD,POST"), "{method}");
+        assert_eq!(refused.json()["code"], "method_not_allowed");
+    }
 }
