@@ -1,12 +1,12 @@
 //! The audit log: who did what.
 
 use super::auth::Caller;
-use super::error::Result;
+use super::error::{ApiError, Result};
 use super::input::Query;
 use super::{Shared, types};
 use crate::access::Permission;
 use crate::model::rfc3339;
-use crate::store::Entry;
+use crate::store::{Entry, MAX_PAGE};
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -36,7 +36,14 @@ pub async fn list(
     Query(which): Query<Which>,
 ) -> Result<axum::Json<types::AuditPage>> {
     caller.may(Permission::AuditRead, None)?;
-    let limit = which.limit.unwrap_or(PAGE);
+    let limit = match which.limit {
+        None => PAGE,
+        Some(limit @ 1..=MAX_PAGE) => limit,
+        Some(limit) => {
+            let why = format_args!("The query is not valid: limit: {limit} is not within 1 to {MAX_PAGE}.");
+            return Err(ApiError::bad("query_invalid", why));
+        }
+    };
     let page = api.with_store(move |store| store.audit(which.before, limit)).await?;
     Ok(axum::Json(types::AuditPage {
         entries: page.entries.into_iter().map(shown).collect(),
