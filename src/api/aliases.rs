@@ -145,9 +145,9 @@ fn read(wanted: types::SetAlias) -> Result<Route> {
             parts.sort_by(|a, b| a.0.cmp(&b.0));
             parts
         }
-        _ => return Err(ApiError::bad("alias_invalid", "An alias needs either `version` or `weights`.")),
+        _ => return Err(ApiError::unfit("alias_invalid", "An alias needs either `version` or `weights`.")),
     };
-    let split = Split::new(parts).map_err(|error| ApiError::bad("weights_invalid", error))?;
+    let split = Split::new(parts).map_err(|error| ApiError::unfit("weights_invalid", error))?;
     let sticky = match wanted.sticky {
         types::Stickiness::Cookie => Sticky::Cookie,
         types::Stickiness::Address => Sticky::Address,

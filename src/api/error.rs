@@ -43,6 +43,11 @@ impl ApiError {
         }
     }
 
+    /// Its parts are well-formed, but do not fit together.
+    pub fn unfit(code: &'static str, detail: impl Display) -> ApiError {
+        ApiError { status: StatusCode::UNPROCESSABLE_ENTITY, ..ApiError::bad(code, detail) }
+    }
+
     pub fn not_found(code: &'static str, detail: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, code, detail)
     }
@@ -134,7 +139,7 @@ impl From<Denied> for ApiError {
 
 impl From<GrantError> for ApiError {
     fn from(error: GrantError) -> ApiError {
-        ApiError::bad("grant_invalid", error)
+        ApiError::unfit("grant_invalid", error)
     }
 }
 

@@ -14,7 +14,7 @@ const MAX_JSON: usize = 64 * 1024;
 /// A body of JSON.
 pub struct Json<T>(pub T);
 
-/// As [`Json`], or the default where there is no body.
+/// As [`Json`], or the default where there is no body, or null.
 pub struct OptionalJson<T>(pub T);
 
 /// A query. Unknown names are refused where its type says so.
@@ -48,7 +48,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
         if request.body().is_end_stream() {
             return Ok(OptionalJson(T::default()));
         }
-        Json::from_request(request, state).await.map(|Json(value)| OptionalJson(value))
+        Json::<Option<T>>::from_request(request, state)
+            .await
+            .map(|Json(value)| OptionalJson(value.unwrap_or_default()))
     }
 }
 

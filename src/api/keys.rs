@@ -4,11 +4,15 @@ use super::auth::{Caller, now};
 use super::error::{ApiError, Result};
 use super::input::{Json, Path};
 use super::{Api, Shared, types};
+use crate::access::namespace::{MAX_NAMESPACES, NamespaceError};
 use crate::access::{Denied, Key, KeyId, KeyName, Namespace, Namespaces, NewKey, Permission, Role, UnixTime};
 use crate::events::{Event, KeyAction, KeyEvent};
 use crate::model::rfc3339;
 use axum::extract::State;
 use http::StatusCode;
+
+/// Longest life of a key that ends, in seconds: a hundred years. The year has four digits (RFC 3339 §5.6).
+const MAX_EXPIRY: u64 = 100 * 365 * 24 * 60 * 60;
 
 /// All keys that the caller oversees, the dead ones included, the newest first
 #[utoipa::path(
@@ -119,10 +123,10 @@ fn read(wanted: types::CreateKey) -> Result<NewKey> {
             Role::Custom(permissions.map_err(|error| ApiError::bad("permission_unknown", error))?)
         }
         ("custom", None) => {
-            return Err(ApiError::bad("permissions_missing", "The role `custom` needs `permissions`."));
+            return Err(ApiError::unfit("permissions_missing", "The role `custom` needs `permissions`."));
         }
         (_, Some(_)) => {
-            return Err(ApiError::bad(
+            return Err(ApiError::unfit(
                 "permissions_given",
                 "Only the role `custom` has `permissions` of its own.",
             ));
@@ -134,14 +138,17 @@ fn read(wanted: types::CreateKey) -> Result<NewKey> {
     };
     let namespaces = match namespaces {
         None => Namespaces::All,
+        Some(names) if names.len() > MAX_NAMESPACES => {
+            return Err(ApiError::bad("namespace_invalid", NamespaceError::TooMany(names.len())));
+        }
         Some(names) => {
             let names = names.iter().map(|name| Namespace::parse(name)).collect::<Result<Vec<_>, _>>();
             names.and_then(Namespaces::only).map_err(|error| ApiError::bad("namespace_invalid", error))?
         }
     };
     let expires = expires_in.map(|seconds| UnixTime::new(now().seconds().saturating_add(seconds)));
-    if expires_in == Some(0) {
-        return Err(ApiError::bad("expiry_invalid", "A key that expires at once opens nothing."));
+    if expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRY).contains(&seconds)) {
+        return Err(ApiError::bad("expiry_invalid", "A key expires in 1 second to 100 years, or never."));
     }
     Ok(NewKey::new(name, role, namespaces, expires)?)
 }
