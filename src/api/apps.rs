@@ -304,7 +304,7 @@ pub struct Format {
         ("version" = String, Path, description = "A semver, or `latest` for a directory of that name"),
         Format,
     ),
-    responses((status = 200, content_type = "application/octet-stream", body = String)),
+    responses((status = 200, content((String = "application/gzip"), (String = "application/zstd")))),
     extensions(("x-permission" = json!("apps:download"))),
 )]
 pub async fn download(

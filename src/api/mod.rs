@@ -16,11 +16,13 @@ mod events;
 mod input;
 mod keys;
 mod openapi;
+mod patterns;
 mod runtime;
 mod start;
 mod turns;
 pub mod types;
 mod upload;
+mod whole;
 mod workers;
 
 pub use auth::{Door, keep_keys};

@@ -1,7 +1,8 @@
 //! The OpenAPI document, made from the handlers, and the router that belongs to it.
 
 use super::{
-    Api, aliases, apps, audit, deploy, events, keys, no_such_method, no_such_route, runtime, types, workers,
+    Api, aliases, apps, audit, deploy, events, keys, no_such_method, no_such_route, patterns, runtime, types,
+    workers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -14,7 +15,7 @@ use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{PathItem, Ref, SecurityRequirement, Server};
+use utoipa::openapi::{PathItem, Ref, RefOr, SecurityRequirement, Server};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -71,7 +72,17 @@ fn build(base: &str) -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
     components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     let requirement = |name: &str| SecurityRequirement::new(name, [] as [&str; 0]);
     document.security = Some(vec![requirement("key"), requirement("bearer")]);
-    document.paths.paths.values_mut().for_each(|path| operations(path).for_each(add_problem));
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            add_problem(operation);
+            without_event_schema(operation);
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    patterns::state(path, parameter);
+                }
+            }
+        }
+    }
     let router = router.fallback(no_such_route).method_not_allowed_fallback(|| async { no_such_method() });
     (router, document)
 }
@@ -84,6 +95,18 @@ fn add_problem(operation: &mut Operation) {
         .content(PROBLEM, ContentBuilder::new().schema(Some(schema)).build())
         .build();
     operation.responses.responses.insert("default".into(), response.into());
+}
+
+/// OpenAPI 3.1 cannot say what a stream of events is made of: a schema would be that of the whole text to some, and of each
+/// event to others.
+fn without_event_schema(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && let Some(RefOr::T(content)) = response.content.get_mut("text/event-stream")
+        {
+            content.schema = None;
+        }
+    }
 }
 
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

@@ -3,6 +3,7 @@
 //! Names are in camelCase. Moments are RFC 3339 in UTC; durations are in seconds, those of steps in milliseconds; sizes
 //! are in bytes.
 
+use super::{patterns, whole};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -159,9 +160,11 @@ pub enum Stickiness {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SetAlias {
+    #[schema(schema_with = patterns::version)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = patterns::weights)]
+    #[serde(default, deserialize_with = "whole::optional_bytes", skip_serializing_if = "Option::is_none")]
     pub weights: Option<BTreeMap<String, u8>>,
     #[serde(default)]
     pub sticky: Stickiness,
@@ -172,6 +175,7 @@ pub struct SetAlias {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollback {
     /// Default: `latest`.
+    #[schema(schema_with = patterns::alias)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
 }
@@ -310,13 +314,17 @@ pub struct Key {
     /// None = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Vec<String>>,
+    #[schema(format = DateTime)]
     pub created: String,
     pub created_by: String,
+    #[schema(format = DateTime)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// True to within a minute.
+    #[schema(format = DateTime)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
+    #[schema(format = DateTime)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
 }
@@ -324,16 +332,21 @@ pub struct Key {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateKey {
+    #[schema(schema_with = patterns::key_name)]
     pub name: String,
     /// `admin`, `editor`, `viewer`, or `custom` with `permissions`.
+    #[schema(schema_with = patterns::role)]
     pub role: String,
+    #[schema(schema_with = patterns::permissions)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<String>>,
     /// `@team`, or `@` for apps without a scope; none = all.
+    #[schema(schema_with = patterns::namespaces)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Vec<String>>,
-    /// Seconds from now; none = it never expires.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Seconds from now, at most a hundred years; none = it never expires.
+    #[schema(minimum = 1, maximum = 3153600000_u64)]
+    #[serde(default, deserialize_with = "whole::optional", skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
 }
 
@@ -355,6 +368,7 @@ pub struct Identity {
     /// None = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Vec<String>>,
+    #[schema(format = DateTime)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }
@@ -373,6 +387,7 @@ pub struct AuditPage {
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     pub id: i64,
+    #[schema(format = DateTime)]
     pub at: String,
     pub actor: String,
     pub action: String,
