@@ -296,13 +296,15 @@ pub fn bun() -> PathBuf {
     std::env::split_paths(&path).map(|dir| dir.join("bun")).find(|bun| bun.exists()).expect("no bun on PATH")
 }
 
-/// A program on `PATH` that a test can do without; then `scripts/test` counts it as skipped.
+/// A program on `PATH`, or in `.tools/NAME/bin`, that a test can do without; then `scripts/test` counts it as skipped.
 ///
 /// # Panics
 /// In CI (`CI=true`) none is missing.
 pub fn tool(name: &str, missing: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.exists());
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools").join(name).join("bin");
+    let found =
+        std::env::split_paths(&path).chain([own]).map(|dir| dir.join(name)).find(|file| file.exists());
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing}");
         eprintln!("SKIPPED: {missing}");

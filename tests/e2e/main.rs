@@ -30,6 +30,7 @@ mod queue;
 mod raw;
 mod redeploy;
 mod responses;
+mod schemathesis;
 mod serving;
 mod shutdown;
 mod spares;
