@@ -3,6 +3,7 @@
 mod address;
 mod admin;
 mod dirs;
+mod isolate;
 mod watching;
 
 use self::address::{Address, listen};
@@ -21,6 +22,7 @@ use crate::pool::core::types::Limits;
 use crate::pool::{Pool, Settings};
 use crate::shim::{self, Shim};
 use crate::store::{self, Store};
+use crate::worker::isolation::Isolation;
 use anyhow::{Context, Result};
 use http::HeaderValue;
 use std::collections::BTreeMap;
@@ -56,7 +58,9 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let index = Index::with(decisions(&store)?);
     let observer = Proofs { index: Arc::clone(&index) };
     let hub = Hub::new(Bounds::default());
-    let settings = settings(&config, &bun, &dirs, shim, &origin);
+    let isolation = isolate::establish(&config, &bun, &dirs, &shim)?;
+    let out_of_reach = isolate::keeps_from(&isolation, &config.admin_socket);
+    let settings = settings(&config, &bun, &dirs, shim, isolation, &origin);
     let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub))?;
     let (drain, draining) = watch::channel(false);
     let kept = Arc::new(Kept::default());
@@ -95,13 +99,20 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
     let admin = AdminSocket { api, pool: Arc::clone(&pool) };
-    let admin_listener = Listener::Unix(admin::listen(&config.admin_socket)?);
+    let admin_listener = match out_of_reach {
+        true => Some(Listener::Unix(admin::listen(&config.admin_socket)?)),
+        false => {
+            tracing::warn!(path = %config.admin_socket.display(), "there is no admin socket: apps could open it");
+            None
+        }
+    };
     let stopped = || {
         let mut draining = site.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }
     };
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
-    let administering = tokio::spawn(admin_listener.serve(Arc::clone(&book), admin, stopped()));
+    let administering =
+        admin_listener.map(|listener| tokio::spawn(listener.serve(Arc::clone(&book), admin, stopped())));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
     let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
     hub.publish(Event::Server(started));
@@ -111,7 +122,10 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     hub.publish(Event::Server(ServerEvent::Draining));
     drain.send_replace(true);
     // They fail only if they panicked: then the listener is closed too.
-    let _ = (accepting.await, administering.await);
+    let _ = accepting.await;
+    if let Some(administering) = administering {
+        let _ = administering.await;
+    }
     book.drain();
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
@@ -128,7 +142,9 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         }
     }
     dirs.clean();
-    let _ = std::fs::remove_file(&config.admin_socket);
+    if out_of_reach {
+        let _ = std::fs::remove_file(&config.admin_socket);
+    }
     if let Listen::Unix(path) = &config.listen {
         let _ = std::fs::remove_file(path);
     }
@@ -152,7 +168,14 @@ fn decisions(store: &Store) -> Result<Decisions> {
     Ok(Decisions { routes, disabled: store.disabled()? })
 }
 
-fn settings(config: &Config, bun: &Bun, dirs: &Dirs, shim: Shim, origin: &Address) -> Settings {
+fn settings(
+    config: &Config,
+    bun: &Bun,
+    dirs: &Dirs,
+    shim: Shim,
+    isolation: Isolation,
+    origin: &Address,
+) -> Settings {
     let mut env = BTreeMap::from([("NODE_ENV".to_owned(), config.env.as_str().to_owned())]);
     for name in ["PATH", "LANG", "TZ"] {
         if let Some(value) = config.environment.get(name).and_then(|value| value.to_str()) {
@@ -168,6 +191,7 @@ fn settings(config: &Config, bun: &Bun, dirs: &Dirs, shim: Shim, origin: &Addres
         },
         bun: bun.path.clone(),
         shim: Arc::new(shim),
+        isolation: Arc::new(isolation),
         env,
         empty_dir: dirs.run.join("empty"),
         private_dir: dirs.run.join("workers"),

@@ -73,6 +73,7 @@ impl Pool {
         inner.workers.insert(worker, handle);
         let private = self.settings.private_dir.join(worker.to_string());
         let (program, args) = environment::program(&self.settings, app);
+        let data = app.filter(|app| self.data_dirs.of(&app.name).1).map(|app| app.name.to_string());
         let birth = Birth {
             id: worker,
             start: spawn::Order {
@@ -81,6 +82,7 @@ impl Pool {
                 env: environment::of_process(&self.settings, app, &private),
                 dir: app.map_or_else(|| self.settings.empty_dir.clone(), |app| app.dir.clone()),
                 private,
+                data,
             },
             build: Arc::clone(&self.settings.shim.build),
             spawner: self.spawner.clone(),
@@ -94,7 +96,7 @@ impl Pool {
     fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
         let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
         let Kind::Worker { entrypoint } = &app.kind else { return };
-        let data_dir = self.data_dirs.of(&app.name);
+        let (data_dir, has_data) = self.data_dirs.of(&app.name);
         let private = self.settings.private_dir.join(worker.to_string());
         let assignment = Assignment {
             dir: app.dir.clone(),
@@ -107,6 +109,7 @@ impl Pool {
             env: environment::of_app(&self.settings, app, entrypoint, worker, &private, &data_dir),
             head_timeout: app.manifest.timeout,
             stream_timeout: app.manifest.stream_timeout,
+            data: has_data.then(|| app.name.to_string()),
             watch_memory: app.manifest.max_memory.is_some(),
         };
         if let Some(handle) = inner.workers.get_mut(&worker) {

@@ -2,15 +2,22 @@
 //! wait for the disk.
 
 use crate::model::AppName;
+use crate::worker::isolation::Isolation;
 use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 pub struct DataDirs {
-    root: PathBuf,
-    made: Arc<Mutex<HashSet<AppName>>>,
+    making: Arc<Making>,
     /// The thread ends when this is dropped.
     wanted: mpsc::Sender<AppName>,
+}
+
+struct Making {
+    root: PathBuf,
+    isolation: Arc<Isolation>,
+    made: Mutex<HashSet<AppName>>,
 }
 
 impl DataDirs {
@@ -18,45 +25,55 @@ impl DataDirs {
     ///
     /// # Errors
     /// The system allows no further thread.
-    pub fn start(root: PathBuf) -> std::io::Result<DataDirs> {
+    pub fn start(root: PathBuf, isolation: Arc<Isolation>) -> io::Result<DataDirs> {
         let (wanted, inbox) = mpsc::channel::<AppName>();
-        let made = Arc::new(Mutex::default());
-        let (parent, done) = (root.clone(), Arc::clone(&made));
+        let making = Arc::new(Making { root, isolation, made: Mutex::default() });
+        let maker = Arc::clone(&making);
         std::thread::Builder::new().name("buntime-data".into()).spawn(move || {
             for name in inbox {
                 // What fails here is tried again, and told, when the app is assigned.
-                if std::fs::create_dir_all(parent.join(name.as_str())).is_ok() {
-                    lock(&done).insert(name);
-                }
+                let _ = maker.make(&name);
             }
         })?;
-        Ok(DataDirs { root, made, wanted })
+        Ok(DataDirs { making, wanted })
     }
 
     /// Has the directory of an app made soon, also where it was there once: somebody may have removed it since.
     pub fn want(&self, name: &AppName) {
-        lock(&self.made).remove(name);
+        self.making.lock().remove(name);
         // Without its thread a directory is made when it is needed.
         let _ = self.wanted.send(name.clone());
     }
 
-    /// The directory of an app, made now unless it is there.
-    pub fn of(&self, name: &AppName) -> PathBuf {
-        let dir = self.root.join(name.as_str());
-        if !lock(&self.made).contains(name) {
-            match std::fs::create_dir_all(&dir) {
-                Ok(()) => drop(lock(&self.made).insert(name.clone())),
-                Err(error) => {
-                    tracing::warn!(app = %name, dir = %dir.display(), %error, "no data directory");
-                }
-            }
+    /// The directory of an app, made now unless it is there, and whether it is there.
+    pub fn of(&self, name: &AppName) -> (PathBuf, bool) {
+        let dir = self.making.root.join(name.as_str());
+        if self.making.lock().contains(name) {
+            return (dir, true);
         }
-        dir
+        let made = self.making.make(name);
+        if let Err(error) = &made {
+            tracing::warn!(app = %name, dir = %dir.display(), %error, "no data directory");
+        }
+        (dir, made.is_ok())
     }
 }
 
-fn lock(made: &Mutex<HashSet<AppName>>) -> MutexGuard<'_, HashSet<AppName>> {
-    made.lock().unwrap_or_else(PoisonError::into_inner)
+impl Making {
+    fn make(&self, name: &AppName) -> io::Result<()> {
+        let dir = self.root.join(name.as_str());
+        std::fs::create_dir_all(&dir)?;
+        if let Some(identity) = self.isolation.identity() {
+            identity.take_over(&dir)?;
+        }
+        self.isolation.prepare_data(name.as_str())?;
+        self.lock().insert(name.clone());
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<AppName>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -66,16 +83,16 @@ mod tests {
     #[test]
     fn a_directory_that_was_removed_is_made_again_for_the_next_version() {
         let temp = tempfile::tempdir().unwrap();
-        let dirs = DataDirs::start(temp.path().join("data")).unwrap();
+        let dirs = DataDirs::start(temp.path().join("data"), Arc::new(Isolation::none())).unwrap();
         let name: AppName = "@team/shop".parse().unwrap();
         for _ in 0..3 {
             dirs.want(&name);
-            let dir = dirs.of(&name);
-            assert!(dir.is_dir());
+            let (dir, made) = dirs.of(&name);
+            assert!(made && dir.is_dir());
             // The thread has had its turn when it has this one too.
             let next: AppName = "next".parse().unwrap();
             dirs.want(&next);
-            while !lock(&dirs.made).contains(&next) {
+            while !dirs.making.lock().contains(&next) {
                 std::thread::yield_now();
             }
             std::fs::remove_dir_all(temp.path().join("data")).unwrap();

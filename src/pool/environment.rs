@@ -3,7 +3,6 @@
 
 use super::Settings;
 use crate::model::{App, WorkerId};
-use crate::shim::{BUN_FLAGS, Shim};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,15 +10,18 @@ use std::path::{Path, PathBuf};
 /// What is executed, and its arguments. The executable is to an app what a spare is: a version that no spare may take has
 /// something that acts at the start of `bun` itself.
 pub fn program(settings: &Settings, app: Option<&App>) -> (PathBuf, Vec<OsString>) {
-    let Shim { script, executable, .. } = &*settings.shim;
-    if let Some(executable) = executable
-        && app.is_none_or(|app| app.needs_fresh.is_none())
-    {
-        return (executable.clone(), Vec::new());
+    match app {
+        Some(app) if app.needs_fresh.is_some() => {
+            (settings.bun.clone(), settings.shim.arguments(app.manifest.low_memory))
+        }
+        app => match &settings.shim.executable {
+            Some(executable) => (executable.clone(), Vec::new()),
+            None => {
+                let low_memory = app.is_some_and(|app| app.manifest.low_memory);
+                (settings.bun.clone(), settings.shim.arguments(low_memory))
+            }
+        },
     }
-    let low_memory = app.is_some_and(|app| app.manifest.low_memory).then(|| "--smol".into());
-    let arguments = BUN_FLAGS.map(OsString::from).into_iter().chain(low_memory).chain([script.into()]);
-    (settings.bun.clone(), arguments.collect())
 }
 
 /// The environment that the process starts with. It is the same for a spare and for a fresh worker, but for versions that
@@ -63,9 +65,10 @@ pub fn of_app(
 
 fn base(settings: &Settings, private: &Path) -> BTreeMap<String, String> {
     let mut env = settings.env.clone();
+    let home = settings.isolation.home(private);
     // One directory for both: making and removing it is a third of what a process for one request costs here.
     for name in ["HOME", "TMPDIR"] {
-        env.insert(name.into(), private.to_string_lossy().into_owned());
+        env.insert(name.into(), home.to_string_lossy().into_owned());
     }
     env
 }

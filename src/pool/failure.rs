@@ -4,6 +4,7 @@ use super::core::types::Reason;
 use super::suggestion::{Cause, suggest};
 use crate::events::{self, Step, Thrown};
 use crate::wire::message::AppError;
+use crate::worker::isolation::Unreadable;
 use crate::worker::journey::Journey;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -34,6 +35,15 @@ impl StartFailure {
         let suggestion = suggest(Cause::NotStarted(error.kind()), &[]);
         let summary = format!("the process could not be started: {error}");
         StartFailure { summary, suggestion, ..Self::default() }
+    }
+
+    /// With what is the cause of it, most likely.
+    pub(super) fn because(mut self, cause: Option<Unreadable>) -> Self {
+        if let Some(cause) = cause {
+            self.summary = format!("{cause}; {}", self.summary);
+            self.suggestion = Some(cause.suggestion());
+        }
+        self
     }
 
     /// `told` = why we ended it, if we did.

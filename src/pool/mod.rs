@@ -29,6 +29,7 @@ use crate::events::Hub;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::shim::Shim;
 use crate::worker::actor::Order;
+use crate::worker::isolation::Isolation;
 pub use crate::worker::journey::Journey;
 use crate::worker::link::{Link, MAX_STREAM};
 use crate::worker::spawn::Spawner;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub limits: Limits,
     pub bun: PathBuf,
     pub shim: Arc<Shim>,
+    /// What workers are kept from.
+    pub isolation: Arc<Isolation>,
     /// What every worker's environment begins with (`PATH`, `LANG`, `TZ`, `NODE_ENV`).
     pub env: BTreeMap<String, String>,
     /// An empty directory, where spares start.
@@ -161,8 +164,8 @@ impl Pool {
                 stillborn: None,
             }),
             began: Instant::now(),
-            spawner: Spawner::start()?,
-            data_dirs: DataDirs::start(settings.data_dir.clone())?,
+            spawner: Spawner::start(Arc::clone(&settings.isolation))?,
+            data_dirs: DataDirs::start(settings.data_dir.clone(), Arc::clone(&settings.isolation))?,
             settings,
             observer,
             hub,

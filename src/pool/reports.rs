@@ -4,6 +4,7 @@ use super::core::types::{Event, Reason};
 use super::{Inner, Pool, StartError, StartFailure};
 use crate::model::WorkerId;
 use crate::worker::actor::Report;
+use crate::worker::isolation::Unreadable;
 use std::sync::Arc;
 
 /// What Bun calls an import that leads nowhere.
@@ -12,6 +13,7 @@ const NOT_RESOLVED: &str = "ResolveMessage";
 impl Pool {
     /// A report from a worker's task.
     pub(super) fn hear(self: &Arc<Self>, worker: WorkerId, report: Report) {
+        let unreadable = self.unreadable(worker, &report);
         let mut inner = self.lock();
         let inner = &mut *inner;
         let event = match report {
@@ -54,7 +56,11 @@ impl Pool {
                 if again {
                     tracing::info!(%worker, error = %error.message, "the app is tried again in a process of its own");
                 } else {
-                    self.note_failure(inner, worker, StartFailure::thrown(journey, *error));
+                    self.note_failure(
+                        inner,
+                        worker,
+                        StartFailure::thrown(journey, *error).because(unreadable),
+                    );
                 }
                 Event::StartFailed { worker, stale }
             }
@@ -67,7 +73,7 @@ impl Pool {
             Report::Memory(pss) => Event::Memory { worker, pss },
             Report::NotStarted(error) => {
                 tracing::error!(%worker, %error, "a worker could not be started");
-                self.note_failure(inner, worker, StartFailure::not_started(&error));
+                self.note_failure(inner, worker, StartFailure::not_started(&error).because(unreadable));
                 inner.stillborn = Some(self.now());
                 Event::Exited { worker }
             }
@@ -82,7 +88,8 @@ impl Pool {
                     let late = told == Some(Reason::StartTimeout);
                     let fault = told.is_none_or(Reason::is_fault);
                     if !handle.failed && (late || fault && !handle.ready) {
-                        self.note_failure(inner, worker, StartFailure::exited(journey, status, stderr, told));
+                        let failure = StartFailure::exited(journey, status, stderr, told);
+                        self.note_failure(inner, worker, failure.because(unreadable));
                     }
                 }
                 Event::Exited { worker }
@@ -102,6 +109,26 @@ impl Pool {
         for mourner in handle.into_iter().flat_map(|handle| handle.mourners) {
             let _ = mourner.send(Err(StartError::failed(failure.clone()))); // it may have gone
         }
+    }
+
+    /// Where a start failed and workers run as another user: what of the app that user cannot read. Looks at the disk, so it
+    /// is asked before the lock is taken.
+    fn unreadable(&self, worker: WorkerId, report: &Report) -> Option<Unreadable> {
+        let identity = self.settings.isolation.identity();
+        let failed = match report {
+            Report::StartFailed { .. } | Report::NotStarted(_) => true,
+            Report::Exited { .. } => self.lock().workers.get(&worker).is_some_and(|handle| !handle.ready),
+            _ => false,
+        };
+        if identity.is_none() || !failed {
+            return None;
+        }
+        let dir = {
+            let inner = self.lock();
+            let version = inner.workers.get(&worker)?.version?;
+            inner.versions.get(&version)?.app.dir.clone()
+        };
+        self.settings.isolation.unreadable(&dir)
     }
 
     fn note_failure(&self, inner: &mut Inner, worker: WorkerId, failure: StartFailure) {

@@ -44,6 +44,7 @@ impl House {
         let run = dir.path().join("run");
         let shim = crate::shim::install(&dir.path().join("cache"), &run, &bun).unwrap();
         let settings = Settings {
+            isolation: Arc::new(crate::worker::isolation::Isolation::none()),
             limits: Limits { pool_size, spares, spare_starts: 1, seed: 1 },
             bun: bun.path,
             shim: Arc::new(shim),

@@ -14,6 +14,8 @@ pub struct Dirs {
 
 impl Dirs {
     pub fn prepare(state: &Path) -> Result<Dirs> {
+        // Apps see it by this path, and what it would lead over is perhaps not there for them.
+        let state = &state.canonicalize().with_context(|| state.display().to_string())?;
         let runs = state.join("run");
         remove_dead(&runs);
         let run = runs.join(std::process::id().to_string());

@@ -12,10 +12,11 @@ use self::program::{PATIENCE, output};
 use crate::config::Bun;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -30,10 +31,10 @@ const SCRIPT: &str = "shim.js";
 /// `bun` refuses the name `bun`.
 const EXECUTABLE: &str = "bun-worker";
 /// Bun's own flags for every worker: it neither downloads packages nor loads `.env` files by itself.
-pub const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
+const BUN_FLAGS: [&str; 2] = ["--no-install", "--no-env-file"];
 
 /// How the files are made. With another number they are made anew.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 /// Directories of the cache begin with the first, those that are not complete with the second.
 const COMPLETE: &str = "shim-";
 const INCOMPLETE: &str = "making-";
@@ -49,6 +50,28 @@ pub struct Shim {
     pub executable: Option<PathBuf>,
     /// While it is held nobody removes the files.
     _in_use: Option<Flock<File>>,
+}
+
+impl Shim {
+    /// What a spare is started with.
+    pub fn command(&self, bun: &Path) -> (PathBuf, Vec<OsString>) {
+        match &self.executable {
+            Some(executable) => (executable.clone(), Vec::new()),
+            None => (bun.to_owned(), self.arguments(false)),
+        }
+    }
+
+    /// Those of `bun` itself.
+    pub fn arguments(&self, low_memory: bool) -> Vec<OsString> {
+        let low_memory = low_memory.then(|| "--smol".into());
+        let flags = BUN_FLAGS.map(OsString::from).into_iter();
+        flags.chain(low_memory).chain([self.script.clone().into()]).collect()
+    }
+
+    /// What workers read of it.
+    pub fn files(&self) -> &Path {
+        self.executable.as_deref().and_then(Path::parent).unwrap_or(&self.script)
+    }
 }
 
 /// Makes the shim ready to run, or finds it ready in `cache`. Where `bun` cannot compile it, it is written to `run` and
@@ -176,8 +199,20 @@ fn compile(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
     if let Err(error) = lay_out(dir, build) {
         tracing::debug!(error = %format_args!("{error:#}"), "the worker executable is left as bun has made it");
     }
+    open_up(dir)?;
     // A file that a crash has cut short must not be found here by the next start.
     File::open(dir.join(EXECUTABLE))?.sync_all()?;
+    Ok(())
+}
+
+/// Workers may run as another user, and see nothing of the cache but this directory.
+fn open_up(dir: &Path) -> Result<()> {
+    for name in ["", "compiled", EXECUTABLE] {
+        std::fs::set_permissions(dir.join(name), Permissions::from_mode(0o755))?;
+    }
+    for entry in std::fs::read_dir(dir.join("compiled"))? {
+        std::fs::set_permissions(entry?.path(), Permissions::from_mode(0o644))?;
+    }
     Ok(())
 }
 
@@ -202,7 +237,9 @@ fn write_source(dir: &Path, build: &str, bun: &Bun) -> Result<()> {
     // What stands between the quotes of a string of JavaScript.
     let quoted = serde_json::to_string(bun)?;
     let bun = &quoted[1..quoted.len() - 1];
-    std::fs::write(dir.join(SCRIPT), SHIM.replace(BUILD, build).replace(BUN, bun))?;
+    let script = dir.join(SCRIPT);
+    std::fs::write(&script, SHIM.replace(BUILD, build).replace(BUN, bun))?;
+    std::fs::set_permissions(&script, Permissions::from_mode(0o644))?;
     Ok(())
 }
 

@@ -49,6 +49,8 @@ pub struct Assignment {
     pub env: BTreeMap<String, String>,
     pub head_timeout: Duration,
     pub stream_timeout: Duration,
+    /// The name of its data directory, where there is one.
+    pub data: Option<String>,
     /// Measure proportional memory while it serves.
     pub watch_memory: bool,
 }
@@ -118,6 +120,9 @@ pub struct Birth {
 struct Life {
     id: WorkerId,
     build: Arc<str>,
+    spawner: Spawner,
+    /// It reaches its app's data directory since its start.
+    has_data: bool,
     report: Arc<dyn Fn(Report) + Send + Sync>,
     process: Process,
     link: Arc<Link>,
@@ -144,6 +149,7 @@ enum Ending {
 /// Lives a worker's life. Returns after the last report.
 pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let private = birth.start.private.clone();
+    let has_data = birth.start.data.is_some();
     let began = Instant::now();
     let spawned = match birth.spawner.spawn(birth.start).await {
         Ok(spawned) => spawned,
@@ -167,6 +173,8 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let mut life = Life {
         id: birth.id,
         build: birth.build,
+        spawner: birth.spawner,
+        has_data,
         report: Arc::clone(&report),
         process,
         link: Arc::clone(&link),
@@ -328,6 +336,14 @@ impl Life {
         self.timeouts.head = assignment.head_timeout;
         self.timeouts.stream = assignment.stream_timeout;
         self.memory = assignment.watch_memory.then(Instant::now);
+        let data = assignment.data.as_ref().filter(|_| !self.has_data);
+        let visitor = data.map(|data| self.spawner.give_data(&self.process, data));
+        if let Some(Err(error)) = &visitor
+            // It has ended, which is not the app's fault.
+            && error.raw_os_error() != Some(libc::ESRCH)
+        {
+            return self.cannot_start("DataDirectoryError", &format!("no data directory: {error}"));
+        }
         let sent = self.link.assign(&Assign {
             dir: &assignment.dir.to_string_lossy(),
             entry: &assignment.entry.to_string_lossy(),
@@ -343,6 +359,19 @@ impl Life {
             tracing::error!(worker = %self.id, %error, "the assignment cannot be encoded");
             self.kill();
         }
+        // It has been ending meanwhile.
+        drop(visitor);
+    }
+
+    /// The app is not even given to it.
+    fn cannot_start(&mut self, name: &str, message: &str) {
+        let error = Box::new(AppError {
+            name: name.to_owned(),
+            message: message.to_owned(),
+            stack: String::new(),
+            inspect: String::new(),
+        });
+        (self.report)(Report::StartFailed { journey: self.journey, error });
     }
 
     fn terminate(&mut self, quick: bool) {

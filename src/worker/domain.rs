@@ -50,12 +50,17 @@ impl Domain {
         Domain::of(abi)
     }
 
+    /// None at all.
+    pub fn none() -> Domain {
+        Domain { ruleset: None }
+    }
+
     fn of(abi: i64) -> Domain {
         let made = match abi {
             ABI_WITH_SIGNALS.. => create(&RulesetAttr { scoped: SCOPE_SIGNAL, ..RulesetAttr::default() }, 24),
             // A ruleset that allows all it is about: the domain alone is what it is for.
             ABI_WITH_REFER.. => allow_all(),
-            _ => return Domain { ruleset: None },
+            _ => return Domain::none(),
         };
         if let Err(error) = &made {
             tracing::warn!(%error, "workers are not kept from looking into each other");
@@ -129,7 +134,7 @@ mod tests {
         let null = null.as_raw_fd();
         let fds =
             Fds { stdin: null, stdout: end.as_raw_fd(), stderr: end.as_raw_fd(), link: null, page: null };
-        let process = image.start(&fds, domain).unwrap();
+        let process = image.start(&fds, domain, None).unwrap();
         drop(end);
         let mut text = String::new();
         File::from(output).read_to_string(&mut text).unwrap();

@@ -1,16 +1,13 @@
-//! Making a child process run another program.
-//!
-//! fork(2) copies the page tables of the whole supervisor, which costs a worker's start a millisecond. So the child borrows
-//! our memory until it calls execve(2) (`CLONE_VM | CLONE_VFORK`, as posix_spawn(3) does), while the calling thread
-//! waits. Everything it needs is prepared before: between clone and exec it makes nothing but system calls.
+//! Making a child process run another program, as a worker: in its room, without privileges, with its own descriptors.
 
+use super::child::{self, Child, errno};
 use super::domain::{self, Domain};
+use super::isolation::Entry;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::ptr;
@@ -25,8 +22,6 @@ const CAPABILITIES: libc::c_ulong = 64;
 /// `_LINUX_CAPABILITY_VERSION_3` (capset(2)).
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 const SIGNALS: c_int = 64;
-/// What the child's few calls need is a fraction of this.
-const STACK: usize = 64 * 1024;
 
 /// A program with its arguments, environment and working directory, in the form that execve(2) takes.
 pub struct Image {
@@ -46,13 +41,32 @@ pub struct Fds {
 }
 
 /// A child that was started and not yet reaped. It leads a session and a process group of its own.
-pub struct Process {
-    pid: libc::pid_t,
-    pidfd: OwnedFd,
+pub struct Process(Child);
+
+/// What a child does before it is a worker, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Session,
+    Room,
+    User,
+    Signal,
+    Privileges,
+    Domain,
+    Descriptors,
+    Directory,
+    Program,
+}
+
+/// Why a child did not become a worker.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .step.shown())]
+pub struct StepError {
+    pub step: Step,
+    source: io::Error,
 }
 
 /// What the child reads, and the one thing that it writes.
-struct Plan {
+struct Plan<'a> {
     path: *const c_char,
     dir: *const c_char,
     args: *const *const c_char,
@@ -62,7 +76,8 @@ struct Plan {
     ruleset: RawFd,
     parent: libc::pid_t,
     as_root: bool,
-    error: c_int,
+    entry: Option<Entry<'a>>,
+    failed: Option<(Step, c_int)>,
 }
 
 #[repr(C)]
@@ -104,8 +119,8 @@ impl Image {
     /// Starts it. The child dies with the calling thread (prctl(2), PR_SET_PDEATHSIG).
     ///
     /// # Errors
-    /// Those of clone(2) and execve(2), and of what the child does in between.
-    pub fn start(&self, fds: &Fds, domain: &Domain) -> io::Result<Process> {
+    /// Those of clone(2), and a [`StepError`].
+    pub fn start(&self, fds: &Fds, domain: &Domain, entry: Option<Entry<'_>>) -> io::Result<Process> {
         // Out of the way of the numbers that the child will use.
         let lifted = [fds.stdin, fds.stdout, fds.stderr, fds.link, fds.page].map(lift);
         let mut numbers = [0; 5];
@@ -117,6 +132,7 @@ impl Image {
             texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
         };
         let (args, env) = (pointers(&self.args), pointers(&self.env));
+        let stays = entry.is_none_or(|entry| !entry.changes_user());
         let mut plan = Plan {
             path: self.path.as_ptr(),
             dir: self.dir.as_ptr(),
@@ -125,36 +141,46 @@ impl Image {
             fds: numbers,
             ruleset: ruleset.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             parent: std::process::id() as libc::pid_t,
-            as_root: nix::unistd::geteuid().is_root(),
-            error: 0,
+            as_root: nix::unistd::geteuid().is_root() && stays,
+            entry,
+            failed: None,
         };
-        let mut stack = vec![0_u128; STACK / size_of::<u128>()];
-        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-        let mut pidfd: c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-        let pid = {
-            let _blocked = BlockedSignals::new();
-            // SAFETY: `top` is the aligned end of a stack that lives until the child has called execve or _exit, which is when
-            // CLONE_VFORK lets this thread go on. The same holds for `plan` and all that it points to. `child` makes
-            // only system calls, with all signals blocked, so it disturbs nothing in the memory it borrows.
-            unsafe { libc::clone(child, top, flags, (&raw mut plan).cast(), &raw mut pidfd) }
-        };
-        if pid == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: clone has just made this descriptor and nothing else owns it.
-        let process = Process { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } };
-        if plan.error != 0 {
+        // SAFETY: `life` makes only system calls and takes this plan, which with all that it points to lives until the child
+        // has called execve or _exit.
+        let process = Process(unsafe { child::start(life, (&raw mut plan).cast(), 0) }?);
+        if let Some((step, error)) = plan.failed {
             process.reap();
-            return Err(io::Error::from_raw_os_error(plan.error));
+            let source = io::Error::from_raw_os_error(error);
+            return Err(io::Error::new(source.kind(), StepError { step, source }));
         }
         Ok(process)
     }
 }
 
+impl Step {
+    fn shown(self) -> &'static str {
+        match self {
+            Step::Session => "a session of its own",
+            Step::Room => "a view of the files of its own",
+            Step::User => "another user",
+            Step::Signal => "an end with its supervisor",
+            Step::Privileges => "no privileges",
+            Step::Domain => "a Landlock domain",
+            Step::Descriptors => "its descriptors",
+            Step::Directory => "its working directory",
+            Step::Program => "its program",
+        }
+    }
+}
+
 impl Process {
     pub fn pid(&self) -> u32 {
-        self.pid as u32
+        self.0.pid as u32
+    }
+
+    /// Of the process (pidfd_open(2)).
+    pub fn fd(&self) -> RawFd {
+        self.0.pidfd.as_raw_fd()
     }
 
     /// Readable once the process has ended (pidfd_open(2)).
@@ -162,7 +188,7 @@ impl Process {
     /// # Errors
     /// No descriptor is free.
     pub fn exit_fd(&self) -> io::Result<OwnedFd> {
-        self.pidfd.try_clone()
+        self.0.pidfd.try_clone()
     }
 
     /// Ends its whole process group at once.
@@ -173,42 +199,12 @@ impl Process {
     /// Signals its process group. It is not reaped yet, so its number is still its own.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         // ESRCH = it has just ended, which is what a signal was to bring about.
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.pid), signal);
+        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.0.pid), signal);
     }
 
     /// Waits until it has ended and takes its exit status. `None` = somebody else has.
     pub fn reap(self) -> Option<ExitStatus> {
-        let mut status = 0;
-        loop {
-            // SAFETY: `status` is a place for an int.
-            match unsafe { libc::waitpid(self.pid, &raw mut status, 0) } {
-                pid if pid == self.pid => return Some(ExitStatus::from_raw(status)),
-                _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-                _ => return None,
-            }
-        }
-    }
-}
-
-/// All signals of this thread, blocked until it is dropped: a handler must not run in a child that borrows our memory.
-struct BlockedSignals(libc::sigset_t);
-
-impl BlockedSignals {
-    fn new() -> BlockedSignals {
-        // SAFETY: both sets are places of the right type; a zeroed set is a valid one.
-        unsafe {
-            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-            libc::sigfillset(&raw mut all);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
-            BlockedSignals(before)
-        }
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        // SAFETY: the set was filled in by pthread_sigmask.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+        self.0.reap()
     }
 }
 
@@ -221,42 +217,42 @@ fn lift(fd: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// The child's whole life before exec.
-extern "C" fn child(plan: *mut c_void) -> c_int {
+extern "C" fn life(plan: *mut c_void) -> c_int {
     // SAFETY: `start` passes its plan, which outlives the child's use of it, and does not touch it meanwhile.
-    let plan = unsafe { &mut *plan.cast::<Plan>() };
-    plan.error = become_worker(plan);
+    let plan = unsafe { &mut *plan.cast::<Plan<'_>>() };
+    plan.failed = become_worker(plan).err();
     // SAFETY: ends this process without running anything of the borrowed one.
     unsafe { libc::_exit(127) }
 }
 
-/// Only returns if it fails, with the error's number.
-fn become_worker(plan: &Plan) -> c_int {
+/// Only returns if it fails, with the step and the error's number.
+fn become_worker(plan: &Plan<'_>) -> Result<(), (Step, c_int)> {
+    let done = |step, result| if result == -1 { Err((step, errno())) } else { Ok(()) };
     // SAFETY: system calls on plain integers, on C strings that `Image` owns, and on structures of this frame in the layout
     // that capset(2) and sigaction(2) give.
     unsafe {
-        if libc::setsid() == -1 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) == -1 {
-            return errno();
+        done(Step::Session, libc::setsid())?;
+        if let Some(entry) = &plan.entry {
+            entry.enter().map_err(|error| (Step::Room, error))?;
+            entry.become_user().map_err(|error| (Step::User, error))?;
         }
+        done(Step::Signal, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         // The parent may have died before the signal was asked for.
         if libc::getppid() != plan.parent {
-            return libc::ESRCH;
+            return Err((Step::Signal, libc::ESRCH));
         }
-        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 {
-            return errno();
-        }
-        if plan.ruleset != -1 && domain::enter(plan.ruleset) == -1 {
-            return errno();
+        done(Step::Privileges, libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        if plan.ruleset != -1 {
+            done(Step::Domain, domain::enter(plan.ruleset) as c_int)?;
         }
         let to = [0, 1, 2, LINK_FD, PAGE_FD];
         for (from, to) in plan.fds.into_iter().zip(to) {
-            if libc::dup2(from, to) == -1 {
-                return errno();
-            }
+            done(Step::Descriptors, libc::dup2(from, to))?;
         }
         let all_others = libc::close_range(PAGE_FD as u32 + 1, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int);
-        if all_others == -1 || libc::chdir(plan.dir) == -1 || drop_capabilities(plan.as_root) == -1 {
-            return errno();
-        }
+        done(Step::Descriptors, all_others)?;
+        done(Step::Privileges, drop_capabilities(plan.as_root) as c_int)?;
+        done(Step::Directory, libc::chdir(plan.dir))?;
         let mut default: libc::sigaction = std::mem::zeroed();
         default.sa_sigaction = libc::SIG_DFL;
         for signal in 1..=SIGNALS {
@@ -266,8 +262,7 @@ fn become_worker(plan: &Plan) -> c_int {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        libc::execve(plan.path, plan.args, plan.env);
-        errno()
+        done(Step::Program, libc::execve(plan.path, plan.args, plan.env))
     }
 }
 
@@ -288,11 +283,6 @@ fn drop_capabilities(as_root: bool) -> libc::c_long {
     }
 }
 
-fn errno() -> c_int {
-    // SAFETY: the calling thread's errno; the child uses that of the thread whose memory it borrows.
-    unsafe { *libc::__errno_location() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,7 +296,7 @@ mod tests {
         let (output, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
         let null = null.as_raw_fd();
         let fds = Fds { stdin: null, stdout: end.as_raw_fd(), stderr: null, link: null, page: null };
-        let process = image.start(&fds, &Domain::new()).unwrap();
+        let process = image.start(&fds, &Domain::new(), None).unwrap();
         drop(end);
         let mut text = String::new();
         File::from(output).read_to_string(&mut text).unwrap();
@@ -347,7 +337,7 @@ mod tests {
     fn a_program_that_is_not_there_is_an_error_and_leaves_no_child() {
         let image = Image::new(Path::new("/no/such/program"), &[], &BTreeMap::new(), Path::new("/")).unwrap();
         let error = image
-            .start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }, &Domain::new())
+            .start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }, &Domain::new(), None)
             .err()
             .unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -358,7 +348,9 @@ mod tests {
         let image =
             Image::new(Path::new("/bin/sh"), &[], &BTreeMap::new(), Path::new("/no/such/dir")).unwrap();
         assert!(
-            image.start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }, &Domain::new()).is_err()
+            image
+                .start(&Fds { stdin: 0, stdout: 1, stderr: 2, link: 0, page: 0 }, &Domain::new(), None)
+                .is_err()
         );
     }
 }

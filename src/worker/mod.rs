@@ -1,8 +1,10 @@
 //! One bun process: how it is started, spoken to, and ended.
 
 pub mod actor;
+mod child;
 mod domain;
 mod exec;
+pub mod isolation;
 pub mod journey;
 pub mod link;
 mod outbox;

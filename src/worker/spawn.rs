@@ -5,6 +5,7 @@
 
 use super::domain::Domain;
 use super::exec::{Fds, Image, Process};
+use super::isolation::{Isolation, Visitor};
 use super::progress::Progress;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -16,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 /// What to start.
@@ -29,6 +30,8 @@ pub struct Order {
     pub dir: PathBuf,
     /// Made for this worker: its `HOME` and its `TMPDIR`.
     pub private: PathBuf,
+    /// The data directory of its app, where it has one from its start.
+    pub data: Option<String>,
 }
 
 /// A process that runs.
@@ -44,6 +47,7 @@ pub struct Spawned {
 #[derive(Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<(Order, oneshot::Sender<io::Result<Spawned>>)>,
+    isolation: Arc<Isolation>,
 }
 
 impl Spawner {
@@ -51,19 +55,29 @@ impl Spawner {
     ///
     /// # Errors
     /// The system allows no further thread.
-    pub fn start() -> io::Result<Spawner> {
+    pub fn start(isolation: Arc<Isolation>) -> io::Result<Spawner> {
         let (orders, inbox) = mpsc::channel::<(Order, oneshot::Sender<io::Result<Spawned>>)>();
+        let room = Arc::clone(&isolation);
         std::thread::Builder::new().name("buntime-spawn".into()).spawn(move || {
             let domain = Domain::new();
             for (order, reply) in inbox {
                 // A receiver that has gone gave up on this worker: dropping `Spawned` kills it below.
-                if let Err(Ok(unwanted)) = reply.send(spawn(&order, &domain)) {
+                if let Err(Ok(unwanted)) = reply.send(spawn(&order, &domain, &room)) {
                     unwanted.process.kill();
                     unwanted.process.reap();
                 }
             }
         })?;
-        Ok(Spawner { orders })
+        Ok(Spawner { orders, isolation })
+    }
+
+    /// Has a worker that was started without an app reach the data directory of the one it gets. Takes some tens of
+    /// microseconds, in which the calling thread waits: handing it over would take as long.
+    ///
+    /// # Errors
+    /// There is no such directory, or those of setns(2) and move_mount(2).
+    pub fn give_data(&self, process: &Process, name: &str) -> io::Result<Visitor> {
+        self.isolation.mount_data(process, name)
     }
 
     /// Starts one process.
@@ -77,21 +91,29 @@ impl Spawner {
     }
 }
 
-fn spawn(order: &Order, domain: &Domain) -> io::Result<Spawned> {
+/// Starts a process in a private directory that is made for it.
+pub fn spawn(order: &Order, domain: &Domain, isolation: &Isolation) -> io::Result<Spawned> {
     // What is there already would be somebody else's.
     DirBuilder::new().mode(0o700).create(&order.private)?;
-    start(order, domain).inspect_err(|_| {
+    start(order, domain, isolation).inspect_err(|_| {
         let _ = std::fs::remove_dir(&order.private);
     })
 }
 
-fn start(order: &Order, domain: &Domain) -> io::Result<Spawned> {
+fn start(order: &Order, domain: &Domain, isolation: &Isolation) -> io::Result<Spawned> {
     let (link, theirs) = UnixStream::pair()?;
     link.set_nonblocking(true)?;
     let (progress, page) = Progress::create()?;
     let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC)?;
     let stdin = File::open("/dev/null")?;
+    if let Some(identity) = isolation.identity() {
+        let (uid, gid) = (Some(identity.uid), Some(identity.gid));
+        std::os::unix::fs::chown(&order.private, uid, gid)?;
+        // Or it could not open /dev/stderr.
+        std::os::unix::fs::fchown(&stdout_end, uid, gid)?;
+        std::os::unix::fs::fchown(&stderr_end, uid, gid)?;
+    }
     let image = Image::new(&order.program, &order.args, &order.env, &order.dir)?;
     let fds = Fds {
         stdin: stdin.as_raw_fd(),
@@ -100,7 +122,9 @@ fn start(order: &Order, domain: &Domain) -> io::Result<Spawned> {
         link: theirs.as_raw_fd(),
         page: page.as_raw_fd(),
     };
-    let process = image.start(&fds, domain)?;
+    let room = isolation.room(&order.private, order.data.as_deref())?;
+    let entry = room.as_ref().and_then(|room| isolation.entry(room));
+    let process = image.start(&fds, domain, entry)?;
     Ok(Spawned { process, link, progress, stdout, stderr })
 }
 
@@ -115,13 +139,14 @@ mod tests {
             env: BTreeMap::new(),
             dir: "/".into(),
             private: private.to_owned(),
+            data: None,
         }
     }
 
     #[tokio::test]
     async fn a_start_that_fails_leaves_nothing_and_takes_nothing_of_others() {
         let temp = tempfile::tempdir().unwrap();
-        let spawner = Spawner::start().unwrap();
+        let spawner = Spawner::start(Arc::new(Isolation::none())).unwrap();
         let private = temp.path().join("w1");
         assert!(spawner.spawn(order("/no/such/program", &private)).await.is_err());
         assert!(!private.exists());

@@ -7,8 +7,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -31,7 +32,8 @@ pub struct Server {
     pub pid: u32,
     child: Child,
     log: Arc<Log>,
-    _dirs: (Apps, TempDir),
+    pub cache: PathBuf,
+    dirs: (Apps, TempDir),
 }
 
 /// What is to be started, and how.
@@ -40,6 +42,11 @@ pub struct Launch {
     env: Vec<(String, String)>,
     state_among_apps: bool,
     decide: Option<Decide>,
+    /// That of an earlier supervisor.
+    state: Option<TempDir>,
+    user: Option<u32>,
+    worker_dirs: Option<PathBuf>,
+    script: Option<String>,
 }
 
 type Decide = Box<dyn FnOnce(&Store)>;
@@ -61,7 +68,10 @@ pub struct Client(hyper::client::conn::http1::SendRequest<Full<Bytes>>);
 
 impl Apps {
     pub fn new() -> Apps {
-        Apps(TempDir::new().unwrap())
+        let dir = TempDir::new().unwrap();
+        // Workers may run as another user, who may read what is served.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        Apps(dir)
     }
 
     /// Writes a file: `file("hello/index.ts", "export default …")`.
@@ -74,7 +84,12 @@ impl Apps {
 
     /// Copies one of the apps in `tests/apps`.
     pub fn with(self, name: &str) -> Apps {
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name), &self.0.path().join(name));
+        self.with_as(name, name)
+    }
+
+    /// Copies one of the apps in `tests/apps` to another name.
+    pub fn with_as(self, name: &str, to: &str) -> Apps {
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name), &self.0.path().join(to));
         self
     }
 
@@ -89,7 +104,16 @@ impl Apps {
     }
 
     pub fn launch(self) -> Launch {
-        Launch { apps: self, env: Vec::new(), state_among_apps: false, decide: None }
+        Launch {
+            apps: self,
+            env: Vec::new(),
+            state_among_apps: false,
+            decide: None,
+            state: None,
+            user: None,
+            worker_dirs: None,
+            script: None,
+        }
     }
 
     /// Without spares: fewer processes for tests that are not about them.
@@ -122,24 +146,82 @@ impl Launch {
         self
     }
 
-    pub async fn start(self) -> Server {
-        let state = match self.state_among_apps {
-            true => TempDir::with_prefix_in(".state-", self.apps.path()).unwrap(),
-            false => TempDir::new().unwrap(),
+    /// As another user than the one that the tests run as, who is root.
+    pub fn run_by(mut self, uid: u32) -> Launch {
+        self.user = Some(uid);
+        self
+    }
+
+    /// In a user namespace of its own (user_namespaces(7)), where it is root, and after these commands of a shell.
+    pub fn in_user_namespace(mut self, script: &str) -> Launch {
+        self.script = Some(format!("{script}\nexec \"$0\" \"$@\""));
+        self
+    }
+
+    /// With another directory of apps.
+    pub fn worker_dirs(mut self, dir: &Path) -> Launch {
+        self.worker_dirs = Some(dir.to_owned());
+        self
+    }
+
+    /// With the state directory of an earlier supervisor, or another one; it is `state` in this.
+    pub fn state_in(mut self, dir: TempDir) -> Launch {
+        self.state = Some(dir);
+        self
+    }
+
+    /// The state directory of an earlier supervisor.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state.as_ref().unwrap().path().join("state")
+    }
+
+    /// What it says that does not even start.
+    pub async fn fail(self) -> String {
+        let (mut command, _apps, _state, _) = self.command();
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it started").unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn command(self) -> (Command, Apps, TempDir, PathBuf) {
+        let state = match (self.state, self.state_among_apps) {
+            (Some(state), _) => state,
+            (None, true) => TempDir::with_prefix_in(".state-", self.apps.path()).unwrap(),
+            (None, false) => TempDir::new().unwrap(),
         };
         if let Some(decide) = self.decide {
             let dir = state.path().join("state");
             std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
             decide(&Store::open(&dir, Limits::default()).unwrap());
         }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_buntime"))
+        // Compiled once for all tests.
+        let mut cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        let binary = env!("CARGO_BIN_EXE_buntime");
+        let mut command = match &self.script {
+            None => Command::new(binary),
+            Some(script) => {
+                let mut command = Command::new("unshare");
+                command.args(["-Ur", "sh", "-c", script, binary]);
+                command
+            }
+        };
+        if let Some(uid) = self.user {
+            cache.set_file_name("cache-of-user");
+            std::fs::create_dir_all(&cache).unwrap();
+            for dir in [self.apps.path(), state.path()] {
+                give(dir, uid);
+            }
+            // Other tests may be using it.
+            std::os::unix::fs::chown(&cache, Some(uid), Some(uid)).unwrap();
+            command.uid(uid).gid(uid);
+        }
+        command
             .args(["run", "--worker-dirs"])
-            .arg(self.apps.path())
+            .arg(self.worker_dirs.as_deref().unwrap_or(self.apps.path()))
             .arg("--state-dir")
             .arg(state.path().join("state"))
-            // Compiled once for all tests.
             .arg("--cache-dir")
-            .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .arg(&cache)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUNTIME_BUN", bun())
@@ -151,16 +233,20 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .kill_on_drop(true);
+        (command, self.apps, state, cache)
+    }
+
+    pub async fn start(self) -> Server {
+        let (mut command, apps, state, cache) = self.command();
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Log { lines: Mutex::default(), count: watch::Sender::new(0) });
         let stderr = child.stderr.take().unwrap();
         tokio::spawn(Arc::clone(&log).read(stderr));
         let serving = log.wait(|line| line["message"] == "serving").await;
         let address = serving["listen"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
         let pid = child.id().unwrap();
-        Server { address, pid, child, log, _dirs: (self.apps, state) }
+        Server { address, pid, child, log, cache, dirs: (apps, state) }
     }
 }
 
@@ -198,15 +284,22 @@ impl Server {
 
     /// The directory of apps, to change it while it is served.
     pub fn apps(&self) -> &Apps {
-        &self._dirs.0
+        &self.dirs.0
     }
 
     pub fn state_dir(&self) -> PathBuf {
-        self._dirs.1.path().join("state")
+        self.dirs.1.path().join("state")
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid as i32), signal).unwrap();
+    }
+
+    /// Ends it, to be started again with the same directories.
+    pub async fn stop(mut self) -> Launch {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        assert!(self.exit().await.success());
+        self.dirs.0.launch().state_in(self.dirs.1)
     }
 
     /// Waits for the process to end.
@@ -318,6 +411,17 @@ pub async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     while !is() {
         assert!(tokio::time::Instant::now() < end, "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Hands a directory over, with all that is in it.
+fn give(dir: &Path, uid: u32) {
+    std::os::unix::fs::lchown(dir, Some(uid), Some(uid)).unwrap();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => give(&entry.path(), uid),
+            false => std::os::unix::fs::lchown(entry.path(), Some(uid), Some(uid)).unwrap(),
+        }
     }
 }
 

@@ -171,11 +171,13 @@ const MEDDLER: &str = "import { readFileSync, readlinkSync, renameSync, writeFil
             const environ = readFileSync(`/proc/${child.pid}/environ`, 'latin1');
             child.kill();
             await child.exited;
-            mkdirSync('a', { recursive: true });
-            mkdirSync('b', { recursive: true });
-            writeFileSync('a/file', 'text');
-            renameSync('a/file', 'b/file');
-            return Response.json({ found, own: [environ.includes('OWN'), child.signalCode, readFileSync('b/file', 'utf8')] });
+            const own = process.env.TMPDIR!;
+            mkdirSync(`${own}/a`, { recursive: true });
+            mkdirSync(`${own}/b`, { recursive: true });
+            writeFileSync(`${own}/a/file`, 'text');
+            renameSync(`${own}/a/file`, `${own}/b/file`);
+            const text = readFileSync(`${own}/b/file`, 'utf8');
+            return Response.json({ found, own: [environ.includes('OWN'), child.signalCode, text] });
         },
     };";
 

@@ -12,6 +12,7 @@ mod examples;
 mod framing;
 mod harness;
 mod headers;
+mod hidden;
 mod hostile_worker;
 mod http2;
 mod http_faults;

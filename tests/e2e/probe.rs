@@ -3,6 +3,7 @@
 
 use super::harness::{Answer, Server};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -27,7 +28,10 @@ pub struct Process {
 
 impl Gate {
     pub fn new() -> Gate {
-        Gate(TempDir::new().unwrap())
+        let dir = TempDir::new().unwrap();
+        // Workers may run as another user, who looks into it and writes there.
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        Gate(dir)
     }
 
     /// A path of the app `probe` that ends at this gate: `/probe/hold`.

@@ -1,0 +1,304 @@
+//! Keeping apps from files: the state, the cache and the runtime directory are not there for a worker, but for what is its own.
+//!
+//! `plan` decides what is mounted over what; `template` has it done once, in a mount namespace (mount_namespaces(7)) that each
+//! worker starts from a copy of. A worker's private directory is mounted in its copy when it starts, its app's data directory when
+//! it gets an app. Where the supervisor is root, workers run as another `user`; elsewhere the namespaces belong to a user
+//! namespace (user_namespaces(7)), and no worker has a capability in it.
+
+mod aliases;
+mod calls;
+mod plan;
+mod template;
+mod user;
+
+use self::plan::text;
+pub use self::plan::{Layout, LayoutError};
+pub use self::template::Visitor;
+use self::template::{Bind, Passage, Template, Way};
+pub use self::user::{Identity, Unreadable};
+use super::domain::Domain;
+use super::exec::{Process, Step, StepError};
+use super::spawn::{self, Order};
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString, c_int};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+
+/// What is enforced for every worker of this process.
+#[derive(Debug)]
+pub struct Isolation {
+    layout: Layout,
+    files: Option<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    template: Template,
+    identity: Option<Identity>,
+}
+
+/// What a worker's own namespace is made from.
+#[derive(Debug, Default)]
+pub struct Room {
+    private: CString,
+    home: CString,
+    data: Option<[CString; 2]>,
+}
+
+/// The way of one worker into its room, for a child that makes only system calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    passage: Passage<'a>,
+    user: Option<(u32, u32)>,
+}
+
+impl Entry<'_> {
+    pub fn enter(&self) -> Result<(), c_int> {
+        self.passage.enter()
+    }
+
+    /// Whether [`Entry::become_user`] leaves nothing of root's.
+    pub fn changes_user(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// The kernel forgets about the signal at a parent's death when the user changes: it is to be asked for after this.
+    pub fn become_user(&self) -> Result<(), c_int> {
+        let Some((uid, gid)) = self.user else { return Ok(()) };
+        calls::become_user(uid, gid)?;
+        calls::set_dumpable(false);
+        Ok(())
+    }
+}
+
+impl Isolation {
+    /// Nothing is enforced.
+    pub fn none() -> Isolation {
+        Isolation { layout: Layout::default(), files: None }
+    }
+
+    /// The best that is allowed here, tried with `program`. Where nothing is, a warning says why.
+    ///
+    /// # Errors
+    /// The layout cannot be.
+    pub fn establish(
+        mut layout: Layout,
+        program: &Path,
+        args: &[OsString],
+    ) -> Result<Isolation, LayoutError> {
+        layout.check()?;
+        let hidden: Vec<PathBuf> = layout.all_hidden().cloned().collect();
+        layout.hidden.extend(hidden.iter().flat_map(|dir| aliases::of(dir)));
+        layout.check()?;
+        let mut isolation = Isolation { layout, files: None };
+        let mut causes = Vec::new();
+        for (way, identity) in ways() {
+            match Files::make(&isolation.layout, way, identity) {
+                Ok(files) => isolation.files = Some(files),
+                Err(error) => {
+                    causes.push(error.to_string());
+                    continue;
+                }
+            }
+            match isolation.probe(program, args) {
+                Ok(()) => {
+                    isolation.warn_of_unreadable();
+                    return Ok(isolation);
+                }
+                Err(error) => causes.push(error.to_string()),
+            }
+            isolation.files = None;
+        }
+        let cause = causes.join("; ");
+        tracing::warn!(
+            cause,
+            hint = hint(),
+            "apps are not kept from the state directory, from each other's data and from the cache"
+        );
+        Ok(isolation)
+    }
+
+    /// Starts a process as a worker is started.
+    fn probe(&self, program: &Path, args: &[OsString]) -> io::Result<()> {
+        let order = Order {
+            program: program.to_owned(),
+            args: args.to_vec(),
+            env: BTreeMap::new(),
+            dir: self.layout.run.join("empty"),
+            private: self.layout.run.join("workers/probe"),
+            data: None,
+        };
+        let started = match spawn::spawn(&order, &Domain::none(), self) {
+            Ok(started) => started,
+            // It would not start anywhere else either, or the workers' user may not run it: no worker will start.
+            Err(error) if failed_at(&error) == Some(Step::Program) => {
+                tracing::error!(%error, program = %program.display(), "workers cannot be started");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mounted = self.mount_data(&started.process, "");
+        started.process.kill();
+        started.process.reap();
+        std::fs::remove_dir_all(&order.private)?;
+        match mounted {
+            // It has ended, which is for others to find out why.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            mounted => mounted.map(drop),
+        }
+    }
+
+    fn warn_of_unreadable(&self) {
+        let Some(identity) = self.identity() else { return };
+        let needed = self.layout.worker_dirs.iter().chain(&self.layout.needed);
+        for path in needed.filter(|path| !identity.can_enter(path)) {
+            let unreadable = Unreadable { path: path.clone(), user: identity.shown() };
+            tracing::warn!(hint = unreadable.suggestion(), "{unreadable}");
+        }
+    }
+
+    /// Whether apps reach nothing of the state directory but what is their own.
+    pub fn hides_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// Whether no app reaches what is at a path, for certain.
+    pub fn hides(&self, path: &Path) -> bool {
+        let real = path.parent().and_then(|dir| dir.canonicalize().ok());
+        let real = real.zip(path.file_name()).map(|(dir, name)| dir.join(name));
+        self.hides_files() && self.layout.hides(real.as_deref().unwrap_or(path))
+    }
+
+    /// The user that workers run as, where it is not the supervisor's.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.files.as_ref()?.identity.as_ref()
+    }
+
+    /// What keeps an app in `dir` from being read by the workers' user.
+    pub fn unreadable(&self, dir: &Path) -> Option<Unreadable> {
+        let identity = self.identity()?;
+        let real = dir.canonicalize().ok()?;
+        let from = self.layout.worker_dirs.iter().find(|from| real.starts_with(from))?;
+        let path = identity.unreadable(from, &real)?;
+        Some(Unreadable { path, user: identity.shown() })
+    }
+
+    /// The path of a worker's private directory, as the worker sees it.
+    pub fn home(&self, private: &Path) -> PathBuf {
+        if self.hides_files() { self.layout.run.join("home") } else { private.to_owned() }
+    }
+
+    /// Where a data directory is to be mounted has to be there, as an empty one.
+    ///
+    /// # Errors
+    /// Those of mkdirat(2).
+    pub fn prepare_data(&self, name: &str) -> io::Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let (cover, mode) = (files.template.cover.as_fd(), rustix::fs::Mode::from_raw_mode(0o755));
+        let mut path = PathBuf::from("data");
+        for part in Path::new(name) {
+            path.push(part);
+            match rustix::fs::mkdirat(cover, &path, mode) {
+                // Whatever the process's umask is.
+                Ok(()) => rustix::fs::chmodat(cover, &path, mode, rustix::fs::AtFlags::empty())?,
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a worker's process reach its app's data directory. `name` is that of the directory.
+    ///
+    /// # Errors
+    /// There is none, the process has ended (ESRCH), or what setns(2) and move_mount(2) have.
+    pub fn mount_data(&self, process: &Process, name: &str) -> io::Result<Visitor> {
+        let Some(files) = &self.files else { return Ok(Visitor::default()) };
+        let [name, to] = self.data(name)?;
+        let bind = Bind { of: files.template.data.as_raw_fd(), name: &name, to: &to };
+        let home = files.template.home.as_ref().map(AsRawFd::as_raw_fd);
+        files.passage([Some(bind), None]).mount_for(process.fd(), home)
+    }
+
+    fn data(&self, name: &str) -> io::Result<[CString; 2]> {
+        let to = self.layout.state.join("data").join(name);
+        Ok([CString::new(if name.is_empty() { "." } else { name })?, text(&to)?])
+    }
+
+    /// `private` = the real path of the private directory; `data` = the name of a data directory.
+    ///
+    /// # Errors
+    /// A NUL byte in a path.
+    pub fn room(&self, private: &Path, data: Option<&str>) -> io::Result<Option<Room>> {
+        if self.files.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Room {
+            private: text(Path::new(private.file_name().unwrap_or_default()))?,
+            home: text(&self.home(private))?,
+            data: data.map(|name| self.data(name)).transpose()?,
+        }))
+    }
+
+    pub fn entry<'a>(&self, room: &'a Room) -> Option<Entry<'a>> {
+        let files = self.files.as_ref()?;
+        let (workers, data) = (files.template.workers.as_raw_fd(), files.template.data.as_raw_fd());
+        let private = Bind { of: workers, name: &room.private, to: &room.home };
+        let data = room.data.as_ref().map(|[name, to]| Bind { of: data, name, to });
+        let user = files.identity.as_ref().map(|identity| (identity.uid, identity.gid));
+        Some(Entry { passage: files.passage([Some(private), data]), user })
+    }
+}
+
+impl Files {
+    fn make(layout: &Layout, way: Way, identity: Option<Identity>) -> io::Result<Files> {
+        // What a link leads to is looked at by its own name.
+        let is_barred = |dir: &Path| {
+            let linked = dir.canonicalize().is_ok_and(|real| real != dir);
+            !linked && identity.as_ref().is_some_and(|identity| !identity.can_pass(dir))
+        };
+        let plan = layout.plan(is_barred, Path::is_dir)?;
+        let template = Template::make(&plan, way)?;
+        Ok(Files { template, identity })
+    }
+
+    fn passage<'a>(&self, mounts: [Option<Bind<'a>>; 2]) -> Passage<'a> {
+        let user_ns: Option<RawFd> = self.template.user_ns.as_ref().map(AsRawFd::as_raw_fd);
+        Passage { user_ns, mount_ns: self.template.mount_ns.as_raw_fd(), mounts }
+    }
+}
+
+fn failed_at(error: &io::Error) -> Option<Step> {
+    Some(error.get_ref()?.downcast_ref::<StepError>()?.step)
+}
+
+/// The ways to go, the better one first.
+fn ways() -> Vec<(Way, Option<Identity>)> {
+    let mut ways = vec![(Way::UserNamespace, None)];
+    if nix::unistd::geteuid().is_root() {
+        ways.insert(0, (Way::Privileged, Some(Identity::of_workers())));
+    }
+    ways
+}
+
+/// What most likely forbids namespaces here.
+fn hint() -> String {
+    let says = |name: &str, value: &str| {
+        std::fs::read_to_string(format!("/proc/sys/{name}")).is_ok_and(|text| text.trim() == value)
+    };
+    for (name, value, better) in [
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("user/max_user_namespaces", "0", "10000"),
+        ("user/max_mnt_namespaces", "0", "10000"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ] {
+        if says(name, value) {
+            return format!("sysctl {}={better}, or start Buntime as root", name.replace('/', "."));
+        }
+    }
+    "in a container, allow it CAP_SYS_ADMIN, or user namespaces by its seccomp profile".into()
+}
+
+#[cfg(test)]
+mod tests;

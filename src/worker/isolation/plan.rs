@@ -1,0 +1,312 @@
+//! What is to be mounted over what, decided before anything is: from a `Layout` to `Step`s.
+//!
+//! Two kinds of directories are covered by an empty one. **Hidden** ones: in their place is nothing but what is
+//! shown of them. **Barred** ones, which the workers' user may not pass: what lies in them on the way to apps or to bun
+//! is put back where it was, whole, and the rest stays out of reach as before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What there is, by real paths, and what is to become of it.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// The state directory; hidden.
+    pub state: PathBuf,
+    /// This process's own directory in it.
+    pub run: PathBuf,
+    /// What else is hidden: the cache and the runtime directory.
+    pub hidden: Vec<PathBuf>,
+    /// Files and directories in hidden ones that workers read.
+    pub shown: Vec<PathBuf>,
+    /// The directories with the apps.
+    pub worker_dirs: Vec<PathBuf>,
+    /// What else workers must reach: bun.
+    pub needed: Vec<PathBuf>,
+}
+
+/// The number of a descriptor that a step opens.
+pub type Handle = usize;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Keeps a directory that is about to be covered.
+    Open {
+        dir: CString,
+        into: Handle,
+    },
+    Cover {
+        dir: CString,
+    },
+    /// Copies the mounts at `path`, relative to a directory that was kept. None = it is absolute.
+    Take {
+        of: Option<Handle>,
+        path: CString,
+        into: Handle,
+    },
+    MakeDir {
+        path: CString,
+    },
+    MakeFile {
+        path: CString,
+    },
+    Attach {
+        tree: Handle,
+        path: CString,
+        read_only: bool,
+    },
+    /// Lets nothing be written to what covers a directory.
+    Seal {
+        dir: CString,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub handles: usize,
+    /// The real directories that workers' own ones are in, and what covers the state directory, to be written to.
+    pub workers: Handle,
+    pub data: Handle,
+    pub cover: Handle,
+}
+
+/// Why a layout cannot be.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LayoutError {
+    #[error("the worker directory {} is the state, the cache or the runtime directory, which no app may reach\n\nhint: give them directories of their own (--state-dir, --cache-dir)", .0.display())]
+    Hidden(PathBuf),
+    #[error("the worker directory {} lies in {}, which no app may reach\n\nhint: move it, or choose another with --worker-dirs, --state-dir or --cache-dir", .0.display(), .1.display())]
+    Within(PathBuf, PathBuf),
+    #[error("{} cannot be hidden from apps: {} lies in it\n\nhint: give the runtime a directory of its own", .0.display(), .1.display())]
+    TooWide(PathBuf, PathBuf),
+}
+
+impl Layout {
+    /// # Errors
+    /// An app would have to reach what no app may reach.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        let reserved = ["data", "run", "cache"].map(|name| self.state.join(name));
+        for dir in &self.worker_dirs {
+            if self.all_hidden().any(|hidden| hidden == dir) {
+                return Err(LayoutError::Hidden(dir.clone()));
+            }
+            let within = reserved.iter().chain(&self.hidden).find(|hidden| dir.starts_with(hidden));
+            if let Some(hidden) = within {
+                return Err(LayoutError::Within(dir.clone(), hidden.clone()));
+            }
+        }
+        // Without these nothing runs.
+        for system in ["/usr", "/lib", "/etc", "/proc", "/dev"].map(Path::new) {
+            if let Some(hidden) = self.all_hidden().find(|hidden| system.starts_with(hidden)) {
+                return Err(LayoutError::TooWide(hidden.clone(), system.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn all_hidden(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.state).chain(&self.hidden)
+    }
+
+    /// The outermost ones.
+    fn covered(&self) -> BTreeSet<&Path> {
+        let all: Vec<&Path> = self.all_hidden().map(PathBuf::as_path).collect();
+        let inner = |dir: &&Path| all.iter().any(|other| dir != other && dir.starts_with(other));
+        all.iter().copied().filter(|dir| !inner(dir)).collect()
+    }
+
+    /// Whether a path is out of the apps' reach once the plan is carried out.
+    pub fn hides(&self, path: &Path) -> bool {
+        self.all_hidden().any(|hidden| path.starts_with(hidden))
+            && !self.shown.iter().chain(&self.worker_dirs).any(|shown| path.starts_with(shown))
+    }
+
+    /// `is_barred` = the workers' user cannot pass this directory.
+    ///
+    /// # Errors
+    /// A NUL byte in a path.
+    pub fn plan(
+        &self,
+        is_barred: impl Fn(&Path) -> bool,
+        is_dir: impl Fn(&Path) -> bool,
+    ) -> io::Result<Plan> {
+        let mut planner = Planner {
+            steps: Vec::new(),
+            handles: 0,
+            covers: BTreeMap::new(),
+            there: BTreeSet::new(),
+            made: BTreeSet::new(),
+            is_barred: &is_barred,
+            is_dir: &is_dir,
+        };
+        let covered = self.covered();
+        let in_hidden = |path: &Path| covered.iter().any(|hidden| path.starts_with(hidden));
+        let needed = self.worker_dirs.iter().chain(&self.needed).map(PathBuf::as_path);
+        let (inside, outside): (BTreeSet<_>, BTreeSet<_>) = needed.partition(|path| in_hidden(path));
+        // While all is where it is.
+        let workers = planner.open(&self.run.join("workers"))?;
+        let data = planner.open(&self.state.join("data"))?;
+        let real = covered.iter().map(|dir| planner.open(dir)).collect::<io::Result<Vec<_>>>()?;
+        for path in outside {
+            planner.clear_way(path)?;
+        }
+        for (dir, real) in covered.iter().zip(real) {
+            let needed = std::iter::once(&self.state).chain(&self.shown).any(|path| path.starts_with(dir));
+            if !planner.is_visible(dir) {
+                if !needed {
+                    continue;
+                }
+                planner.make_way(dir)?;
+            }
+            planner.cover(dir, real)?;
+        }
+        for name in ["home", "empty"] {
+            planner.make_dirs(&self.run.join(name))?;
+        }
+        planner.make_dirs(&self.state.join("data"))?;
+        for path in &self.shown {
+            planner.show(path, true)?;
+        }
+        for path in inside {
+            planner.show(path, false)?;
+        }
+        let cover = planner.take(None, &self.state)?;
+        for dir in planner.covers.keys() {
+            planner.steps.push(Step::Seal { dir: text(dir)? });
+        }
+        Ok(Plan { steps: planner.steps, handles: planner.handles, workers, data, cover })
+    }
+}
+
+struct Planner<'a> {
+    steps: Vec<Step>,
+    handles: usize,
+    /// What is covered so far, and the handles of what is under it.
+    covers: BTreeMap<PathBuf, Handle>,
+    /// What was made or put back in covers, and of that what was made.
+    there: BTreeSet<PathBuf>,
+    made: BTreeSet<PathBuf>,
+    is_barred: &'a dyn Fn(&Path) -> bool,
+    is_dir: &'a dyn Fn(&Path) -> bool,
+}
+
+impl Planner<'_> {
+    fn handle(&mut self) -> Handle {
+        self.handles += 1;
+        self.handles - 1
+    }
+
+    fn open(&mut self, dir: &Path) -> io::Result<Handle> {
+        let into = self.handle();
+        self.steps.push(Step::Open { dir: text(dir)?, into });
+        Ok(into)
+    }
+
+    fn take(&mut self, of: Option<Handle>, path: &Path) -> io::Result<Handle> {
+        let into = self.handle();
+        self.steps.push(Step::Take { of, path: text(path)?, into });
+        Ok(into)
+    }
+
+    fn cover(&mut self, dir: &Path, real: Handle) -> io::Result<()> {
+        self.steps.push(Step::Cover { dir: text(dir)? });
+        self.covers.insert(dir.to_owned(), real);
+        Ok(())
+    }
+
+    /// Makes `path` reachable for whoever cannot pass all that is above it.
+    fn clear_way(&mut self, path: &Path) -> io::Result<()> {
+        for (dir, child) in way(path) {
+            if !self.covers.contains_key(dir) {
+                if !(self.is_barred)(dir) {
+                    continue;
+                }
+                let real = self.open(dir)?;
+                self.cover(dir, real)?;
+            }
+            self.put_back(dir, child, false)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a worker could get to `path` as things are by now.
+    fn is_visible(&self, path: &Path) -> bool {
+        way(path).all(|(dir, child)| {
+            let ours = self.covers.contains_key(dir) || self.made.contains(dir);
+            if ours { self.there.contains(child) } else { !(self.is_barred)(dir) }
+        })
+    }
+
+    /// Makes a directory that is about to be covered reachable, with nothing else on the way.
+    fn make_way(&mut self, path: &Path) -> io::Result<()> {
+        let barred =
+            |dir: &Path| !self.covers.contains_key(dir) && !self.made.contains(dir) && (self.is_barred)(dir);
+        let covered =
+            way(path).any(|(dir, child)| self.covers.contains_key(dir) && !self.there.contains(child));
+        if let Some((dir, _)) = way(path).find(|(dir, _)| barred(dir)).filter(|_| !covered) {
+            let real = self.open(dir)?;
+            self.cover(dir, real)?;
+        }
+        self.make_dirs(path)
+    }
+
+    /// Shows a part of something hidden where it was.
+    fn show(&mut self, path: &Path, read_only: bool) -> io::Result<()> {
+        let in_cover = || path.ancestors().take_while(|above| !self.covers.contains_key(*above));
+        let is_shown = in_cover().any(|above| self.there.contains(above) && !self.made.contains(above));
+        let cover =
+            path.ancestors().skip(1).find(|above| self.covers.contains_key(*above)).map(Path::to_owned);
+        let Some(cover) = cover.filter(|_| !is_shown) else { return Ok(()) };
+        if let Some(parent) = path.parent() {
+            self.make_dirs(parent)?;
+        }
+        self.put_back(&cover, path, read_only)
+    }
+
+    fn put_back(&mut self, cover: &Path, path: &Path, read_only: bool) -> io::Result<()> {
+        let (Some(&real), Ok(below)) = (self.covers.get(cover), path.strip_prefix(cover)) else {
+            return Ok(());
+        };
+        if !self.there.insert(path.to_owned()) {
+            return Ok(());
+        }
+        let tree = self.take(Some(real), below)?;
+        let point = text(path)?;
+        self.steps.push(match (self.is_dir)(path) {
+            true => Step::MakeDir { path: point.clone() },
+            false => Step::MakeFile { path: point.clone() },
+        });
+        self.steps.push(Step::Attach { tree, path: point, read_only });
+        Ok(())
+    }
+
+    /// Directories in a cover, down to `dir`.
+    fn make_dirs(&mut self, dir: &Path) -> io::Result<()> {
+        let missing = |dir: &&Path| !self.covers.contains_key(*dir) && !self.there.contains(*dir);
+        let missing: Vec<PathBuf> = dir.ancestors().take_while(missing).map(Path::to_owned).collect();
+        for dir in missing.into_iter().rev() {
+            self.steps.push(Step::MakeDir { path: text(&dir)? });
+            self.there.insert(dir.clone());
+            self.made.insert(dir);
+        }
+        Ok(())
+    }
+}
+
+/// Each directory above `path`, from the root down, and what in it leads there.
+fn way(path: &Path) -> impl Iterator<Item = (&Path, &Path)> {
+    let mut way: Vec<&Path> = path.ancestors().collect();
+    way.reverse();
+    let below = way[1..].to_vec();
+    way.into_iter().zip(below)
+}
+
+pub fn text(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(OsString::from(path).as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests;
