@@ -84,11 +84,19 @@ export interface BuntimeOptions {
   flags?: string[];
   /** Further apps, all the hello: `app-0001` and so on. */
   copies?: number;
+  /** Where the kernel allows no namespaces, so that apps' files are as they were: what hiding them costs. */
+  unhidden?: boolean;
 }
+
+/** Runs the command behind it as root of a user namespace in which there can be no further one. */
+const UNHIDDEN = [
+  ...["unshare", "--user", "--map-root-user", "sh", "-c"],
+  'for kind in user mnt; do echo 0 >/proc/sys/user/max_${kind}_namespaces; done; exec "$0" "$@"',
+];
 
 /** `buntime run` as in production, with the app's directory beside its copies. */
 export async function startBuntime(place: Place, options: BuntimeOptions): Promise<Running> {
-  const { served, flags = [], copies = 0 } = options;
+  const { served, flags = [], copies = 0, unhidden = false } = options;
   const dir = fs.mkdtempSync(path.join(place.dir, "buntime-"));
   const apps = path.join(dir, "apps");
   fs.cpSync(path.join(APPS, served.app), path.join(apps, served.app), { recursive: true });
@@ -96,6 +104,7 @@ export async function startBuntime(place: Place, options: BuntimeOptions): Promi
   const port = freePort();
   const front = new Owned({
     command: [
+      ...(unhidden ? UNHIDDEN : []),
       ...[place.buntime, "run", "--worker-dirs", apps, "--state-dir", path.join(dir, "state"), "--cache-dir", path.join(place.dir, "cache")],
       ...["--env", "production", "--host", "127.0.0.1", "--port", String(port), "--bun", process.execPath],
       ...["--max-body-size", "2gb", ...flags],
