@@ -1,5 +1,9 @@
 //! The grammar of the command line. The flags of the configuration are made from its table of settings.
 
+use super::{
+    alias, apps, completions, context, deploy, doctor, keys, logs, man, new, pack, ps, restart, rm, rollback,
+    toggle, top, versions,
+};
 use crate::config::Flags;
 use crate::config::settings::{MISSING, SETTINGS};
 use clap::error::ErrorKind;
@@ -7,11 +11,22 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 /// Runs a fleet of Bun apps as supervised worker processes
 #[derive(Debug, Parser)]
-#[command(name = "buntime", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "buntime", version, arg_required_else_help = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct CommandLine {
     #[command(subcommand)]
     pub command: Command,
 }
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  failed
+  2  the command line or the configuration is wrong
+  3  the runtime cannot be reached
+  4  not allowed: no key, or one that may not do this
+  5  there is no such app, version, alias, worker or key
+  6  it is there already
+  7  the new version did not start; what served before still does
+  8  the new version serves, and what served before is still in use";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,6 +43,76 @@ SIGTERM or SIGINT finishes the requests in flight and ends; a second one ends at
     #[command(after_help = "Example:
   buntime config --worker-dirs ./apps --env production")]
     Config(ConfigFlags),
+    /// Look whether this machine has what Buntime needs
+    #[command(after_help = "It takes the flags of `run`, and looks at what `run` would use.
+Exit code 1: a check failed.")]
+    Doctor(Box<doctor::Arguments>),
+
+    /// Begin an app
+    #[command(after_help = "Example:
+  buntime new http my-app && buntime deploy my-app")]
+    New(new::Arguments),
+    /// Make an archive of an app's directory
+    Pack(pack::Arguments),
+    /// Pack a directory, upload it, and wait until the new version serves
+    #[command(
+        after_help = "Prints the address of the app. What served before goes on until the new version is ready; if that
+does not start, nothing changes.
+
+Examples:
+  buntime deploy
+  buntime deploy ./shop --version 1.3.0 --alias beta
+  BUNTIME_KEY=btk_... buntime deploy ./shop --url https://apps.example.com
+
+Exit codes: 0 it serves; 7 it did not start; 8 it serves, and what served before is still in use.
+Others: see `buntime --help`."
+    )]
+    Deploy(Box<deploy::Arguments>),
+
+    /// List the apps
+    Apps(apps::Arguments),
+    /// List the versions of an app
+    Versions(versions::Arguments),
+    /// List, set or delete what names such as latest stand for
+    #[command(after_help = "Examples:
+  buntime alias shop                                    what there is
+  buntime alias shop latest 1.4.2
+  buntime alias shop latest 1.4.2=95 1.5.0=5            one client in twenty gets 1.5.0
+  buntime alias shop beta --rm")]
+    Alias(alias::Arguments),
+    /// Let an alias stand for what it stood for before
+    Rollback(rollback::Arguments),
+    /// Let a version be asked for again
+    Enable(toggle::Arguments),
+    /// Let a version not be asked for, without deleting it
+    Disable(toggle::Arguments),
+    /// Delete an app or one version of it
+    Rm(rm::Arguments),
+
+    /// List the workers
+    Ps(ps::Arguments),
+    /// Watch the workers
+    #[command(
+        after_help = "Keys: q quits; arrows scroll; c, m, r, f, a, n sort by cpu, memory, requests, requests in flight, age, name."
+    )]
+    Top(top::Arguments),
+    /// Show what apps print
+    Logs(logs::Arguments),
+    /// Replace workers, the new ones before the old ones end
+    Restart(restart::Arguments),
+
+    /// List, make and revoke keys of the API
+    Keys(keys::Arguments),
+    /// Save addresses and keys of runtimes
+    Context(context::Arguments),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = "Example:
+  buntime completions bash > /etc/bash_completion.d/buntime")]
+    Completions(completions::Arguments),
+    /// Print or write manual pages
+    #[command(after_help = "Example:
+  buntime man /usr/local/share/man/man1")]
+    Man(man::Arguments),
 }
 
 /// The flags of the configuration, unparsed: `config` judges values from all its sources alike.
@@ -99,6 +184,26 @@ mod tests {
         command.build();
         let run = command.find_subcommand_mut("run").unwrap();
         insta::assert_snapshot!(run.clone().term_width(100).render_help());
+    }
+
+    #[test]
+    fn each_command_explains_itself() {
+        let mut all = CommandLine::command().term_width(100);
+        all.build();
+        let mut groups = vec![(String::new(), all)];
+        while let Some((above, group)) = groups.pop() {
+            for command in group.get_subcommands().filter(|command| command.get_name() != "help") {
+                let name = format!("{above}{}", command.get_name());
+                // Those of `run` are above, and these two have the same flags.
+                if !["run", "config", "doctor"].contains(&&*name) {
+                    insta::assert_snapshot!(
+                        format!("help-{name}"),
+                        command.clone().term_width(100).render_long_help()
+                    );
+                }
+                groups.push((format!("{name}-"), command.clone()));
+            }
+        }
     }
 
     #[test]

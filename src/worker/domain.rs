@@ -74,8 +74,8 @@ impl Domain {
     }
 }
 
-/// Zero or less = there is no Landlock.
-fn abi() -> i64 {
+/// The version of Landlock that this kernel has; zero or less = none.
+pub fn abi() -> i64 {
     // SAFETY: with this flag the call reads no memory.
     unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, CREATE_RULESET_VERSION)

@@ -13,3 +13,5 @@ mod progress;
 mod socket;
 pub mod spawn;
 pub mod usage;
+
+pub use domain::abi as landlock_abi;

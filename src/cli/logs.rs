@@ -1,0 +1,206 @@
+//! `buntime logs`: what apps print.
+
+use super::client::{ClientError, Event, Wanted};
+use super::console::Console;
+use super::failure::Failure;
+use super::remote::{Output, Remote};
+use super::session::Session;
+use super::target::Target;
+use super::text::escape;
+use clap::Args;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Waited before connecting again, the first time and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only of this app, or of this version of it
+    #[arg(value_name = "APP[@VERSION]")]
+    target: Option<Target>,
+    /// Go on with what is printed from now on, until Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    pub remote: Remote,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// An event of the type `log`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    at: String,
+    worker: String,
+    app: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    stream: String,
+    #[serde(default)]
+    dropped: u64,
+    text: Option<String>,
+}
+
+/// What is to be said of an event.
+#[derive(Debug, PartialEq)]
+enum Said {
+    /// On stdout.
+    Data(String),
+    /// On stderr: something is missing.
+    Missed(String),
+    Nothing,
+}
+
+pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+    let Session { client, console } = session;
+    let app = arguments.target.as_ref().map(|target| target.app.clone());
+    let wanted = Wanted { types: "log", app, follow: arguments.follow };
+    let mut last: Option<String> = None;
+    let mut pause = FIRST_PAUSE;
+    let mut reached = false;
+    loop {
+        let broke = match client.events(&wanted, last.as_deref()).await {
+            Ok(mut events) => {
+                if reached {
+                    console.talk("connected again");
+                }
+                (reached, pause) = (true, FIRST_PAUSE);
+                loop {
+                    match events.next().await {
+                        Ok(Some(event)) => {
+                            last = event.id.clone().or(last);
+                            show(&event, arguments.target.as_ref(), console)?;
+                        }
+                        Ok(None) if !arguments.follow => return Ok(()),
+                        Ok(None) => break "the runtime ended the stream".to_owned(),
+                        Err(ClientError::Unreachable { why, .. }) if arguments.follow => break why,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            // The first time it is an error like any other; later the runtime may be on its way back.
+            Err(ClientError::Unreachable { why, .. }) if reached => why,
+            Err(error) => return Err(error.into()),
+        };
+        if pause == FIRST_PAUSE {
+            console.talk(&format!("{}; connecting again", escape(&broke)));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn show(event: &Event, target: Option<&Target>, console: &Console) -> Result<(), Failure> {
+    match judge(event, target, console.json) {
+        Said::Data(line) => console.data(&line),
+        Said::Missed(what) => {
+            console.warn(&what);
+            Ok(())
+        }
+        Said::Nothing => Ok(()),
+    }
+}
+
+fn judge(event: &Event, target: Option<&Target>, json: bool) -> Said {
+    match event.kind.as_str() {
+        "log" => {}
+        "gap" | "reset" if json => return Said::Data(one_line(&event.data)),
+        "gap" => return Said::Missed("lines are missing here: more came than the runtime keeps".into()),
+        "reset" => {
+            return Said::Missed("the runtime was started anew: what it said before may be missing".into());
+        }
+        _ => return Said::Nothing,
+    }
+    let Ok(line) = serde_json::from_str::<Line>(&event.data) else {
+        return Said::Missed(format!("a line cannot be read: {}", escape(&event.data)));
+    };
+    let version = target.and_then(|target| target.version.as_ref()).map(ToString::to_string);
+    if version.is_some_and(|version| line.version.as_ref() != Some(&version)) {
+        return Said::Nothing;
+    }
+    if json {
+        return Said::Data(one_line(&event.data));
+    }
+    Said::Data(line.render())
+}
+
+/// JSON on one line: in it a line's end is white space.
+fn one_line(json: &str) -> String {
+    json.replace('\n', " ") + "\n"
+}
+
+impl Line {
+    fn render(&self) -> String {
+        // To the second: `2026-01-31T12:00:00`.
+        let at = escape(self.at.get(..19).unwrap_or(&self.at)).replace('T', " ");
+        let app = match (&self.app, &self.version) {
+            (Some(app), Some(version)) => format!("{}@{}", escape(app), escape(version)),
+            (Some(app), None) => escape(app).into_owned(),
+            (None, _) => "(spare)".into(),
+        };
+        let head = format!("{at} {app} {}", escape(&self.worker));
+        let mark = if self.stream == "stderr" { '!' } else { '|' };
+        let mut lines = String::new();
+        if self.dropped > 0 {
+            lines +=
+                &format!("{head} {mark} … {} lines were not logged: there were too many\n", self.dropped);
+        }
+        if let Some(text) = &self.text {
+            lines += &format!("{head} {mark} {}\n", escape(text).replace("\\t", "\t"));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, data: &str) -> Event {
+        Event { id: Some("b-1".into()), kind: kind.into(), data: data.into() }
+    }
+
+    fn log(version: &str, rest: &str) -> Event {
+        let data = format!(
+            r#"{{"id":"b-1","at":"2026-01-31T12:00:00.123Z","type":"log","worker":"w7","app":"shop","version":"{version}",{rest}}}"#
+        );
+        event("log", &data)
+    }
+
+    #[test]
+    fn lines_say_when_and_who_and_harm_no_terminal() {
+        let events = [
+            log("1.0.0", r#""stream":"stdout","text":"hello\tyou""#),
+            log("1.0.0", r#""stream":"stderr","text":"\u001b[2Jboom","requestId":"r""#),
+            log("1.0.0", r#""stream":"stdout","dropped":12,"text":"after""#),
+            event("gap", r#"{"type":"gap","id":"b-9","lost":3}"#),
+            event("reset", r#"{"type":"reset","id":"c-0"}"#),
+            event("log", "nonsense\u{7}"),
+        ];
+        let said = events.map(|event| match judge(&event, None, false) {
+            Said::Data(text) => format!("stdout: {text}"),
+            Said::Missed(text) => format!("stderr: {text}\n"),
+            Said::Nothing => panic!(),
+        });
+        insta::assert_snapshot!(said.concat());
+    }
+
+    #[test]
+    fn lines_of_other_versions_and_other_events_are_left_out() {
+        let target: Target = "shop@1.0.0".parse().unwrap();
+        assert_eq!(judge(&log("2.0.0", r#""text":"x""#), Some(&target), false), Said::Nothing);
+        assert!(matches!(judge(&log("1.0.0", r#""text":"x""#), Some(&target), false), Said::Data(_)));
+        assert_eq!(judge(&event("worker", "{}"), None, false), Said::Nothing);
+    }
+
+    #[test]
+    fn for_programs_each_event_is_one_line() {
+        let event = event("log", "{\"at\":\"\",\n\"worker\":\"w\"}");
+        assert_eq!(judge(&event, None, true), Said::Data("{\"at\":\"\", \"worker\":\"w\"}\n".into()));
+        let gap = self::event("gap", r#"{"type":"gap"}"#);
+        assert_eq!(judge(&gap, None, true), Said::Data("{\"type\":\"gap\"}\n".into()));
+    }
+}
