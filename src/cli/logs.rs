@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::remote::{Output, Remote};
 use super::session::Session;
 use super::target::Target;
-use super::text::escape;
+use super::text::{count, escape};
 use clap::Args;
 use serde::Deserialize;
 use std::time::Duration;
@@ -56,8 +56,13 @@ enum Said {
 
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let Session { client, console } = session;
-    let app = arguments.target.as_ref().map(|target| target.app.clone());
-    let wanted = Wanted { types: "log", app, follow: arguments.follow };
+    let target = arguments.target.as_ref();
+    let wanted = Wanted {
+        types: "log",
+        app: target.map(|target| target.app.clone()),
+        version: target.and_then(|target| target.version.clone()),
+        follow: arguments.follow,
+    };
     let mut last: Option<String> = None;
     let mut pause = FIRST_PAUSE;
     let mut reached = false;
@@ -72,7 +77,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
                     match events.next().await {
                         Ok(Some(event)) => {
                             last = event.id.clone().or(last);
-                            show(&event, arguments.target.as_ref(), console)?;
+                            show(&event, console)?;
                         }
                         Ok(None) if !arguments.follow => return Ok(()),
                         Ok(None) => break "the runtime ended the stream".to_owned(),
@@ -93,8 +98,8 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
     }
 }
 
-fn show(event: &Event, target: Option<&Target>, console: &Console) -> Result<(), Failure> {
-    match judge(event, target, console.json) {
+fn show(event: &Event, console: &Console) -> Result<(), Failure> {
+    match judge(event, console.json) {
         Said::Data(line) => console.data(&line),
         Said::Missed(what) => {
             console.warn(&what);
@@ -104,11 +109,19 @@ fn show(event: &Event, target: Option<&Target>, console: &Console) -> Result<(),
     }
 }
 
-fn judge(event: &Event, target: Option<&Target>, json: bool) -> Said {
+fn judge(event: &Event, json: bool) -> Said {
     match event.kind.as_str() {
         "log" => {}
-        "gap" | "reset" if json => return Said::Data(one_line(&event.data)),
-        "gap" => return Said::Missed("lines are missing here: more came than the runtime keeps".into()),
+        kind @ ("gap" | "reset") if json => return Said::Data(typed(kind, &event.data)),
+        "gap" => {
+            let lost = serde_json::from_str(&event.data)
+                .ok()
+                .and_then(|gap: serde_json::Value| gap["lost"].as_u64());
+            let lost = lost.map(|lost| format!(" ({})", count(lost, "event"))).unwrap_or_default();
+            return Said::Missed(format!(
+                "lines may be missing here: more came than the runtime keeps{lost}"
+            ));
+        }
         "reset" => {
             return Said::Missed("the runtime was started anew: what it said before may be missing".into());
         }
@@ -117,14 +130,21 @@ fn judge(event: &Event, target: Option<&Target>, json: bool) -> Said {
     let Ok(line) = serde_json::from_str::<Line>(&event.data) else {
         return Said::Missed(format!("a line cannot be read: {}", escape(&event.data)));
     };
-    let version = target.and_then(|target| target.version.as_ref()).map(ToString::to_string);
-    if version.is_some_and(|version| line.version.as_ref() != Some(&version)) {
-        return Said::Nothing;
-    }
     if json {
         return Said::Data(one_line(&event.data));
     }
     Said::Data(line.render())
+}
+
+/// The data of these events does not say what it is of.
+fn typed(kind: &str, data: &str) -> String {
+    let mut value = serde_json::json!({ "type": kind });
+    if let (Some(all), Ok(serde_json::Value::Object(more))) =
+        (value.as_object_mut(), serde_json::from_str(data))
+    {
+        all.extend(more);
+    }
+    format!("{value}\n")
 }
 
 /// JSON on one line: in it a line's end is white space.
@@ -176,11 +196,11 @@ mod tests {
             log("1.0.0", r#""stream":"stdout","text":"hello\tyou""#),
             log("1.0.0", r#""stream":"stderr","text":"\u001b[2Jboom","requestId":"r""#),
             log("1.0.0", r#""stream":"stdout","dropped":12,"text":"after""#),
-            event("gap", r#"{"type":"gap","id":"b-9","lost":3}"#),
-            event("reset", r#"{"type":"reset","id":"c-0"}"#),
+            event("gap", r#"{"lost":3}"#),
+            event("reset", "{}"),
             event("log", "nonsense\u{7}"),
         ];
-        let said = events.map(|event| match judge(&event, None, false) {
+        let said = events.map(|event| match judge(&event, false) {
             Said::Data(text) => format!("stdout: {text}"),
             Said::Missed(text) => format!("stderr: {text}\n"),
             Said::Nothing => panic!(),
@@ -189,18 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_other_versions_and_other_events_are_left_out() {
-        let target: Target = "shop@1.0.0".parse().unwrap();
-        assert_eq!(judge(&log("2.0.0", r#""text":"x""#), Some(&target), false), Said::Nothing);
-        assert!(matches!(judge(&log("1.0.0", r#""text":"x""#), Some(&target), false), Said::Data(_)));
-        assert_eq!(judge(&event("worker", "{}"), None, false), Said::Nothing);
+    fn other_events_are_left_out() {
+        assert_eq!(judge(&event("worker", "{}"), false), Said::Nothing);
     }
 
     #[test]
     fn for_programs_each_event_is_one_line() {
         let event = event("log", "{\"at\":\"\",\n\"worker\":\"w\"}");
-        assert_eq!(judge(&event, None, true), Said::Data("{\"at\":\"\", \"worker\":\"w\"}\n".into()));
-        let gap = self::event("gap", r#"{"type":"gap"}"#);
-        assert_eq!(judge(&gap, None, true), Said::Data("{\"type\":\"gap\"}\n".into()));
+        assert_eq!(judge(&event, true), Said::Data("{\"at\":\"\", \"worker\":\"w\"}\n".into()));
+        let gap = self::event("gap", r#"{"lost":3}"#);
+        assert_eq!(judge(&gap, true), Said::Data("{\"type\":\"gap\",\"lost\":3}\n".into()));
     }
 }

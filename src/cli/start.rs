@@ -5,16 +5,20 @@ use crate::api::types::{StartReport, Step};
 
 /// The steps, one a line.
 pub fn steps(steps: &[Step]) -> String {
+    render(steps, false)
+}
+
+/// The last one is where it failed, however long it took.
+fn render(steps: &[Step], failed: bool) -> String {
     let names: Vec<_> = steps.iter().map(|step| escape(&step.name)).collect();
     let times: Vec<_> =
-        steps.iter().map(|step| step.milliseconds.map_or("failed".into(), milliseconds)).collect();
-    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let (name_width, time_width) = (
-        width(&mut names.iter().map(|name| name.chars().count())),
-        width(&mut times.iter().map(String::len)),
-    );
-    let lines =
-        names.iter().zip(&times).map(|(name, time)| format!("  {name:name_width$}  {time:>time_width$}\n"));
+        steps.iter().map(|step| step.milliseconds.map_or(String::new(), milliseconds)).collect();
+    let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let time_width = times.iter().map(String::len).max().unwrap_or(0);
+    let lines = names.iter().zip(&times).enumerate().map(|(index, (name, time))| {
+        let mark = if failed && index + 1 == steps.len() { "  failed" } else { "" };
+        format!("  {name:name_width$}  {time:>time_width$}{mark}\n")
+    });
     lines.collect()
 }
 
@@ -25,7 +29,7 @@ pub fn failed(report: &StartReport) -> String {
         parts.push(escape_lines(cause.trim_end()));
     }
     if !report.steps.is_empty() {
-        parts.push(steps(&report.steps).trim_end().to_owned());
+        parts.push(render(&report.steps, true).trim_end().to_owned());
     }
     if !report.output.is_empty() {
         let lines: Vec<_> = report.output.iter().map(|line| format!("  {}", escape(line))).collect();

@@ -6,6 +6,7 @@ mod blocked;
 mod bodies;
 mod browser;
 mod cold;
+mod commands;
 mod connections;
 mod crash_loop;
 mod examples;

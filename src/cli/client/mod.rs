@@ -49,6 +49,7 @@ type Result<T> = std::result::Result<T, ClientError>;
 pub struct Upload {
     pub name: Option<String>,
     pub version: Option<String>,
+    /// None = no alias.
     pub alias: Option<String>,
     pub replace: bool,
 }
@@ -58,6 +59,7 @@ pub struct Upload {
 pub struct Wanted {
     pub types: &'static str,
     pub app: Option<AppName>,
+    pub version: Option<AppVersion>,
     /// The stream does not end with what is kept.
     pub follow: bool,
 }
@@ -109,7 +111,7 @@ impl Client {
         let query = query(&[
             ("name", upload.name.as_deref()),
             ("version", upload.version.as_deref()),
-            ("alias", upload.alias.as_deref()),
+            ("alias", Some(upload.alias.as_deref().unwrap_or_default())),
             ("replace", upload.replace.then_some("true")),
         ]);
         let response = self.send(Method::POST, &format!("/apps{query}"), Some(media_type), package).await?;
@@ -184,8 +186,10 @@ impl Client {
 
     /// `last`: the id of the last event that was seen.
     pub async fn events(&self, wanted: &Wanted, last: Option<&str>) -> Result<Events> {
+        let version = wanted.version.as_ref().map(AppVersion::to_string);
         let query = query(&[
             ("types", Some(wanted.types)),
+            ("version", version.as_deref()),
             ("app", wanted.app.as_ref().map(AppName::as_str)),
             ("follow", (!wanted.follow).then_some("false")),
         ]);

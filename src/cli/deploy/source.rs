@@ -201,8 +201,9 @@ mod tests {
     #[tokio::test]
     async fn when_the_answer_comes_early_packing_ends_without_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let noise: Vec<u8> =
-            (0..4_000_000u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        let noise: Vec<u8> = (0..4_000_000u64)
+            .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+            .collect();
         std::fs::write(dir.path().join("noise"), noise).unwrap();
         let (chunks, work) = Source::open(dir.path()).unwrap().send(Progress::begin(false, None));
         drop(chunks);
