@@ -57,6 +57,7 @@ fn links_between_the_documents_lead_somewhere() {
         "README.md",
         "examples/README.md",
         "docs/architecture.md",
+        "docs/cli.md",
         "docs/configuration.md",
         "docs/manifest.md",
         "docs/versions.md",

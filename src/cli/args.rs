@@ -187,6 +187,27 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_has_every_command_and_every_exit_code() {
+        let reference = include_str!("../../docs/cli.md");
+        for command in CommandLine::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(reference.contains(&format!("`buntime {name}")), "{name} is not in docs/cli.md");
+            for inner in command.get_subcommands().filter(|_| name == "keys") {
+                assert!(
+                    reference.contains(&format!("`buntime keys {}", inner.get_name())),
+                    "{}",
+                    inner.get_name()
+                );
+            }
+        }
+        for code in 0..=8 {
+            let line = EXIT_CODES.lines().find(|line| line.starts_with(&format!("  {code}  ")));
+            assert!(line.is_some() && reference.contains(&format!("\n| {code} | ")), "{code}");
+        }
+        assert_eq!(EXIT_CODES.lines().count(), 1 + 9);
+    }
+
+    #[test]
     fn each_command_explains_itself() {
         let mut all = CommandLine::command().term_width(100);
         all.build();
