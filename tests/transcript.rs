@@ -43,15 +43,19 @@ fn transcript() -> Vec<Step> {
     steps
 }
 
-/// What is the same every time: numbers are not, and with them the width of columns.
+/// What is the same every time: versions are, other numbers are not, and with them the width of columns.
 fn shape(text: &str) -> String {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
     let mut shape = String::new();
-    for c in text.chars() {
-        match c {
-            '0'..='9' | '.' if shape.ends_with('#') => {}
-            '0'..='9' => shape.push('#'),
-            ' ' if shape.ends_with(' ') => {}
-            c => shape.push(c),
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let number = &rest[..rest.find(|c| !is_number(c)).unwrap_or(rest.len())];
+        rest = &rest[number.len().max(c.len_utf8())..];
+        match number {
+            "" if c == ' ' && shape.ends_with(' ') => {}
+            "" => shape.push(c),
+            version if version.matches('.').count() == 2 => shape += version,
+            _ => shape.push('#'),
         }
     }
     // A time may be long enough for another unit.

@@ -197,9 +197,7 @@ fn json(contexts: &Contexts) -> serde_json::Value {
 fn read_key(console: &Console) -> Result<Key, Failure> {
     let io = |error: io::Error| Failure::io("read the key", &error);
     let text = if io::stdin().is_terminal() && console.stderr_is_terminal {
-        eprint!("Key: ");
-        let _ = io::stderr().flush(); // a prompt that is not seen does not keep a key from being typed
-        let text = read_unseen();
+        let text = read_unseen("Key: ");
         eprintln!();
         text.map_err(io)?
     } else {
@@ -211,8 +209,11 @@ fn read_key(console: &Console) -> Result<Key, Failure> {
         .map_err(|error| Failure::usage(error.to_string()).hint("give it with --key-file, or say --no-key"))
 }
 
-fn read_unseen() -> io::Result<String> {
+/// What is typed after the prompt is shown is unseen from the first letter.
+fn read_unseen(prompt: &str) -> io::Result<String> {
     enable_raw_mode()?;
+    eprint!("{prompt}");
+    let _ = io::stderr().flush(); // a prompt that is not seen does not keep a key from being typed
     let typed = (|| {
         let mut text = String::new();
         loop {

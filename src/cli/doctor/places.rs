@@ -95,10 +95,12 @@ fn disk(dir: &Path) -> Check {
 fn free(bytes: u64, dir: &Path) -> Check {
     const NAME: &str = "disk space";
     let detail = format!("{} free at {}", size(bytes), dir.display());
-    match bytes {
-        ..SCARCE => Check::fail(NAME, detail, "make room: the compiled shim alone needs more than 100 MiB"),
-        ..LITTLE => Check::warn(NAME, detail, "make room for what is deployed"),
-        _ => Check::ok(NAME, detail),
+    if bytes < SCARCE {
+        Check::fail(NAME, detail, "make room: the compiled shim alone needs more than 100 MiB")
+    } else if bytes < LITTLE {
+        Check::warn(NAME, detail, "make room for what is deployed")
+    } else {
+        Check::ok(NAME, detail)
     }
 }
 

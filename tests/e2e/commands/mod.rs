@@ -3,6 +3,8 @@
 mod deploying;
 mod following;
 mod keys;
+mod terminal;
+mod tls;
 mod tour;
 
 use super::harness::{PATIENCE, Server};
