@@ -95,12 +95,13 @@ pub fn run(arguments: &Arguments, console: &Console, process: &Process) -> Resul
         None => name_of(dir)?,
     };
     write(*template, dir, &name)?;
-    let mut installed = true;
-    if template.has_packages() && !arguments.no_install {
-        installed = install(dir, console, process);
+    let mut ready = !template.has_packages();
+    if !ready && !arguments.no_install {
+        console.talk("installing packages");
+        ready = install(dir, console, process);
     }
     let shown = dir.display().to_string();
-    console.talk(&said(&name, &shown, !template.has_packages() || installed && !arguments.no_install));
+    console.talk(&said(&name, &shown, ready));
     if console.json {
         let files: Vec<_> = template.files().iter().map(|(path, _)| path).collect();
         let value = serde_json::json!({ "name": name.as_str(), "dir": shown, "files": files });
@@ -153,14 +154,12 @@ fn install(dir: &Path, console: &Console, process: &Process) -> bool {
     // Packages hold no links: what is installed must be plain directories.
     let mut command = Command::new(bun);
     command.args(["install", "--linker", "hoisted"]).current_dir(dir).stdin(Stdio::null());
-    command.env_remove("BUNTIME_KEY").stdout(Stdio::null());
-    if console.quiet || console.json {
-        command.stderr(Stdio::null());
-    }
-    match command.status() {
-        Ok(status) if status.success() => true,
-        Ok(status) => {
-            console.warn(&format!("`bun install` failed ({status})"));
+    command.env_remove("BUNTIME_KEY");
+    match command.output() {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            let said = super::text::escape_lines(&String::from_utf8_lossy(&output.stderr));
+            console.warn(&format!("`bun install` failed ({})\n{said}", output.status));
             false
         }
         Err(error) => {

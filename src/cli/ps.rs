@@ -64,6 +64,8 @@ pub fn app(worker: &Worker) -> String {
 
 pub fn state(worker: &Worker) -> String {
     let state = match worker.state {
+        // Nothing is being made any more: it has no app yet.
+        WorkerState::Creating if worker.app.is_none() && worker.pid.is_some() => "waiting",
         WorkerState::Creating => "creating",
         WorkerState::Ready => "ready",
         WorkerState::Active => "active",

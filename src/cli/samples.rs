@@ -103,7 +103,7 @@ pub fn workers() -> Vec<Worker> {
             draining: true,
             ..worker("w2", Some("@team/blog"), Some("1.0.0"), WorkerState::Idle)
         },
-        worker("w3", None, None, WorkerState::Creating),
+        Worker { pid: Some(4713), ..worker("w3", None, None, WorkerState::Creating) },
     ]
 }
 
