@@ -25,10 +25,10 @@ pub struct StartFailure {
 }
 
 impl StartFailure {
-    pub(super) fn thrown(journey: Journey, error: AppError) -> Self {
+    pub(super) fn thrown(journey: Journey, error: AppError, stderr: Vec<String>) -> Self {
         let summary = format!("{}: {}", error.name, error.message);
         let suggestion = suggest(Cause::Thrown { name: &error.name, message: &error.message }, &[]);
-        StartFailure { summary, suggestion, journey, error: Some(error), stderr: Vec::new() }
+        StartFailure { summary, suggestion, journey, error: Some(error), stderr }
     }
 
     pub(super) fn not_started(error: &std::io::Error) -> Self {

@@ -44,7 +44,7 @@ impl Pool {
                 }
                 Event::Ready { worker }
             }
-            Report::StartFailed { journey, error } => {
+            Report::StartFailed { journey, error, stderr } => {
                 // A spare has looked at the directories above the app, and at which of them have packages, before.
                 let stale = error.name == NOT_RESOLVED;
                 let handle = inner.workers.get_mut(&worker);
@@ -59,7 +59,7 @@ impl Pool {
                     self.note_failure(
                         inner,
                         worker,
-                        StartFailure::thrown(journey, *error).because(unreadable),
+                        StartFailure::thrown(journey, *error, stderr).because(unreadable),
                     );
                 }
                 Event::StartFailed { worker, stale }

@@ -32,6 +32,8 @@ const HOOK_LIMIT: Duration = Duration::from_secs(5);
 const TERM_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process may outlive its link.
 const LINGER: Duration = Duration::from_secs(1);
+/// What an app says before it fails to load is worth a moment.
+const LAST_WORDS: Duration = Duration::from_millis(10);
 const PING_AFTER: Duration = Duration::from_secs(1);
 const PING_LIMIT: Duration = Duration::from_secs(5);
 const MEMORY_EVERY: Duration = Duration::from_secs(1);
@@ -83,6 +85,7 @@ pub enum Report {
     StartFailed {
         journey: Journey,
         error: Box<AppError>,
+        stderr: Vec<String>,
     },
     /// The link closed by itself: the worker takes no more requests. Its exit follows.
     Lost,
@@ -127,6 +130,7 @@ struct Life {
     process: Process,
     link: Arc<Link>,
     identity: Arc<Identity>,
+    tail: Arc<Tail>,
     journey: Journey,
     born: Instant,
     assigned: Option<Instant>,
@@ -179,6 +183,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         process,
         link: Arc::clone(&link),
         identity,
+        tail: Arc::clone(&tail),
         journey: Journey { spawn: Some(began.elapsed()), ..Journey::default() },
         born: began,
         assigned: None,
@@ -241,7 +246,14 @@ impl Life {
                     // The pool has gone: nobody would end this worker.
                     None => { commanded = false; self.kill() }
                 },
-                Some(control) = control.recv() => self.hear(control),
+                Some(control) = control.recv() => {
+                    if matches!(control, Control::Failed(_)) {
+                        self.note_load();
+                        // What it wrote before that is read by then.
+                        tokio::time::sleep(LAST_WORDS).await;
+                    }
+                    self.hear(control);
+                }
                 _ = exit.readable() => break,
                 end = &mut driver, if linked => {
                     linked = false;
@@ -272,8 +284,8 @@ impl Life {
             Control::Hello(hello) => self.greet(&hello),
             Control::Ready(ready) => self.loaded(ready),
             Control::Failed(error) => {
-                self.journey.load = self.assigned.map(|at| at.elapsed());
-                (self.report)(Report::StartFailed { journey: self.journey, error });
+                self.note_load();
+                (self.report)(self.start_failed(error));
             }
             Control::HookDone(done) => self.hook_done(&done),
         }
@@ -371,7 +383,16 @@ impl Life {
             stack: String::new(),
             inspect: String::new(),
         });
-        (self.report)(Report::StartFailed { journey: self.journey, error });
+        (self.report)(self.start_failed(error));
+    }
+
+    fn note_load(&mut self) {
+        let assigned = self.assigned;
+        self.journey.load = self.journey.load.or_else(|| assigned.map(|at| at.elapsed()));
+    }
+
+    fn start_failed(&self, error: Box<AppError>) -> Report {
+        Report::StartFailed { journey: self.journey, error, stderr: self.tail.lines() }
     }
 
     fn terminate(&mut self, quick: bool) {

@@ -1,6 +1,6 @@
 //! Apps that keep dying, do not load, or do not come to an end with it.
 
-use super::harness::{Answer, Apps, PATIENCE, Server};
+use super::harness::{Answer, Apps, PATIENCE, Server, get_accepting};
 use super::probe::Gate;
 
 /// Asks again until the answer has this status.
@@ -40,6 +40,14 @@ async fn a_crash_loop_backs_off_with_503_and_retry_after_and_recovers() {
     assert_retry_after(&answer);
     healed.open();
     assert_eq!(until(&server, &path, 200).await.text(), "well");
+}
+
+#[tokio::test]
+async fn what_an_app_says_before_it_throws_is_on_its_page() {
+    let app = "console.error('the last words'); throw new Error('and no more');";
+    let server = Apps::new().file("ill/index.ts", app).launch().env("NODE_ENV", "development").start().await;
+    let page = server.send(get_accepting("/ill/", "text/html")).await;
+    assert!(page.text().contains("the last words") && page.text().contains("and no more"), "{}", page.text());
 }
 
 #[tokio::test]
