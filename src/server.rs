@@ -52,6 +52,8 @@ pub fn serve(config: Config, bun: Bun) -> Result<()> {
 async fn run(config: Config, bun: Bun) -> Result<()> {
     let mut signals = Signals::register()?;
     let (listener, origin) = listen(&config.listen).await?;
+    // Before anything in the state directory is touched, which another supervisor may have.
+    let admin_socket = admin::listen(&config.admin_socket)?;
     let dirs = Dirs::prepare(&config.state_dir)?;
     let store = Arc::new(Store::open(&config.state_dir, store::Limits::default())?);
     let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
@@ -59,7 +61,12 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let observer = Proofs { index: Arc::clone(&index) };
     let hub = Hub::new(Bounds::default());
     let isolation = isolate::establish(&config, &bun, &dirs, &shim)?;
-    let out_of_reach = isolate::keeps_from(&isolation, &config.admin_socket);
+    // No app runs yet that could have opened it.
+    let admin_socket = isolate::keeps_from(&isolation, &config.admin_socket).then_some(admin_socket);
+    if admin_socket.is_none() {
+        tracing::warn!(path = %config.admin_socket.display(), "there is no admin socket: apps could open it");
+    }
+    let (admin_listener, admin_name) = admin_socket.unzip();
     let settings = settings(&config, &bun, &dirs, shim, isolation, &origin);
     let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub))?;
     let (drain, draining) = watch::channel(false);
@@ -99,20 +106,13 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     tokio::spawn(Arc::clone(&book).sweep());
     let admin = AdminSocket { api, pool: Arc::clone(&pool) };
-    let admin_listener = match out_of_reach {
-        true => Some(Listener::Unix(admin::listen(&config.admin_socket)?)),
-        false => {
-            tracing::warn!(path = %config.admin_socket.display(), "there is no admin socket: apps could open it");
-            None
-        }
-    };
     let stopped = || {
         let mut draining = site.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }
     };
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
-    let administering =
-        admin_listener.map(|listener| tokio::spawn(listener.serve(Arc::clone(&book), admin, stopped())));
+    let administering = admin_listener
+        .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&book), admin, stopped())));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
     let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
     hub.publish(Event::Server(started));
@@ -120,6 +120,8 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     signals.next().await;
     tracing::info!(within = ?config.shutdown_timeout, "shutting down");
     hub.publish(Event::Server(ServerEvent::Draining));
+    // While it still listens: whoever finds the name without a listener may take it.
+    drop(admin_name);
     drain.send_replace(true);
     // They fail only if they panicked: then the listener is closed too.
     let _ = accepting.await;
@@ -142,9 +144,6 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         }
     }
     dirs.clean();
-    if out_of_reach {
-        let _ = std::fs::remove_file(&config.admin_socket);
-    }
     if let Listen::Unix(path) = &config.listen {
         let _ = std::fs::remove_file(path);
     }

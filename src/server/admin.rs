@@ -4,16 +4,27 @@ use anyhow::{Context, Result};
 use rustix::fs::Mode;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 const BACKLOG: i32 = 128;
+
+/// The name of a socket that listens. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Name(PathBuf);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // One that stays is replaced at the next start.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 /// Listens on `path`, mode 0600 from the first moment.
 ///
 /// # Errors
 /// Somebody listens there, or it cannot be made.
-pub fn listen(path: &Path) -> Result<UnixListener> {
+pub fn listen(path: &Path) -> Result<(UnixListener, Name)> {
     let what = || format!("cannot listen on the admin socket {}", path.display());
     super::address::remove_stale(path).with_context(|| {
         format!(
@@ -21,7 +32,8 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
             path.display()
         )
     })?;
-    bind(path).with_context(what)
+    let listener = bind(path).with_context(what)?;
+    Ok((listener, Name(path.to_owned())))
 }
 
 fn bind(path: &Path) -> Result<UnixListener> {
@@ -48,9 +60,12 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let error = format!("{:#}", listen(&path).unwrap_err());
         assert!(error.contains("it is in use") && error.contains("hint: give this one"), "{error}");
-        drop(first);
+        // Its process was killed: nobody listens, and the name stays.
+        let (listener, name) = first;
+        std::mem::forget(name);
+        drop(listener);
         drop(listen(&path).unwrap());
-        std::fs::remove_file(&path).unwrap();
+        assert!(!path.exists(), "its name goes with it");
         std::fs::write(&path, "a file").unwrap();
         assert!(listen(&path).is_err(), "what is no socket stays");
     }
