@@ -118,25 +118,28 @@ async fn run(
         Some("") => None,
         alias => Some(input::alias(alias.unwrap_or("latest"))?),
     };
-    let _place = api.uploads.try_acquire().map_err(|_| {
+    let place = Arc::clone(&api.uploads).try_acquire_owned().map_err(|_| {
         ApiError::later("uploads_busy", "Other packages are being uploaded.", Duration::from_secs(1))
     })?;
     let root = crate::apps::first_writable(&api.places.worker_dirs).ok_or_else(|| {
         ApiError::conflict("package_place", "No worker directory can be written.")
             .hint("make one writable for the user who runs Buntime, or name another with --worker-dirs")
     })?;
-    let archive = upload::receive(body, &api.places.state_dir).await?;
-    let parcel = open(api, archive, root, &wanted).await?;
-    let name = parcel.checked.name.clone();
-    caller.may(Permission::AppsInstall, Some(&name))?;
-    if api.places.reserved.iter().any(|reserved| reserved == name.first_segment()) {
-        return Err(ApiError::conflict(
-            "app_name_reserved",
-            format!("The path /{} is reserved.", name.first_segment()),
-        ));
-    }
-    let deployed =
-        api.in_turn(name, async move |api| bring_in(&api, parcel, alias, wanted, caller).await).await?;
+    let api = Arc::clone(api);
+    // A package that has come whole is deployed, also if its client does not wait for that.
+    let deploying = tokio::spawn(async move {
+        let _place = place;
+        let archive = upload::receive(body, &api.places.state_dir).await?;
+        let parcel = open(&api, archive, root, &wanted).await?;
+        let name = parcel.checked.name.clone();
+        caller.may(Permission::AppsInstall, Some(&name))?;
+        if api.places.reserved.iter().any(|reserved| reserved == name.first_segment()) {
+            let detail = format!("The path /{} is reserved.", name.first_segment());
+            return Err(ApiError::conflict("app_name_reserved", detail));
+        }
+        api.in_turn(name, async move |api| bring_in(&api, parcel, alias, wanted, caller).await).await
+    });
+    let deployed = deploying.await.map_err(ApiError::internal)??;
     Ok((StatusCode::CREATED, axum::Json(deployed)))
 }
 

@@ -71,7 +71,7 @@ pub struct Api {
     pub draining: watch::Receiver<bool>,
     denials: Arc<Denials>,
     turns: Turns,
-    uploads: Semaphore,
+    uploads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
     router: Router<Arc<Api>>,
     document: bytes::Bytes,
@@ -117,7 +117,7 @@ impl Api {
         let Parts { store, index, lookout, pool, hub, root_key, about, places, draining } = parts;
         let (router, document) = openapi::routes(&about.base);
         let denials = Arc::new(Denials::new(Arc::clone(&store)));
-        let (turns, uploads) = (Turns::default(), Semaphore::new(UPLOADS));
+        let (turns, uploads) = (Turns::default(), Arc::new(Semaphore::new(UPLOADS)));
         Arc::new(Api {
             store,
             index,
