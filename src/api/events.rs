@@ -1,10 +1,10 @@
 //! What happens, as server-sent events (WHATWG HTML, section 9.2).
 
-use super::Shared;
-use super::auth::Caller;
+use super::auth::{Caller, now};
 use super::error::{ApiError, Result};
 use super::input::{self, Query};
-use crate::access::Permission;
+use super::{Api, Shared};
+use crate::access::{Actor, KeyId, Permission, UnixTime};
 use crate::events::{EventId, Filter, Item, Kind, Subscription};
 use crate::model::{AppName, AppVersion};
 use axum::body::Body;
@@ -21,11 +21,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use utoipa::IntoParams;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A comment goes out after such a silence, so that proxies keep the connection and a client that has gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// No stream lasts that long.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -77,7 +80,11 @@ pub async fn stream(
                 .hint(format!("one of {}", Kind::ALL.map(Kind::as_str).join(", ")))
         })?);
     }
-    let everything = caller.sees_everything();
+    let (everything, over) = (caller.sees_everything(), caller.grant.expires().map(instant));
+    let key = match caller.actor {
+        Actor::Key(id) => Some(id),
+        _ => None,
+    };
     let sees = move |of: Option<&AppName>| match (of, &app) {
         (of, Some(app)) => of == Some(app),
         (Some(of), None) => caller.sees(of),
@@ -98,8 +105,12 @@ pub async fn stream(
         subscription: api.hub.subscribe(after, filter.apps(sees)),
         version,
         end,
+        key,
+        over,
+        revocations: api.revocations.subscribe(),
         draining: api.draining.clone(),
         begun: false,
+        api,
     };
     let frames = futures_util::stream::unfold(follower, |mut follower| async move {
         let text = follower.next().await?;
@@ -119,8 +130,21 @@ struct Follower {
     version: Option<AppVersion>,
     /// The last event that is to be sent.
     end: Option<EventId>,
+    /// Whose stream it is; it ends with the key.
+    key: Option<KeyId>,
+    over: Option<Instant>,
+    revocations: watch::Receiver<()>,
     draining: watch::Receiver<bool>,
     begun: bool,
+    api: Arc<Api>,
+}
+
+/// What a follower waits for.
+enum Woken {
+    Item(Item),
+    Silence,
+    /// Some key was revoked.
+    Revocation,
 }
 
 impl Follower {
@@ -131,15 +155,25 @@ impl Follower {
             return Some("retry: 1000\n\n".to_owned());
         }
         loop {
-            let Follower { subscription, end, draining, .. } = self;
-            let item = tokio::select! {
+            if self.end.is_none() && *self.draining.borrow() {
+                // What has happened by now is still told.
+                self.end = Some(self.api.hub.newest());
+            }
+            let Follower { subscription, end, over, revocations, draining, .. } = self;
+            let woken = tokio::select! {
                 biased;
-                item = next(subscription, *end) => item?,
-                _ = draining.wait_for(|draining| *draining) => return None,
+                () = until(*over) => return None,
+                Ok(()) = revocations.changed() => Woken::Revocation,
+                item = next(subscription, *end) => Woken::Item(item?),
+                Ok(_) = draining.wait_for(|draining| *draining), if end.is_none() => continue,
+                () = tokio::time::sleep(KEEP_ALIVE) => Woken::Silence,
+            };
+            let item = match woken {
+                Woken::Item(item) => item,
                 // It moves the client's place on over what is not for it.
-                () = tokio::time::sleep(KEEP_ALIVE) => {
-                    return Some(format!("id: {}\n\n", self.subscription.position()));
-                }
+                Woken::Silence => return Some(format!("id: {}\n\n", self.subscription.position())),
+                Woken::Revocation if is_known(&self.api, self.key).await => continue,
+                Woken::Revocation => return None,
             };
             match &item {
                 Item::Event(event) if self.wants(&event.event) => {
@@ -156,6 +190,25 @@ impl Follower {
         self.version
             .as_ref()
             .is_none_or(|version| event.version().is_some_and(|of| of.identity() == version.identity()))
+    }
+}
+
+/// Whether a key opens what it did.
+async fn is_known(api: &Api, key: Option<KeyId>) -> bool {
+    let Some(id) = key else { return true };
+    let key = api.with_store(move |store| store.key(&id)).await;
+    key.is_ok_and(|key| key.is_some_and(|key| key.admit(now()).is_ok()))
+}
+
+/// When a moment of the clock on the wall will be.
+fn instant(time: UnixTime) -> Instant {
+    Instant::now() + Duration::from_secs(time.seconds().saturating_sub(now().seconds())).min(FOREVER)
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Api {
     turns: Turns,
     uploads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
+    /// Told of each key that was revoked.
+    revocations: watch::Sender<()>,
     router: Router<Arc<Api>>,
     document: bytes::Bytes,
 }
@@ -132,6 +134,7 @@ impl Api {
             turns,
             uploads,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            revocations: watch::Sender::new(()),
             router,
             document,
         })

@@ -13,6 +13,10 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest silence of a client that is sent something.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Answers what comes over the admin socket: the API alone, at `/api` and at its public place.
 #[derive(Clone)]
@@ -47,8 +51,16 @@ impl Service for AdminSocket {
                 plain(error.respond(&head.method, id.to_str().unwrap_or_default()))
             }
         };
+        limit_stall(&response, &conn);
         response.headers_mut().insert(REQUEST_ID, id);
         response
+    }
+}
+
+/// A client that follows events or downloads a package and takes nothing holds what it has only so long.
+pub fn limit_stall(response: &Response<Body>, conn: &Conn) {
+    if let Body::Stream(_) = response.body() {
+        conn.limit_stall(STALL);
     }
 }
 

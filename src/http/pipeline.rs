@@ -193,7 +193,9 @@ impl Site {
         head.headers = std::mem::take(&mut asked.head.headers);
         head.uri = uri.clone();
         let rest = rest.to_owned();
-        Ok(management::answer(&self.api, Door::Network, head, &rest, body, &asked.id).await)
+        let response = management::answer(&self.api, Door::Network, head, &rest, body, &asked.id).await;
+        management::limit_stall(&response, &asked.conn);
+        Ok(response)
     }
 
     /// Which app a request target means; none = the landing page. `earlier` is where the request stood in a split before.
