@@ -7,6 +7,7 @@ use super::{Api, Shared, deploy, types};
 use crate::access::Permission;
 use crate::apps::Meaning;
 use crate::events::{AliasAction, AliasEvent, Event};
+use crate::model::alias::WHOLE;
 use crate::model::{AliasName, AppName, AppVersion, Kind, Route, Split, Sticky, VersionKey};
 use crate::store::Alias;
 use axum::extract::State;
@@ -135,7 +136,7 @@ async fn one(api: &Arc<Api>, name: &AppName, alias: &AliasName) -> Result<axum::
 /// as it must.
 fn read(wanted: types::SetAlias) -> Result<Route> {
     let parts = match (wanted.version, wanted.weights) {
-        (Some(version), None) => vec![(input::version(&version)?, crate::model::alias::WHOLE)],
+        (Some(version), None) => vec![(input::version(&version)?, WHOLE)],
         (None, Some(weights)) => {
             // A weight of nothing is as if it was not named: a canary is taken back by `{"1.0.0": 100, "2.0.0": 0}`.
             let parts = weights.iter().filter(|(_, weight)| **weight > 0);
@@ -143,6 +144,12 @@ fn read(wanted: types::SetAlias) -> Result<Route> {
                 .map(|(version, weight)| Ok((input::version(version)?, *weight)))
                 .collect::<Result<Vec<(AppVersion, u8)>>>()?;
             parts.sort_by(|a, b| a.0.cmp(&b.0));
+            // One version alone would take all that it is not given.
+            let sum: u32 = parts.iter().map(|(_, weight)| u32::from(*weight)).sum();
+            if sum != u32::from(WHOLE) {
+                let detail = format!("The weights come to {sum}, not to {WHOLE}.");
+                return Err(ApiError::unfit("weights_invalid", detail));
+            }
             parts
         }
         _ => return Err(ApiError::unfit("alias_invalid", "An alias needs either `version` or `weights`.")),

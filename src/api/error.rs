@@ -35,7 +35,7 @@ impl ApiError {
 
     pub fn bad(code: &'static str, detail: impl Display) -> ApiError {
         let text = detail.to_string();
-        let error = |detail: &str| ApiError::new(StatusCode::BAD_REQUEST, code, detail.to_owned());
+        let error = |detail: &str| ApiError::new(StatusCode::BAD_REQUEST, code, sentence(detail));
         // Errors for people say what to do behind an empty line.
         match text.split_once("\n\nhint: ") {
             Some((detail, hint)) => error(detail).hint(hint.to_owned()),
@@ -190,11 +190,15 @@ impl From<PackageError> for ApiError {
     }
 }
 
-/// A cause as a sentence of its own.
+/// A cause as a sentence of its own. The name of a file that it begins with stays as it is.
 fn sentence(text: &str) -> String {
     let text = text.split("\n\nhint: ").next().unwrap_or(text);
+    let word = text.split(' ').next().unwrap_or(text);
     let mut characters = text.chars();
-    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let first: String = match word.contains(['.', ':', '/', '@']) {
+        true => characters.next().into_iter().collect(),
+        false => characters.next().into_iter().flat_map(char::to_uppercase).collect(),
+    };
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{end}", characters.as_str())
 }
@@ -224,8 +228,9 @@ mod tests {
     fn a_cause_becomes_a_sentence_and_its_hint_stands_alone() {
         assert_eq!(sentence("the key has expired"), "The key has expired.");
         assert_eq!(sentence("lacks `apps:read`"), "Lacks `apps:read`.");
+        assert_eq!(sentence("manifest.yaml:1:1: unknown key"), "manifest.yaml:1:1: unknown key.");
         let error = ApiError::bad("x", "no such thing\n\nhint: look again");
-        assert_eq!((error.detail.as_ref(), error.hint.as_deref()), ("no such thing", Some("look again")));
+        assert_eq!((error.detail.as_ref(), error.hint.as_deref()), ("No such thing.", Some("look again")));
     }
 
     #[test]

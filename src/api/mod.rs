@@ -164,9 +164,11 @@ impl Api {
             *request.uri_mut() = Uri::try_from(format!("{path}{query}"))
                 .map_err(|error| ApiError::bad("path_invalid", error))?;
         }
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        if request.uri().path() == "/openapi.json" && reads {
-            return Ok(openapi::respond(&self.document));
+        if request.uri().path() == "/openapi.json" {
+            return match *request.method() {
+                Method::GET | Method::HEAD => Ok(openapi::respond(&self.document)),
+                _ => Err(no_such_method().header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))),
+            };
         }
         if let Some(page) = docs::respond(request.uri().path(), request.method(), request.headers()) {
             return page;
