@@ -1,10 +1,8 @@
 //! One header of a tar: POSIX ustar, GNU, or the form that is older than both.
 
 use super::corrupt;
+pub(super) use super::encode::BLOCK;
 use crate::package::PackageError;
-
-/// Everything in a tar is a multiple of this, in bytes.
-pub(super) const BLOCK: usize = 512;
 
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 const KIND: usize = 156;

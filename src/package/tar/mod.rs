@@ -3,6 +3,7 @@
 //! The reader is our own because the common one keeps long names and pax records in memory whatever their size, and
 //! because what is refused here must be seen, not interpreted.
 
+pub(super) mod encode;
 mod header;
 mod pax;
 pub(super) mod write;

@@ -1,5 +1,6 @@
 //! Writes tar: ustar, with a pax record where a name does not fit. Times and owners are always the same.
 
+use super::encode::{header, record};
 use super::header::BLOCK;
 use crate::package::unpack::CHUNK;
 use std::io::{self, Read, Write};
@@ -52,31 +53,4 @@ pub(in crate::package) fn end(out: &mut impl Write) -> io::Result<()> {
 fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
     let padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
     out.write_all(&[0; BLOCK][..padding as usize])
-}
-
-pub(in crate::package) fn header(name: &[u8], size: u64, mode: u32, kind: u8) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, name);
-    put(100, format!("{mode:07o}").as_bytes());
-    put(108, b"0000000");
-    put(116, b"0000000");
-    put(124, format!("{size:011o}").as_bytes());
-    put(136, b"00000000000");
-    put(148, b"        ");
-    put(156, &[kind]);
-    put(257, b"ustar\x0000");
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
-}
-
-/// `LENGTH KEY=VALUE\n`, where the length counts itself.
-pub(in crate::package) fn record(key: &str, value: &str) -> String {
-    let rest = format!(" {key}={value}\n");
-    let mut length = rest.len();
-    while length != rest.len() + length.to_string().len() {
-        length = rest.len() + length.to_string().len();
-    }
-    format!("{length}{rest}")
 }

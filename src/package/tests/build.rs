@@ -1,6 +1,6 @@
-//! Builds archives byte by byte, so that they can lie.
+//! Builds archives byte by byte, so that they can lie. Also used by the tests of the whole program.
 
-use crate::package::tar::write;
+use super::encode;
 use std::io::Write;
 
 /// An entry of a tar: its header, its contents, filled up.
@@ -14,7 +14,7 @@ pub fn file(name: &str, contents: &str) -> Vec<u8> {
 
 /// With a size that need not be that of the contents.
 pub fn raw_entry(name: &[u8], kind: u8, size: u64, contents: &[u8]) -> Vec<u8> {
-    let mut bytes = write::header(name, size, 0o644, kind).to_vec();
+    let mut bytes = encode::header(name, size, 0o644, kind).to_vec();
     bytes.extend(contents);
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
@@ -31,7 +31,7 @@ pub fn patch(mut entry: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
 
 /// A pax header with these records.
 pub fn pax(records: &[(&str, &str)]) -> Vec<u8> {
-    let text: String = records.iter().map(|(key, value)| write::record(key, value)).collect();
+    let text: String = records.iter().map(|(key, value)| encode::record(key, value)).collect();
     entry("pax", b'x', text.as_bytes())
 }
 

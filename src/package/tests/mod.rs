@@ -11,6 +11,7 @@ mod ordinary;
 mod packing;
 mod removing;
 
+use super::tar::encode;
 use super::{Code, Limits, PackageError, Staged, Staging, unpack};
 use std::collections::BTreeMap;
 use std::fs;
