@@ -15,7 +15,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -252,10 +252,7 @@ impl Launch {
 
 impl Server {
     pub async fn connect(&self) -> Client {
-        let socket = TcpStream::connect(self.address).await.unwrap();
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
-        tokio::spawn(connection);
-        Client(sender)
+        Client::over(TcpStream::connect(self.address).await.unwrap()).await
     }
 
     /// GET on a connection of its own.
@@ -309,6 +306,13 @@ impl Server {
 }
 
 impl Client {
+    /// On a connection that is there.
+    pub async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Client {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.unwrap();
+        tokio::spawn(connection);
+        Client(sender)
+    }
+
     pub async fn send(&mut self, mut request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
         request.headers_mut().entry("host").or_insert("test".parse().unwrap());
         let response = self.begin(request).await?;
@@ -343,7 +347,7 @@ impl Answer {
 }
 
 impl Log {
-    async fn read(self: Arc<Self>, stderr: impl tokio::io::AsyncRead + Unpin) {
+    async fn read(self: Arc<Self>, stderr: impl AsyncRead + Unpin) {
         let mut lines = BufReader::new(stderr).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let value = serde_json::from_str(&line).unwrap_or(Value::String(line));

@@ -1,7 +1,16 @@
 //! End to end: the real binary, real `bun`, real HTTP. One file a promise.
 
+mod admin_socket;
 mod aliases;
+mod api;
+mod api_apps;
+mod api_deploy;
 mod api_docs;
+mod api_errors;
+mod api_events;
+mod api_hostile;
+mod api_keys;
+mod api_permissions;
 mod blocked;
 mod bodies;
 mod browser;
@@ -9,6 +18,7 @@ mod cold;
 mod commands;
 mod connections;
 mod crash_loop;
+mod csrf;
 mod examples;
 mod framing;
 mod harness;
