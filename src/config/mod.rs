@@ -15,6 +15,7 @@ mod secrets;
 pub mod settings;
 mod show;
 
+pub use build::MAX_SOCKET_PATH;
 pub use bun::{Bun, BunError};
 pub use cidr::{Cidr, CidrError, CidrList};
 pub use environment::Environment;

@@ -1,5 +1,6 @@
 //! The admin socket: made so that nobody but its owner can ever open it.
 
+use crate::config::MAX_SOCKET_PATH;
 use anyhow::{Context, Result};
 use rustix::fs::Mode;
 use std::os::fd::OwnedFd;
@@ -26,6 +27,12 @@ impl Drop for Name {
 /// Somebody listens there, or it cannot be made.
 pub fn listen(path: &Path) -> Result<(UnixListener, Name)> {
     let what = || format!("cannot listen on the admin socket {}", path.display());
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        anyhow::bail!(
+            "{}: the path of a socket has at most {MAX_SOCKET_PATH} bytes\n\nhint: name a shorter one with --admin-socket",
+            what()
+        );
+    }
     super::address::remove_stale(path).with_context(|| {
         format!(
             "another Buntime seems to use {}\n\nhint: give this one its own --state-dir or --admin-socket",
@@ -51,6 +58,13 @@ fn bind(path: &Path) -> Result<UnixListener> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_refused_with_a_hint() {
+        let path = Path::new("/tmp").join("x".repeat(MAX_SOCKET_PATH));
+        let error = listen(&path).unwrap_err().to_string();
+        assert!(error.contains("at most 107 bytes\n\nhint: name a shorter one"), "{error}");
+    }
 
     #[tokio::test]
     async fn it_is_its_owners_alone_and_an_old_one_gives_way() {
