@@ -53,7 +53,8 @@ struct Streaming {
 }
 
 /// Sends a request to a worker of its app and returns the answer's head with its body. `inbound` is left as it was
-/// where no worker could be had, so that another version can be asked.
+/// where no worker could be had, so that another version can be asked. Where the request would have to wait, `is_meant` says
+/// whether it still means this version.
 ///
 /// # Errors
 /// No worker could be had, or the one that was had did not answer.
@@ -61,13 +62,15 @@ pub async fn forward(
     pool: &Arc<Pool>,
     outgoing: &Outgoing<'_>,
     inbound: &mut Option<Inbound>,
+    is_meant: impl Fn() -> bool,
 ) -> Result<Response<Body>, Unanswered> {
     // A request that certainly never reached the app is sent once more. A worker that is found dead before anything was
     // sent does not count; each time it is one worker less to be found.
     let mut second_try = false;
     loop {
         // The body of a request that goes ahead could come to be more than the app will say it wants.
-        let mut lease = pool.checkout(outgoing.app, inbound.is_none()).await.map_err(Unanswered::Refused)?;
+        let leased = pool.checkout(outgoing.app, inbound.is_none(), &is_meant).await;
+        let mut lease = leased.map_err(Unanswered::Refused)?;
         if inbound.as_ref().is_some_and(|inbound| inbound.exceeds(lease.link().body_limit())) {
             return Err(Unanswered::Failed(Failure::RequestBody(RequestBody::TooLarge)));
         }

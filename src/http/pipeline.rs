@@ -1,21 +1,22 @@
 //! The way of one request: checks, the supervisor's own addresses, then the app.
 
+mod apps;
+
 use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
 use super::csrf::{self, Guard};
-use super::forward::{self, Inbound, Outgoing, REQUEST_ID, Unanswered};
+use super::forward::REQUEST_ID;
 use super::kept::Kept;
 use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
 use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
 use super::split::Place;
-use super::{answers, files, landing, management, request_id};
-use crate::api::{self, Api, Door};
+use super::{answers, landing, management, request_id};
+use crate::api::{Api, Door};
 use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
-use crate::model::{App, AppName, Kind};
-use crate::pool::core::types::Refusal;
-use crate::pool::{Pool, Refused};
+use crate::model::{App, AppName};
+use crate::pool::Pool;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -238,125 +239,6 @@ impl Site {
         let apps = self.index.apps();
         answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app)))
     }
-
-    async fn serve(
-        &self,
-        asked: &mut Asked,
-        target: Target<'_>,
-        body: Incoming,
-    ) -> Result<Response<Body>, Problem> {
-        let Target { app, mut place, base, rest } = target;
-        let guard = match app.manifest.csrf {
-            None => Some(Guard::Cookies),
-            Some(true) => Some(Guard::Browsers),
-            Some(false) => None,
-        };
-        let head = &mut asked.head;
-        if guard.is_some_and(|guard| csrf::is_forged(guard, &head.method, &head.headers, &asked.origin)) {
-            return Err(Problem::new(Code::CrossSite));
-        }
-        api::keep_keys(&self.api, &mut head.headers);
-        // `/shop` is a directory to a browser: relative links need the slash.
-        let slashed;
-        let path = if rest.starts_with('/') {
-            rest
-        } else {
-            if is_navigation(&asked.head) {
-                return Ok(answers::permanent_redirect(&format!("{base}/{rest}")));
-            }
-            slashed = format!("/{rest}");
-            &slashed
-        };
-        let injected = app.manifest.inject_base.then(|| {
-            let Parts { method, headers, .. } = &mut asked.head;
-            self.kept.injection(&app).begin(base, method, headers)
-        });
-        let response = match &app.kind {
-            Kind::Worker { .. } => self.ask(asked, &app, &mut place, base, path, body).await?,
-            Kind::Static { .. } => {
-                let root = self.kept.root(&app).map_err(|error| {
-                    Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", app.dir.display()))
-                })?;
-                let (path, query) =
-                    path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-                let request = files::FileRequest {
-                    method: &asked.head.method,
-                    path,
-                    query,
-                    headers: &asked.head.headers,
-                    mount: base,
-                    rewritten: app.manifest.inject_base,
-                };
-                files::serve(&root, request).await?
-            }
-            Kind::Broken { error } => return Err(Problem::new(Code::AppUnavailable).detail(error.clone())),
-        };
-        let mut response = match injected {
-            Some(injected) => injected.apply(response),
-            None => response,
-        };
-        if let Some(place) = place {
-            place.mark(response.headers_mut(), base, asked.origin.https, &asked.head);
-        }
-        Ok(response)
-    }
-
-    /// Has a worker answer: one of `app`, or of what stands in its place by then; `place` is moved there.
-    async fn ask(
-        &self,
-        asked: &Asked,
-        app: &Arc<App>,
-        place: &mut Option<Place>,
-        mount: &str,
-        path: &str,
-        body: Incoming,
-    ) -> Result<Response<Body>, Problem> {
-        let limit = app.manifest.max_body_size;
-        let inbound = Inbound::receive(body, limit).await;
-        let mut inbound = inbound.map_err(|why| answers::unanswered(app, Unanswered::Failed(why.into())))?;
-        let mut app = Arc::clone(app);
-        loop {
-            let outgoing = Outgoing {
-                app: &app,
-                head: &asked.head,
-                path,
-                mount,
-                origin: &asked.origin,
-                peer_port: asked.conn.peer_port,
-                request_id: &asked.id,
-            };
-            match forward::forward(&self.pool, &outgoing, &mut inbound).await {
-                Ok(response) => {
-                    if let Body::Stream(_) = response.body() {
-                        asked.conn.limit_stall(app.manifest.stream_timeout);
-                    }
-                    return Ok(response);
-                }
-                // The version went between being found and being asked: another stands in its place, or none.
-                Err(Unanswered::Refused(Refused { why: Refusal::Gone, .. })) => {
-                    let known = app.key;
-                    (app, *place) = self.again(mount, asked, place.take())?;
-                    if app.key == known || !app.kind.is_worker() {
-                        return Err(Problem::new(Code::UnknownVersion));
-                    }
-                }
-                Err(why) => return Err(answers::unanswered(&app, why)),
-            }
-        }
-    }
-
-    /// What a mount path means now.
-    fn again(
-        &self,
-        mount: &str,
-        asked: &Asked,
-        earlier: Option<Place>,
-    ) -> Result<(Arc<App>, Option<Place>), Problem> {
-        let target = if mount.is_empty() { "/" } else { mount };
-        let found =
-            self.find(target, asked, earlier.as_ref())?.ok_or_else(|| Problem::new(Code::UnknownApp))?;
-        Ok((found.app, found.place))
-    }
 }
 
 /// Whether a request has a method that apps get as it is, and no transfer coding but the one that is undone here.
@@ -379,15 +261,6 @@ fn not_understood(head: &Parts) -> Problem {
             .detail(format!("The method {} is not known here.", head.method))
             .hint("Methods are case-sensitive: GET, not get.")
     }
-}
-
-fn is_navigation(head: &Parts) -> bool {
-    matches!(head.method, Method::GET | Method::HEAD)
-        && head
-            .headers
-            .get_all(header::ACCEPT)
-            .into_iter()
-            .any(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
 }
 
 /// hyper looks at the size of an HTTP/1.1 head only while it is not whole, and at the number of HTTP/2 fields not at all.

@@ -10,6 +10,7 @@ mod data_dirs;
 mod environment;
 mod failure;
 mod handle;
+mod hold;
 mod lease;
 mod listing;
 mod operate;
@@ -22,6 +23,7 @@ use self::core::{Core, hash::Map as IdMap};
 use self::data_dirs::DataDirs;
 pub use self::failure::StartFailure;
 use self::handle::Handle;
+pub use self::hold::Held;
 pub use self::lease::Lease;
 pub use self::listing::{LastStart, WorkerInfo};
 pub use self::operate::{StartError, Started};
@@ -104,9 +106,10 @@ struct Inner {
     actions: Vec<Action>,
     workers: IdMap<WorkerId, Handle>,
     versions: IdMap<VersionKey, Version>,
-    waiting: IdMap<Ticket, oneshot::Sender<Result<Dispatched, Refusal>>>,
+    waiting: IdMap<Ticket, Waiting>,
     starters: IdMap<Ticket, operate::Starter>,
     settling: Vec<settled::Settling>,
+    quieting: Vec<hold::Quieting>,
     tickets: u64,
     armed: Option<Now>,
     drained: bool,
@@ -130,6 +133,13 @@ struct Dispatched {
     number: u64,
     /// It has yet to load the app: here comes why it cannot, if nothing else is to be tried.
     ahead: Option<oneshot::Receiver<Refusal>>,
+}
+
+/// Where a request in the queue is told what became of it.
+struct Waiting {
+    /// What it asked for.
+    version: VersionKey,
+    answer: oneshot::Sender<Result<Dispatched, Refusal>>,
 }
 
 /// A request in the queue. Leaving early gives its place up.
@@ -158,6 +168,7 @@ impl Pool {
                 waiting: IdMap::default(),
                 starters: IdMap::default(),
                 settling: Vec::new(),
+                quieting: Vec::new(),
                 tickets: 0,
                 armed: None,
                 drained: false,
@@ -202,18 +213,29 @@ impl Pool {
     /// A worker for one request to `app`, at once or after a while in the queue. With `ahead` it may be one that has yet to load
     /// the app: a request that can be sent again is then waiting for it when it has.
     ///
+    /// `is_meant` says whether the request still means this version. It is asked where the request would have to wait: a version
+    /// that was retired since it was found is not started again for a request that was late. Called with the pool's lock held.
+    ///
     /// # Errors
     /// There is none and there will be none soon; `Refused` says why.
-    pub async fn checkout(self: &Arc<Self>, app: &App, ahead: bool) -> Result<Lease, Refused> {
+    pub async fn checkout(
+        self: &Arc<Self>,
+        app: &App,
+        ahead: bool,
+        is_meant: impl Fn() -> bool,
+    ) -> Result<Lease, Refused> {
         let answer = {
             let mut inner = self.lock();
+            if !inner.core.has_room(app.key) && !is_meant() {
+                return Err(Refused { why: Refusal::Gone, failure: None });
+            }
             inner.tickets += 1;
             let ticket = Ticket(inner.tickets);
             match self.step(&mut inner, Event::Request { version: app.key, ticket, ahead }, Some(ticket)) {
                 Some(answer) => Ok(answer),
                 None => {
                     let (sender, answer) = oneshot::channel();
-                    inner.waiting.insert(ticket, sender);
+                    inner.waiting.insert(ticket, Waiting { version: app.key, answer: sender });
                     Err(Waiter { pool: Arc::clone(self), ticket, answer })
                 }
             }
@@ -309,10 +331,13 @@ impl Pool {
                 answer = Some(result);
             } else if let Some(waiting) = inner.waiting.remove(&ticket) {
                 // A waiter that leaves now finds the answer in its channel and gives it back.
-                let _ = waiting.send(result);
+                let _ = waiting.answer.send(result);
             }
         }
         inner.actions = actions;
+        if !inner.quieting.is_empty() {
+            inner.tell_quiet();
+        }
         let next = inner.core.next_deadline();
         if next.is_some_and(|next| inner.armed.is_none_or(|armed| next < armed)) {
             inner.armed = next;

@@ -86,9 +86,17 @@ impl Pool {
     }
 
     /// Lets the workers that a version has now finish and end, but for as many as its `instances.min` asks for. A later request for
-    /// it starts a new one. Returns how many are to end.
+    /// it starts a new one, and those who wait for one are `Gone`: they ask anew what they mean. Returns how many are to end.
     pub fn retire(self: &Arc<Self>, version: VersionKey) -> usize {
         let mut inner = self.lock();
+        let waits =
+            |(ticket, waiting): (&Ticket, &super::Waiting)| (waiting.version == version).then_some(*ticket);
+        let tickets: Vec<Ticket> = inner.waiting.iter().filter_map(waits).collect();
+        for ticket in tickets {
+            let Some(waiting) = inner.waiting.remove(&ticket) else { continue };
+            self.step(&mut inner, Event::Abandon { ticket }, None);
+            let _ = waiting.answer.send(Err(Refusal::Gone)); // its client may have gone
+        }
         let count = inner.core.to_retire(version).len();
         self.step(&mut inner, Event::Retire { version }, None);
         count

@@ -107,7 +107,7 @@ impl House {
 
     /// The worker that takes the next request, which is over at once.
     async fn ask(&self, app: &App) -> WorkerId {
-        self.pool.checkout(app, false).await.unwrap().worker()
+        self.pool.checkout(app, false, || true).await.unwrap().worker()
     }
 
     async fn end(&self) {
@@ -238,7 +238,7 @@ async fn a_restart_replaces_every_worker_and_each_serves_until_the_next_is_ready
     let app = house.add(1, FINE, |_| {});
     assert_eq!(house.pool.restart(app.key), 0, "there is none");
     let old = house.ask(&app).await;
-    let held = house.pool.checkout(&app, false).await.unwrap();
+    let held = house.pool.checkout(&app, false, || true).await.unwrap();
     assert_eq!(house.pool.restart(app.key), 1);
     assert_eq!(house.ask(&app).await, old, "the new one is not ready");
     let mut settled = pin!(house.pool.settled(app.key, PATIENCE));
@@ -259,12 +259,12 @@ async fn what_came_later_does_not_keep_a_version_from_being_settled() {
     let Some(house) = House::new("settled", 4, 0) else { return };
     let app = house.add(1, FINE, |_| {});
     assert!(house.pool.settled(app.key, Duration::ZERO).await, "nothing is there");
-    let first = house.pool.checkout(&app, false).await.unwrap();
+    let first = house.pool.checkout(&app, false, || true).await.unwrap();
     assert!(!house.pool.settled(app.key, Duration::from_millis(1)).await);
     assert!(house.pool.lock().settling.is_empty(), "who gave up left nothing behind");
     let mut settled = pin!(house.pool.settled(app.key, PATIENCE));
     assert!(is_pending(&mut settled).await);
-    let second = house.pool.checkout(&app, false).await.unwrap();
+    let second = house.pool.checkout(&app, false, || true).await.unwrap();
     drop(first);
     assert!(settled.await);
     assert_eq!(second.worker(), house.pool.workers().await[0].id);
@@ -296,11 +296,41 @@ async fn workers_are_ended_and_retired_and_a_later_request_starts_another() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_late_starts_no_worker_of_a_retired_version() {
+    let Some(house) = House::new("late", 4, 0) else { return };
+    let app = house.add(1, FINE, |_| {});
+    let worker = house.ask(&app).await;
+    // With room there is no need to ask.
+    drop(house.pool.checkout(&app, false, || panic!("asked")).await.unwrap());
+    house.pool.retire(app.key);
+    house.gone(worker, "retired").await;
+    let late = house.pool.checkout(&app, false, || false).await.err().unwrap();
+    assert!(matches!(late.why, Refusal::Gone));
+    assert!(house.pool.workers().await.is_empty());
+    house.end().await;
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_version_that_is_retired_are_asked_what_they_mean() {
+    let Some(house) = House::new("retired_queue", 1, 0) else { return };
+    let (old, other) = (house.add(1, FINE, |_| {}), house.add(2, FINE, |_| {}));
+    let held = house.pool.checkout(&other, false, || true).await.unwrap();
+    let mut waits = pin!(house.pool.checkout(&old, false, || true));
+    assert!(is_pending(&mut waits).await, "the pool is full");
+    house.pool.retire(old.key);
+    let refused = waits.await.err().unwrap();
+    assert!(matches!(refused.why, Refusal::Gone));
+    assert_eq!(house.pool.inspect(|core| core.snapshot(Duration::ZERO).waiting), 0);
+    drop(held);
+    house.end().await;
+}
+
+#[tokio::test]
 async fn every_worker_is_listed_with_what_its_process_uses() {
     let Some(house) = House::new("workers", 4, 1) else { return };
     let app = house.add(1, FINE, |_| {});
     let started = house.pool.start_one(app.key).await.unwrap();
-    let held = house.pool.checkout(&app, false).await.unwrap();
+    let held = house.pool.checkout(&app, false, || true).await.unwrap();
     house.told(|event| matches!(event, Told::Worker(event) if event.app.is_none() && event.worker != started.worker)).await;
     let listing = async {
         loop {

@@ -26,6 +26,7 @@ pub(super) enum Fault {
     /// Restarted workers go before others are Ready.
     RestartsAtOnce,
     RetiresMinimum,
+    StartsHeld,
     NeverExpiresStarters,
     /// Whoever was sent ahead to a worker that fails to start hears nothing.
     ForgetsSent,

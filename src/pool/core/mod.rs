@@ -122,6 +122,7 @@ impl Core {
             Event::RestartWorker { worker } => self.restart_worker(worker, turn),
             Event::TerminateWorker { worker } => self.terminate_worker(worker, turn),
             Event::Retire { version } => self.retire(version, turn),
+            Event::Hold { version, held } => self.hold(version, held),
             Event::AddVersion { version, policy } => self.add_version(version, policy),
             Event::Prove { version } => self.prove(version),
             Event::RemoveVersion { version, to } => self.remove_version(version, to, turn),

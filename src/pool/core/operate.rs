@@ -79,6 +79,18 @@ impl Core {
         }
     }
 
+    pub(super) fn hold(&mut self, key: VersionKey, held: bool) {
+        if let Some(version) = self.versions.get_mut(&key) {
+            version.held = held && !broken!(self, StartsHeld);
+        }
+        self.mark(key);
+    }
+
+    /// Whether a worker of the version may be reading its files to load them, also one that is to end.
+    pub fn is_loading(&self, key: VersionKey) -> bool {
+        self.workers.values().any(|worker| worker.version == Some(key) && worker.is_creating())
+    }
+
     fn end_spare(&mut self, id: WorkerId, reason: Reason, turn: &mut Turn<'_>) {
         self.terminate(id, reason, turn);
         self.spares.changed = true;
@@ -94,7 +106,8 @@ impl Core {
             version.outgoing -= 1;
             return;
         }
-        let held_up = version.fate != Fate::Current || version.backoff.until(turn.now).is_some();
+        let held_up =
+            version.fate != Fate::Current || version.held || version.backoff.until(turn.now).is_some();
         if version.coming > 0 || held_up {
             let by = turn.now.saturating_add(version.policy.start_timeout);
             worker.course = Course::Replace { reason: Reason::Restart, by };

@@ -133,10 +133,15 @@ impl Core {
     }
 }
 
+/// While a version is held, so many may wait at least: that is over in a moment.
+const HELD_QUEUE: usize = 1000;
+
 /// How many requests may wait: the queue, and as many as the workers that are starting will take. `room_is_coming`:
 /// each version that waits for room will get it as soon as a worker has ended.
 fn capacity(version: &Version, room_is_coming: bool) -> usize {
     let promised = version.queued == Some(super::room::Class::Foreground) && room_is_coming;
     let by_promise = if promised { version.policy.concurrency as usize } else { 0 };
-    version.policy.queue_size.saturating_add(version.covered()).saturating_add(by_promise)
+    let queue =
+        if version.held { version.policy.queue_size.max(HELD_QUEUE) } else { version.policy.queue_size };
+    queue.saturating_add(version.covered()).saturating_add(by_promise)
 }

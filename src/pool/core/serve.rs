@@ -8,6 +8,11 @@ use super::{Core, Turn, broken};
 use crate::model::{VersionKey, WorkerId};
 
 impl Core {
+    /// Whether a worker of this version would take a request at once.
+    pub fn has_room(&self, key: VersionKey) -> bool {
+        self.versions.get(&key).is_some_and(|version| !version.open.is_empty())
+    }
+
     pub(super) fn request(&mut self, key: VersionKey, ticket: Ticket, ahead: bool, turn: &mut Turn<'_>) {
         if self.shutdown.is_some() {
             return turn.actions.push(Action::Refuse { ticket, why: Refusal::ShuttingDown });

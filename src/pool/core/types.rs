@@ -174,6 +174,11 @@ pub enum Event {
     Retire {
         version: VersionKey,
     },
+    /// Start no worker of the version, or start them again: its files are about to change. Requests wait.
+    Hold {
+        version: VersionKey,
+        held: bool,
+    },
     /// The response head of a dispatched request is there: its concurrency slot is free, the exchange goes on.
     Head {
         worker: WorkerId,

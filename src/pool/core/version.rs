@@ -55,6 +55,8 @@ pub(super) struct Version {
     pub proven: bool,
     /// The last start was lost with a spare: the next one takes none.
     pub distrusts_spares: bool,
+    /// None of its workers is to be started.
+    pub held: bool,
     /// Waits for room in the pool.
     pub queued: Option<Class>,
     /// Will be looked at before the step ends.
@@ -83,6 +85,7 @@ impl Version {
             proving: false,
             proven: false,
             distrusts_spares: false,
+            held: false,
             queued: None,
             unsettled: false,
             backoff: Backoff::default(),
@@ -117,7 +120,7 @@ impl Version {
 
     /// Why one more worker should be started now, if it should.
     pub fn wants(&self, now: Now) -> Option<Reason> {
-        if self.fate != Fate::Current || self.backoff.until(now).is_some() {
+        if self.fate != Fate::Current || self.held || self.backoff.until(now).is_some() {
             return None;
         }
         if self.waiting.len() > self.covered() && self.may_scale() {

@@ -101,7 +101,8 @@ impl World {
         for version in &after.versions {
             let asked = version.waiting > 0 || version.starters > 0;
             let needs = asked && version.starting + version.serving == 0;
-            let may = version.back_off.is_none() && !self.versions[&version.version].removed;
+            let known = &self.versions[&version.version];
+            let may = version.back_off.is_none() && !known.removed && !known.held;
             ensure!(!room || !needs || !may, "{:?} waits beside {resting:?}", version.version);
         }
         Ok(())
@@ -143,6 +144,9 @@ impl World {
                 (version.starting as usize, version.serving as usize) == (starting, serving),
                 "{version:?} has {starting} starting and {serving} serving"
             );
+            let earlier = self.before.versions.iter().find(|earlier| earlier.version == key);
+            let more = earlier.is_some_and(|earlier| version.starting > earlier.starting);
+            ensure!(!more || !self.versions[&key].held, "{key:?} starts a worker while it is held");
             if policy.ephemeral {
                 continue;
             }

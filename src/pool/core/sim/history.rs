@@ -94,6 +94,10 @@ pub enum Op {
     Retire {
         pick: u64,
     },
+    /// Holds a version, or lets go of it.
+    Hold {
+        pick: u64,
+    },
     Shutdown {
         secs: u64,
     },
@@ -120,7 +124,7 @@ impl History {
         let waits = random.one_of(&[2, 8, 20]);
         let slow_starts = random.one_of(&[5, 25]);
         let orders = random.one_of(&[0, 0, 0, 2]);
-        let weights: [(u64, Kind); 26] = [
+        let weights: [(u64, Kind); 27] = [
             (20, |r| Op::Request { version: r.next(), count: r.one_of(&[1, 1, 1, 2, 8]) }),
             (12, |r| Op::Head { pick: r.next() }),
             (20, |r| Op::Done { pick: r.next(), ok: r.chance(80) }),
@@ -147,6 +151,7 @@ impl History {
             (orders.div_ceil(2), |r| Op::RestartWorker { pick: r.next() }),
             (orders.div_ceil(2), |r| Op::TerminateWorker { pick: r.next() }),
             (orders.div_ceil(2), |r| Op::Retire { pick: r.next() }),
+            (deploys.div_ceil(2), |r| Op::Hold { pick: r.next() }),
         ];
         let total: u64 = weights.iter().map(|(weight, _)| weight).sum();
         let mut ops: Vec<Op> = (0..1 + random.below(3)).map(|_| Op::Add { seed: random.next() }).collect();

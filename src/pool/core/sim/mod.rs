@@ -190,6 +190,7 @@ notices! {
     notices_a_core_that_sends_ahead_anyway: SendsAheadAnyway => "could go to another",
     notices_a_core_that_restarts_at_once: RestartsAtOnce => "before another worker",
     notices_a_core_that_retires_the_minimum: RetiresMinimum => "below its minimum",
+    notices_a_core_that_starts_what_is_held: StartsHeld => "while it is held",
     notices_a_core_that_never_expires_starters: NeverExpiresStarters => "for a start",
     notices_a_core_that_forgets_who_was_sent_ahead: ForgetsSent => "hears nothing",
 }

@@ -51,6 +51,7 @@ pub struct Known {
     /// Its requests may be given to others.
     pub redirected: bool,
     pub proven: bool,
+    pub held: bool,
 }
 
 /// A request that has no worker yet.
@@ -203,7 +204,7 @@ impl World {
             Op::Stray { pick } => {
                 let worker = WorkerId(1_000_000 + pick % 10);
                 let version = VersionKey(1_000_000);
-                self.tell(match pick % 13 {
+                self.tell(match pick % 14 {
                     0 => Event::Head { worker },
                     1 => Event::Done { worker, head: false, ok: true },
                     2 => Event::Exited { worker },
@@ -216,6 +217,7 @@ impl World {
                     9 => Event::TerminateWorker { worker },
                     10 => Event::Retire { version },
                     11 => Event::AbandonStart { ticket: Ticket(1_000_000) },
+                    12 => Event::Hold { version, held: pick.is_multiple_of(2) },
                     _ => Event::Tick,
                 })
             }
@@ -260,6 +262,11 @@ impl World {
                 let Some(version) = self.version(pick) else { return Ok(()) };
                 self.tell(Event::Retire { version })
             }
+            Op::Hold { pick } => {
+                let Some(version) = self.version(pick) else { return Ok(()) };
+                let held = self.versions.get(&version).is_some_and(|known| !known.held);
+                self.hold(version, held)
+            }
             Op::Shutdown { secs } => {
                 let within = Duration::from_secs(secs);
                 let at = self.now + within;
@@ -267,6 +274,13 @@ impl World {
                 self.tell(Event::Shutdown { within })
             }
         }
+    }
+
+    fn hold(&mut self, version: VersionKey, held: bool) -> Verdict {
+        if let Some(known) = self.versions.get_mut(&version) {
+            known.held = held;
+        }
+        self.tell(Event::Hold { version, held })
     }
 
     fn request(&mut self, version: VersionKey) -> Verdict {
@@ -293,6 +307,7 @@ impl World {
             removed: false,
             redirected: false,
             proven: false,
+            held: false,
         };
         self.patience = self.patience.max(policy.queue_timeout);
         self.versions.insert(version, known);
@@ -404,6 +419,10 @@ impl World {
 
     /// Finishes everything as well-behaved processes would, without waiting longer than there is reason to.
     pub fn calm_down(&mut self) -> Verdict {
+        let held = |(key, known): (&VersionKey, &Known)| known.held.then_some(*key);
+        for version in self.versions.iter().filter_map(held).collect::<Vec<_>>() {
+            self.hold(version, false)?;
+        }
         for _ in 0..400 {
             let mut quiet = true;
             for id in self.processes.keys().copied().collect::<Vec<_>>() {

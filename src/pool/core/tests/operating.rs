@@ -183,6 +183,33 @@ fn what_starts_for_a_request_is_not_retired() {
 }
 
 #[test]
+fn a_version_that_is_held_starts_nothing_and_serves_with_what_it_has() {
+    let mut pool = Pool::with(3, &[(A, Policy { queue_size: 0, ..three() }), (B, policy())]);
+    let loads = pool.request(A).spawned()[0];
+    let hold = |held| Event::Hold { version: A, held };
+    assert!(pool.tell(hold(true)).is_silent());
+    assert!(pool.core.is_loading(A));
+    assert_eq!(pool.load(loads).dispatched(), [loads]);
+    assert!(!pool.core.is_loading(A));
+    // Full, and no place in the queue: those who come wait all the same.
+    let said = pool.request(A);
+    assert!(said.spawned().is_empty() && said.refused().is_empty());
+    assert_eq!(pool.start(B).spawned().len(), 1, "others are not held");
+    assert_eq!(pool.tell(hold(false)).spawned().len(), 1);
+}
+
+#[test]
+fn those_who_wait_for_a_version_that_is_held_move_to_what_replaces_it() {
+    let mut pool = Pool::with(3, &[(A, policy())]);
+    pool.tell(Event::Hold { version: A, held: true });
+    assert!(pool.request(A).spawned().is_empty());
+    pool.tell(Event::AddVersion { version: B, policy: policy() });
+    let new = pool.tell(Event::RemoveVersion { version: A, to: Some(B) }).spawned()[0];
+    assert!(pool.tell(Event::Hold { version: A, held: false }).spawned().is_empty());
+    assert_eq!(pool.load(new).dispatched(), [new]);
+}
+
+#[test]
 fn a_worker_that_is_lost_as_it_becomes_ready_takes_nobodys_place() {
     let mut pool = Pool::with(3, &[(A, policy())]);
     let old = pool.busy(A);

@@ -1,0 +1,214 @@
+//! A request that means an app: what is asked of which version, and what is done where that one gives way to another
+//! meanwhile.
+
+use super::super::body::Body;
+use super::super::csrf::{self, Guard};
+use super::super::forward::{self, Inbound, Outgoing, Unanswered};
+use super::super::problem::{Code, Problem};
+use super::super::split::Place;
+use super::super::{answers, files};
+use super::{Asked, Site, Target};
+use crate::api;
+use crate::model::{App, Kind};
+use crate::pool::Refused;
+use crate::pool::core::types::Refusal;
+use crate::worker::link::RequestBody;
+use http::request::Parts;
+use http::{Method, Response, header};
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// How many versions a request is brought to that are replaced under its feet.
+const MOST_TURNS: u32 = 10;
+
+/// The body of a request, which can be read once, whoever is asked.
+enum Arriving {
+    Unread(Incoming),
+    Read(Option<Inbound>),
+}
+
+/// Why a version did not answer.
+enum Unserved {
+    /// It is there no more, or is not meant any more.
+    Gone,
+    /// This is the answer, unless the request means another version by now.
+    Perhaps(Problem),
+    Certainly(Problem),
+}
+
+impl Site {
+    pub(super) async fn serve(
+        &self,
+        asked: &mut Asked,
+        target: Target<'_>,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
+        let Target { mut app, mut place, base, rest } = target;
+        // `/shop` is a directory to a browser: relative links need the slash.
+        let slashed;
+        let path = if rest.starts_with('/') {
+            rest
+        } else {
+            if is_navigation(&asked.head) {
+                return Ok(answers::permanent_redirect(&format!("{base}/{rest}")));
+            }
+            slashed = format!("/{rest}");
+            &slashed
+        };
+        let mut body = Arriving::Unread(body);
+        let mut turns = 0;
+        let (response, injected) = loop {
+            guard(asked, &app)?;
+            api::keep_keys(&self.api, &mut asked.head.headers);
+            let injected = app.manifest.inject_base.then(|| {
+                let Parts { method, headers, .. } = &mut asked.head;
+                self.kept.injection(&app).begin(base, method, headers)
+            });
+            let result = match &app.kind {
+                Kind::Worker { .. } => {
+                    let is_meant =
+                        || self.again(base, asked, place.as_ref()).is_ok_and(|(now, _)| now.key == app.key);
+                    self.ask(asked, &app, base, path, &mut body, is_meant).await
+                }
+                Kind::Static { .. } => self.read(asked, &app, base, path).await.map_err(Unserved::Perhaps),
+                Kind::Broken { error } => {
+                    Err(Unserved::Perhaps(Problem::new(Code::AppUnavailable).detail(error.clone())))
+                }
+            };
+            // The version may have gone, or given way to another, between being found and being asked: what the request means
+            // now is asked then.
+            let unserved = match result {
+                Ok(response) => break (response, injected),
+                Err(Unserved::Certainly(problem)) => return Err(problem),
+                Err(unserved) => unserved,
+            };
+            let known = app.key;
+            let found = self.again(base, asked, place.as_ref());
+            turns += 1;
+            (app, place) = match (unserved, found) {
+                (Unserved::Gone, Ok(found)) if turns < MOST_TURNS => found,
+                (_, Ok(found)) if found.0.key != known && turns < MOST_TURNS => found,
+                (Unserved::Gone, Err(problem)) => return Err(problem),
+                (Unserved::Gone, Ok(_)) => return Err(Problem::new(Code::UnknownVersion)),
+                (Unserved::Perhaps(problem) | Unserved::Certainly(problem), _) => return Err(problem),
+            };
+        };
+        let mut response = match injected {
+            Some(injected) => injected.apply(response),
+            None => response,
+        };
+        if let Some(place) = place {
+            place.mark(response.headers_mut(), base, asked.origin.https, &asked.head);
+        }
+        Ok(response)
+    }
+
+    /// Has a worker of `app` answer.
+    async fn ask(
+        &self,
+        asked: &Asked,
+        app: &App,
+        mount: &str,
+        path: &str,
+        body: &mut Arriving,
+        is_meant: impl Fn() -> bool,
+    ) -> Result<Response<Body>, Unserved> {
+        let failed = |why| Unserved::Certainly(answers::unanswered(app, why));
+        let inbound = match body.receive(app.manifest.max_body_size).await {
+            Ok(inbound) => inbound,
+            Err(why) => return Err(failed(Unanswered::Failed(why.into()))),
+        };
+        let outgoing = Outgoing {
+            app,
+            head: &asked.head,
+            path,
+            mount,
+            origin: &asked.origin,
+            peer_port: asked.conn.peer_port,
+            request_id: &asked.id,
+        };
+        match forward::forward(&self.pool, &outgoing, inbound, is_meant).await {
+            Ok(response) => {
+                if let Body::Stream(_) = response.body() {
+                    asked.conn.limit_stall(app.manifest.stream_timeout);
+                }
+                Ok(response)
+            }
+            Err(Unanswered::Refused(Refused { why: Refusal::Gone, .. })) => Err(Unserved::Gone),
+            Err(why @ Unanswered::Refused(_)) => Err(Unserved::Perhaps(answers::unanswered(app, why))),
+            Err(why @ Unanswered::Failed(_)) => Err(failed(why)),
+        }
+    }
+
+    /// Answers from the directory of a static app.
+    async fn read(
+        &self,
+        asked: &Asked,
+        app: &Arc<App>,
+        mount: &str,
+        path: &str,
+    ) -> Result<Response<Body>, Problem> {
+        let root = self.kept.root(app).map_err(|error| {
+            Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", app.dir.display()))
+        })?;
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let request = files::FileRequest {
+            method: &asked.head.method,
+            path,
+            query,
+            headers: &asked.head.headers,
+            mount,
+            rewritten: app.manifest.inject_base,
+        };
+        files::serve(&root, request).await
+    }
+
+    /// What a mount path means now.
+    fn again(
+        &self,
+        mount: &str,
+        asked: &Asked,
+        earlier: Option<&Place>,
+    ) -> Result<(Arc<App>, Option<Place>), Problem> {
+        let target = if mount.is_empty() { "/" } else { mount };
+        let found = self.find(target, asked, earlier)?.ok_or_else(|| Problem::new(Code::UnknownApp))?;
+        Ok((found.app, found.place))
+    }
+}
+
+impl Arriving {
+    /// The body, with what of it has arrived. None = it is empty.
+    async fn receive(&mut self, limit: u64) -> Result<&mut Option<Inbound>, RequestBody> {
+        if let Arriving::Unread(_) = self
+            && let Arriving::Unread(body) = std::mem::replace(self, Arriving::Read(None))
+        {
+            *self = Arriving::Read(Inbound::receive(body, limit).await?);
+        }
+        match self {
+            Arriving::Read(inbound) => Ok(inbound),
+            Arriving::Unread(_) => Err(RequestBody::Broken), // it was read just now
+        }
+    }
+}
+
+/// Refuses what a page of another site has a browser send, as far as the app wants that.
+fn guard(asked: &Asked, app: &App) -> Result<(), Problem> {
+    let guard = match app.manifest.csrf {
+        None => Guard::Cookies,
+        Some(true) => Guard::Browsers,
+        Some(false) => return Ok(()),
+    };
+    match csrf::is_forged(guard, &asked.head.method, &asked.head.headers, &asked.origin) {
+        true => Err(Problem::new(Code::CrossSite)),
+        false => Ok(()),
+    }
+}
+
+fn is_navigation(head: &Parts) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD)
+        && head
+            .headers
+            .get_all(header::ACCEPT)
+            .into_iter()
+            .any(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
+}
