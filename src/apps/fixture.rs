@@ -37,12 +37,13 @@ pub fn broken(key: u64, id: &str) -> Arc<App> {
     app(key, id, Kind::Broken { error: "its manifest is wrong".into() })
 }
 
-/// A change in a few characters: `+shop@1.0.0`, `?…` to be proven, `-…`, `~…` replaced.
+/// A change in a few characters: `+shop@1.0.0`, `?…` to be proven, `-…`, `~…` replaced, `x…` outdated.
 pub fn show(change: &Change) -> String {
     let (sign, app) = match change {
         Change::Added(app) => ('+', app),
         Change::Prove(app) => ('?', app),
         Change::Removed(app) => ('-', app),
+        Change::Outdated(app) => ('x', app),
         Change::Replaced { new, .. } => ('~', new),
     };
     format!("{sign}{}@{}", app.name, app.version)

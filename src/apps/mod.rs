@@ -73,4 +73,6 @@ pub enum Change {
     /// live worker (now or later), report `Index::forget_old(old.key)`. A `new` that is static needs no proof and
     /// takes over at once; a `new` that is broken never can, and waits for `forget_old`.
     Replaced { old: Arc<App>, new: Arc<App> },
+    /// It was replaced by what runs no workers, and no longer resolves; drain its own.
+    Outdated(Arc<App>),
 }

@@ -167,9 +167,9 @@ impl Slots {
                 versions.insert(version.clone(), slot);
             }
         }
-        if let Some(old) = gone.as_ref().filter(|_| app.kind.is_broken()) {
-            // What is broken takes over no workers: those of the old one would be kept for nobody.
-            plan.after.push(Change::Removed(old.clone()));
+        if let Some(old) = gone.as_ref().filter(|_| !app.kind.is_worker()) {
+            // Nothing takes over from its workers: they would be kept for nobody.
+            plan.after.push(Change::Outdated(old.clone()));
         }
         self.forget(gone);
         plan.names.insert(name.clone());

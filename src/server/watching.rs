@@ -51,14 +51,11 @@ pub fn watch(
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
-            Change::Removed(app) => pool.remove(app.key, None),
+            Change::Removed(app) | Change::Outdated(app) => pool.remove(app.key, None),
             Change::Replaced { old, new } => {
                 pool.add(&new);
-                match new.kind {
-                    Kind::Worker { .. } => pool.remove(old.key, Some(new.key)),
-                    Kind::Static { .. } => pool.remove(old.key, None),
-                    // What is broken takes over from nobody.
-                    Kind::Broken { .. } => {}
+                if let Kind::Worker { .. } = new.kind {
+                    pool.remove(old.key, Some(new.key));
                 }
             }
         }
@@ -101,6 +98,8 @@ fn log(change: &Change) {
         Change::Prove(app) => ("to be proven", app),
         Change::Removed(app) => ("removed", app),
         Change::Replaced { new, .. } => ("replaced", new),
+        // It was replaced just before.
+        Change::Outdated(_) => return,
     };
     tracing::info!(app = %app.name, version = %app.version, "{what}");
 }
@@ -109,7 +108,7 @@ fn publish(hub: &Hub, change: &Change) {
     let (action, app) = match change {
         Change::Added(app) => (AppAction::Added, app),
         // It was added or replaced just before.
-        Change::Prove(_) => return,
+        Change::Prove(_) | Change::Outdated(_) => return,
         Change::Removed(app) => (AppAction::Removed, app),
         Change::Replaced { new, .. } => (AppAction::Replaced, new),
     };

@@ -252,6 +252,21 @@ fn a_repaired_version_is_proven_before_names_mean_it() {
 }
 
 #[test]
+fn the_workers_of_what_a_site_replaces_go_when_nobody_can_ask_for_them() {
+    for new in [static_site(2, "a@1.0.0"), broken(2, "a@1.0.0")] {
+        let index = index(&["a@1.0.0"]);
+        if new.kind.is_static() {
+            index.prove(VersionKey(1));
+        }
+        let (inside, mut told) = (index.clone(), Vec::new());
+        index.replace_all(vec![new.into()], &mut |change| {
+            told.push((show(&change), key(&inside, "a", None)));
+        });
+        assert_eq!(told, [("~a@1.0.0".to_owned(), 1), ("xa@1.0.0".to_owned(), 2)]);
+    }
+}
+
+#[test]
 fn a_static_site_needs_no_proof() {
     let index = Index::new();
     let old = static_site(1, "a@1.0.0");
