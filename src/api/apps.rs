@@ -468,9 +468,17 @@ impl Api {
         let (root, entry) = self.place_of(dir).ok_or_else(|| {
             ApiError::conflict("package_place", format!("{} is in no worker directory.", dir.display()))
         })?;
+        // First nobody can ask for it: a worker that starts for a request would not find its files.
+        let hide = async |hidden| self.lookout.set_disabled(name.clone(), version.clone(), hidden).await;
+        hide(true).await.map_err(ApiError::internal)?;
         let (id, number) = (name.clone(), version.clone());
-        let removed = blocking(move || package::remove(&root, &id, &number)).await??;
-        self.lookout.look(entry).await.map_err(ApiError::internal)?;
+        let removed = blocking(move || package::remove(&root, &id, &number)).await.and_then(|done| Ok(done?));
+        let looked = self.lookout.look(entry).await;
+        if !listed.disabled_by_operator {
+            hide(false).await.map_err(ApiError::internal)?;
+        }
+        let removed = removed?;
+        looked.map_err(ApiError::internal)?;
         if listed.disabled_by_operator {
             self.disable(name, version, false, caller).await?;
         }

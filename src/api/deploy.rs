@@ -5,12 +5,12 @@
 use super::auth::Caller;
 use super::error::{ApiError, Result};
 use super::input::{self, Path, Query};
-use super::{Api, Shared, aliases, apps, blocking, start, types, upload};
+use super::{Api, Shared, aliases, apps, blocking, start, trial, types, upload};
 use crate::access::Permission;
 use crate::events::{DeployAction, DeployEvent, Event};
 use crate::model::{AliasName, App, AppName, AppVersion, Kind, Route, VersionKey};
 use crate::package::{self, Checked, Installed, Staged, Staging, Summary};
-use crate::pool::{StartError, Started};
+use crate::pool::{Held, StartError, Started};
 use crate::store::Outcome;
 use axum::body::Body;
 use axum::extract::State;
@@ -25,6 +25,9 @@ use utoipa::IntoParams;
 
 /// How long a deployment waits for what served before. Beyond that it is done all the same, and says so.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
+
+/// How long it waits for workers that are loading what it is to replace. Beyond that they may never be ready.
+const LOAD_WAIT: Duration = Duration::from_secs(5);
 
 /// What a package is to become.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -222,14 +225,27 @@ async fn put_in_place(
     let Parcel { staged, summary, checked, root, .. } = parcel;
     let Checked { name, version, warnings } = checked;
     let old = api.listed(&name, &version).ok();
+    let beside = api.index.listing(&name);
+    if old.is_some() || !beside.is_empty() && !beside.iter().any(|version| version.proven) {
+        let place =
+            old.as_ref().map_or_else(|| root.join(format!("{name}@{version}")), |old| old.dir.clone());
+        trial::starts(api, &name, &version, &staged, &place).await?;
+    }
     let (id, number) = (name.clone(), version.clone());
+    let held = hold(api, &name, &version).await;
     let installed = blocking(move || package::install(staged, &id, &number, true)).await??;
     let replaced = installed.has_replaced();
     let dir = root.join(&installed.path);
-    let (app, report) = match take_up(api, &name, &version, &dir).await {
+    let looked = api.lookout.look(dir.clone()).await.map_err(ApiError::internal);
+    drop(held);
+    let taken = match looked {
+        Ok(()) => take_up(api, &name, &version, &dir).await,
+        Err(error) => Err(error),
+    };
+    let (app, report) = match taken {
         Ok(taken) => taken,
         Err(error) => {
-            undo(api, installed, dir).await;
+            undo(api, &name, &version, installed, dir).await;
             return Err(error);
         }
     };
@@ -239,7 +255,7 @@ async fn put_in_place(
         match set {
             Ok(was) => previous = was.map(|route| aliases::weights(&route.split)),
             Err(error) => {
-                undo(api, installed, dir).await;
+                undo(api, &name, &version, installed, dir).await;
                 return Err(error);
             }
         }
@@ -276,19 +292,29 @@ async fn put_in_place(
     })
 }
 
-/// Has the index see the new version, and a worker of it ready.
+/// Has no worker of a version load until what this gives is dropped: none is to get half of what is there and half of what
+/// takes its place.
+async fn hold(api: &Api, name: &AppName, version: &AppVersion) -> Vec<Held> {
+    let Ok(listed) = api.listed(name, version) else { return Vec::new() };
+    let mut keys: Vec<VersionKey> = listed.serving.into_iter().chain(listed.app.map(|app| app.key)).collect();
+    keys.dedup();
+    let mut held = Vec::new();
+    for key in keys {
+        held.push(api.pool.hold(key, LOAD_WAIT).await);
+    }
+    held
+}
+
+/// Finds the new version in the index, and has a worker of it ready.
 async fn take_up(
     api: &Arc<Api>,
     name: &AppName,
     version: &AppVersion,
     dir: &std::path::Path,
 ) -> Result<(Arc<App>, types::StartReport)> {
-    api.lookout.look(dir.to_owned()).await.map_err(ApiError::internal)?;
     let listed = api.listed(name, version)?;
     if listed.disabled_by_manifest {
-        let detail = format!("The manifest of {name}@{version} says `enabled: false`.");
-        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "version_disabled", detail)
-            .hint("remove that line, and disable the version when it is deployed"));
+        return Err(off(name, version));
     }
     let app = listed.app.ok_or_else(|| ApiError::internal("the index does not have what was installed"))?;
     if !app.dir.ends_with(dir.file_name().unwrap_or_default()) {
@@ -307,6 +333,12 @@ async fn take_up(
     }
 }
 
+pub(super) fn off(name: &AppName, version: &AppVersion) -> ApiError {
+    let detail = format!("The manifest of {name}@{version} says `enabled: false`.");
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "version_disabled", detail)
+        .hint("remove that line, and disable the version when it is deployed")
+}
+
 /// Has at least one worker of a version ready, and says how its start went.
 pub(super) async fn prove(api: &Arc<Api>, app: &App) -> Result<types::StartReport> {
     let error = match api.pool.start_one(app.key).await {
@@ -321,11 +353,15 @@ pub(super) async fn prove(api: &Arc<Api>, app: &App) -> Result<types::StartRepor
         Some(failure) => format!("{what}: {}.", failure.summary.trim_end_matches('.')),
         None => format!("{what}: {error}."),
     };
-    let status = match error {
-        StartError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    let mut refused = match error {
+        // Nothing is wrong with it.
+        StartError::NoRoom => {
+            return Err(ApiError::later("pool_full", detail, Duration::from_secs(1))
+                .hint("wait until requests have ended, or give the pool more room with --pool-size"));
+        }
+        StartError::ShuttingDown => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "start_failed", detail),
+        _ => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "start_failed", detail),
     };
-    let mut refused = ApiError::new(status, "start_failed", detail);
     if let Some(failure) = failure {
         refused.hint = failure.suggestion.clone().map(Into::into);
         refused = refused.start(start::report(failure));
@@ -334,9 +370,11 @@ pub(super) async fn prove(api: &Arc<Api>, app: &App) -> Result<types::StartRepor
 }
 
 /// Puts back what was there before the installation.
-async fn undo(api: &Arc<Api>, installed: Installed, dir: PathBuf) {
+async fn undo(api: &Arc<Api>, name: &AppName, version: &AppVersion, installed: Installed, dir: PathBuf) {
+    let held = hold(api, name, version).await;
     let undone = blocking(move || installed.undo()).await;
     let looked = api.lookout.look(dir.clone()).await;
+    drop(held);
     match undone {
         Ok(Ok(taken)) => {
             // Its worker may still be on its way out.

@@ -19,6 +19,7 @@ mod openapi;
 mod patterns;
 mod runtime;
 mod start;
+mod trial;
 mod turns;
 pub mod types;
 mod upload;

@@ -1,6 +1,6 @@
 //! Has the watcher's thread do something at once: for the API, which knows that a tree is whole or gone.
 
-use crate::model::{AppName, AppVersion};
+use crate::model::{App, AppName, AppVersion};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -29,6 +29,7 @@ pub enum LookError {
 pub(super) enum Order {
     Look(PathBuf),
     Disable { app: AppName, version: AppVersion, disabled: bool },
+    Read { app: AppName, version: AppVersion, dir: PathBuf, read: oneshot::Sender<Arc<App>> },
 }
 
 pub(super) type Reply = oneshot::Sender<Result<(), LookError>>;
@@ -74,6 +75,22 @@ impl Lookout {
         disabled: bool,
     ) -> Result<(), LookError> {
         self.order(Order::Disable { app, version, disabled }).await
+    }
+
+    /// Reads a directory, wherever it is, as this version would be read, with a key of its own. Nobody is told and nothing
+    /// resolves to it. None = there is nothing to serve in it, or its manifest disables it.
+    ///
+    /// # Errors
+    /// The watcher has ended.
+    pub async fn read(
+        &self,
+        app: AppName,
+        version: AppVersion,
+        dir: PathBuf,
+    ) -> Result<Option<Arc<App>>, LookError> {
+        let (read, mut found) = oneshot::channel();
+        self.order(Order::Read { app, version, dir, read }).await?;
+        Ok(found.try_recv().ok())
     }
 
     async fn order(&self, order: Order) -> Result<(), LookError> {

@@ -15,7 +15,7 @@ use super::disk::{Disk, Identity};
 use super::load::{Loader, Outcome};
 use super::quiet::Quiet;
 use super::tree;
-use crate::model::{AppName, AppVersion};
+use crate::model::{App, AppName, AppVersion};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -199,6 +199,14 @@ impl Scanner {
             }
         }
         self.found()
+    }
+
+    /// Reads a directory that need not be one of those that are looked at. None = nothing in it can be served.
+    pub fn read(&mut self, name: &AppName, version: &AppVersion, dir: &Path) -> Option<Arc<App>> {
+        match self.loader.load(name, version, dir).outcome {
+            Outcome::App(app) => Some(app),
+            Outcome::Disabled | Outcome::NoEntrypoint => None,
+        }
     }
 
     /// All there is, the first of each name and version.

@@ -127,6 +127,11 @@ impl<F: FnMut(Change)> Owner<F> {
                     self.index.replace_all(found, &mut self.tell);
                 }
             }
+            Order::Read { app, version, dir, read } => {
+                if let Some(app) = self.scanner.read(&app, &version, &dir) {
+                    let _ = read.send(app); // who ordered it may have gone
+                }
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use super::tree::open;
 use super::unpack::unpack;
 use super::{Limits, PackageError, Summary, step};
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, statat};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, statat};
 use rustix::io::Errno;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -110,6 +110,17 @@ impl Staged {
     /// The app's directory, until it is installed.
     pub fn path(&self) -> PathBuf {
         self.staging.path.join(&self.root)
+    }
+
+    /// Lets everybody on the machine read it where it is, as they can where it is to be: workers may run as another user. What
+    /// else is being staged stays hidden.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn show(&self) -> Result<(), PackageError> {
+        let io = |error: Errno| PackageError::io("let workers read a package", error);
+        let mode = Mode::from_raw_mode(0o755);
+        fchmod(&self.staging.holder, mode).and_then(|()| fchmod(&self.staging.directory, mode)).map_err(io)
     }
 
     pub(super) fn into_parts(self) -> (Staging, String) {
