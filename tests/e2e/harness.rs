@@ -292,6 +292,14 @@ impl Server {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid as i32), signal).unwrap();
     }
 
+    /// Kills it at once, to be started again with the same directories.
+    pub async fn killed(mut self) -> Launch {
+        // One that has ended by itself cannot be killed.
+        let _ = self.child.start_kill();
+        self.exit().await;
+        self.dirs.0.launch().state_in(self.dirs.1)
+    }
+
     /// Ends it, to be started again with the same directories.
     pub async fn stop(mut self) -> Launch {
         self.signal(nix::sys::signal::Signal::SIGTERM);
