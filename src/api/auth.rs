@@ -50,17 +50,6 @@ impl Caller {
         Err(denied.into())
     }
 
-    /// Whether they may do something to what belongs to no app.
-    pub fn may_everywhere(&self, permission: Permission) -> Result<()> {
-        self.may(permission, None)?;
-        if self.sees_everything() {
-            return Ok(());
-        }
-        let detail = "This concerns more than the namespaces of the key.";
-        Err(ApiError::new(http::StatusCode::FORBIDDEN, "namespace_missing", detail)
-            .hint("use a key that is for all namespaces"))
-    }
-
     /// Whether what belongs to no app may be in what they are shown.
     pub fn sees_everything(&self) -> bool {
         *self.grant.namespaces() == Namespaces::All

@@ -96,11 +96,11 @@ async fn find(api: &Api, caller: &Caller, id: &str, permission: Permission) -> R
             .hint("one is `w` and a number")
     })?;
     let worker = api.pool.workers().await.into_iter().find(|worker| worker.id == id).ok_or_else(unknown)?;
-    match &worker.app {
-        Some(app) => caller.may(permission, Some(app))?,
-        None => caller.may_everywhere(permission)?,
+    // One that they may not see is none to them: its app's name is not theirs to know.
+    match sees(caller, worker.app.as_ref()) {
+        true => Ok(worker),
+        false => Err(unknown()),
     }
-    Ok(worker)
 }
 
 fn sees(caller: &Caller, app: Option<&AppName>) -> bool {

@@ -5,7 +5,7 @@ mod heads;
 mod inbound;
 
 pub use self::heads::REQUEST_ID;
-use self::heads::{check_length, encode, strip_response};
+use self::heads::{check_length, encode, narrow_scope, strip_response};
 pub use self::inbound::Inbound;
 use super::body::{Body, BodyError};
 use super::origin::Origin;
@@ -150,6 +150,7 @@ fn answer(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     strip_response(response.headers_mut());
+    narrow_scope(response.headers_mut(), outgoing.mount);
     if let Some(reason) = head
         .reason
         .filter(|reason| head.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason))

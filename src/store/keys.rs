@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long a key that was revoked or has expired can still be looked at. Then it goes when another one is made.
 pub const KEEP_DEAD: Duration = Duration::from_secs(90 * 24 * 3600);
+/// One key can make so many keys that live at once: a tenth of what there may be.
+const MAKERS: u64 = 10;
 /// A use is recorded when the one before was this long ago.
 const USE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -44,11 +46,7 @@ impl Store {
             revoked: None,
         };
         self.write(|transaction| {
-            forget_dead(transaction, now)?;
-            let count: i64 = transaction.query_row("SELECT count(*) FROM keys", (), |row| row.get(0))?;
-            if count as u64 >= self.limits.keys {
-                return Err(StoreError::TooMany { what: "keys", limit: self.limits.keys });
-            }
+            make_room(transaction, self.limits.keys, by, now)?;
             insert(transaction, &key, &secret.hash())?;
             let detail = described(&key);
             let subject = key.id.to_string();
@@ -145,10 +143,36 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
-fn forget_dead(transaction: &Transaction<'_>, now: UnixTime) -> Result<(), StoreError> {
+/// Forgets keys that have been dead for long, and where there is no room, the one that has been dead for the longest time.
+/// Nobody but the operator can take all places.
+fn make_room(transaction: &Transaction<'_>, limit: u64, by: &Actor, now: UnixTime) -> Result<(), StoreError> {
     let before = stored(now.minus(KEEP_DEAD));
     transaction.execute("DELETE FROM keys WHERE revoked < ?1 OR expires < ?1", [before])?;
-    Ok(())
+    let count = |condition: &str, values: &[&dyn rusqlite::ToSql]| -> Result<u64, StoreError> {
+        let sql = format!("SELECT count(*) FROM keys {condition}");
+        Ok(transaction.query_row(&sql, values, |row| row.get::<_, i64>(0))? as u64)
+    };
+    if let Actor::Key(_) = by {
+        let own = limit / MAKERS;
+        let living = "WHERE created_by = ?1 AND revoked IS NULL AND (expires IS NULL OR expires > ?2)";
+        if count(living, &[&by.to_string(), &stored(now)])? >= own {
+            return Err(StoreError::TooMany { what: "keys that this key has made", limit: own });
+        }
+    }
+    if count("", &[])? < limit {
+        return Ok(());
+    }
+    let forgotten = transaction.execute(
+        "DELETE FROM keys WHERE id = (
+             SELECT id FROM keys WHERE revoked IS NOT NULL OR expires <= ?1
+             ORDER BY min(coalesce(revoked, expires), coalesce(expires, revoked)), id LIMIT 1
+         )",
+        [stored(now)],
+    )?;
+    match forgotten {
+        0 => Err(StoreError::TooMany { what: "keys", limit }),
+        _ => Ok(()),
+    }
 }
 
 fn insert(transaction: &Transaction<'_>, key: &Key, hash: &SecretHash) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 /// The supervisor's own settings, keys among them: no app may ask for one.
-const OWN_VARIABLES: &str = "RUNTIME_";
+const OWN_VARIABLES: [&str; 2] = ["RUNTIME_", "BUNTIME_"];
 
 const MAX_QUEUE: u64 = 1_000_000;
 const MAX_INSTANCES: u64 = 10_000;
@@ -235,7 +235,7 @@ impl Reader {
         let text = self.text(value)?;
         if !is_variable(text) {
             self.wrong_hint(format!("`{}` is no name of a variable", shorten(text)), VARIABLE_HINT);
-        } else if text.starts_with(OWN_VARIABLES) {
+        } else if OWN_VARIABLES.iter().any(|own| text.starts_with(own)) {
             self.wrong(format!("`{}` is the runtime's own: no app may see it", shorten(text)));
         }
         Some(text.into())

@@ -118,6 +118,7 @@ fn errors_of_meaning_have_line_and_column() {
         ("env: {1: x}\n", ":1:6: a key must be a text"),
         ("env:\n", ":1:5: expected a map, found nothing"),
         ("envPrefix: [\"\"]\n", ":1:13: `` is no prefix"),
+        ("envPassthrough: [BUNTIME_KEY]\n", ":1:18: `BUNTIME_KEY` is the runtime's own"),
         ("envPassthrough: [OK, RUNTIME_ROOT_KEY]\n", ":1:22: `RUNTIME_ROOT_KEY` is the runtime's own"),
         ("maxBodySize: 200mb\n", ":1:14: 200mb is more than the operator allows (100mb)"),
         ("maxMemory: 0\n", ":1:12: this limit must be larger than zero"),

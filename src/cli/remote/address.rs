@@ -60,12 +60,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// `localhost` and what ends so never leave the machine (RFC 6761 §6.3).
+/// `localhost` never leaves the machine (RFC 6761 §6.3). What ends so should not either, but some resolvers ask others.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 
@@ -96,6 +96,7 @@ mod tests {
             ("http://[::1]:8000", "http://[::1]:8000", "", true),
             ("http://localhost", "http://localhost", "", true),
             ("http://10.0.0.1", "http://10.0.0.1", "", false),
+            ("http://app.localhost", "http://app.localhost", "", false),
             ("http://localhost.example.com", "http://localhost.example.com", "", false),
             ("http://127.0.0.1.example.com", "http://127.0.0.1.example.com", "", false),
         ] {

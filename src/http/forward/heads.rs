@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 const BASE: HeaderName = HeaderName::from_static("x-base");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Headers of this prefix are ours alone.
@@ -157,6 +158,24 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
         if headers.contains_key(&name) {
             headers.remove(&name);
         }
+    }
+}
+
+/// Apps share one origin: a service worker of one must not get to see what goes to another, or to the management API (Service
+/// Workers, "Service-Worker-Allowed"). Within its mount path an app may say what it likes.
+pub(super) fn narrow_scope(headers: &mut HeaderMap, mount: &str) {
+    if mount.is_empty() {
+        return; // the home app's script at `/` has this scope without a header
+    }
+    let inside = |value: &http::HeaderValue| {
+        let path = value.to_str().ok().and_then(|path| path.strip_prefix(mount));
+        // Where it climbs, the browser decides what it means.
+        path.is_some_and(|rest| rest.starts_with('/') && !rest.contains("..") && !rest.contains(['%', '\\']))
+    };
+    if let Some(value) = headers.get(SERVICE_WORKER_ALLOWED)
+        && !inside(value)
+    {
+        headers.remove(SERVICE_WORKER_ALLOWED);
     }
 }
 

@@ -147,7 +147,7 @@ fn a_use_of_a_key_that_is_gone_is_no_error() {
 }
 
 #[test]
-fn dead_keys_are_forgotten_after_ninety_days_and_make_room() {
+fn dead_keys_make_room_and_are_forgotten_after_ninety_days() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), Limits { keys: 3, ..Limits::default() }).unwrap();
     let create = |new: &NewKey, now| store.create_key(new, &Actor::RootKey, at(now)).map(|(key, _)| key);
@@ -155,15 +155,34 @@ fn dead_keys_are_forgotten_after_ninety_days_and_make_room() {
     let expiring = create(&new_key(Role::Viewer, Namespaces::All, Some(100)), 0).unwrap();
     let revoked = create(&viewer(), 0).unwrap();
     store.revoke_key(&revoked.id, &Actor::RootKey, at(200)).unwrap();
-    let days = KEEP_DEAD.as_secs();
-    let refusal = create(&viewer(), 100 + days);
-    assert!(matches!(refusal, Err(StoreError::TooMany { what: "keys", limit: 3 })));
-    assert!(store.key(&expiring.id).unwrap().is_some(), "a refusal changes nothing");
-    create(&viewer(), 101 + days).unwrap();
+    // The one that has been dead for the longest time goes first, the one that lives never.
+    let fourth = create(&viewer(), 300).unwrap();
     assert_eq!(store.key(&expiring.id).unwrap(), None);
-    create(&viewer(), 201 + days).unwrap();
+    assert!(store.key(&revoked.id).unwrap().is_some());
+    create(&viewer(), 300).unwrap();
     assert_eq!(store.key(&revoked.id).unwrap(), None);
-    assert_eq!(store.key(&living.id).unwrap(), Some(living));
+    let refusal = create(&viewer(), 300);
+    assert!(matches!(refusal, Err(StoreError::TooMany { what: "keys", limit: 3 })));
+    assert!(store.key(&living.id).unwrap().is_some(), "a refusal changes nothing");
+    store.revoke_key(&fourth.id, &Actor::RootKey, at(400)).unwrap();
+    store.revoke_key(&living.id, &Actor::RootKey, at(400)).unwrap();
+    create(&viewer(), 401 + KEEP_DEAD.as_secs()).unwrap();
+    assert_eq!((store.key(&fourth.id).unwrap(), store.key(&living.id).unwrap()), (None, None));
+}
+
+#[test]
+fn one_key_cannot_take_all_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Limits { keys: 20, ..Limits::default() }).unwrap();
+    let maker = store.create_key(&viewer(), &Actor::RootKey, at(0)).unwrap().0;
+    let create = |by: &Actor, now| store.create_key(&viewer(), by, at(now)).map(|(key, _)| key);
+    let by = Actor::Key(maker.id);
+    let first = create(&by, 0).unwrap();
+    create(&by, 0).unwrap();
+    assert!(matches!(create(&by, 0), Err(StoreError::TooMany { limit: 2, .. })));
+    store.revoke_key(&first.id, &by, at(1)).unwrap();
+    create(&by, 1).unwrap();
+    create(&Actor::RootKey, 1).unwrap();
 }
 
 #[test]

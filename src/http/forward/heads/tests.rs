@@ -30,3 +30,22 @@ fn headers_that_bear_the_message_go_on_though_connection_names_them() {
         assert!(!dropped.has(&name, false), "{name}");
     }
 }
+
+#[test]
+fn a_service_worker_stays_below_the_mount_path_of_its_app() {
+    for (scope, mount, stays) in [
+        ("/shop/", "/shop", true),
+        ("/shop/cart", "/shop", true),
+        ("/", "/shop", false),
+        ("/shop", "/shop", false),
+        ("/shopping/", "/shop", false),
+        ("/shop/../", "/shop", false),
+        ("/shop/%2e%2e/", "/shop", false),
+        ("https://other/", "/shop", false),
+        ("/", "", true),
+    ] {
+        let mut response = headers(&[("service-worker-allowed", scope)]);
+        narrow_scope(&mut response, mount);
+        assert_eq!(response.contains_key("service-worker-allowed"), stays, "{scope}");
+    }
+}
