@@ -41,8 +41,12 @@ impl Console {
     /// # Errors
     /// Stdout cannot be written to. If nobody reads it any more, the process ends here: there is nobody to tell.
     pub fn data(&self, text: &str) -> Result<(), Failure> {
+        let shown = match self.json && self.stdout_is_terminal {
+            true => crate::cli::text::in_json(text),
+            false => text.into(),
+        };
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(shown.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             written => written.map_err(|error| Failure::io("write to stdout", &error)),
         }

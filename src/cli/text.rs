@@ -14,7 +14,22 @@ pub fn escape_lines(text: &str) -> String {
     escape_but(text, |c| matches!(c, '\n' | '\t')).into_owned()
 }
 
+/// JSON for a terminal: what is harmful stands in its strings alone, and is the same text when it is escaped (RFC 8259 §7).
+pub fn in_json(json: &str) -> Cow<'_, str> {
+    let keep = |c| matches!(c, '\n' | '\r' | '\t');
+    // All of them are within the first 65,536 characters of Unicode.
+    replace(json, keep, |escaped, c| write!(escaped, "\\u{:04x}", u32::from(c)))
+}
+
 fn escape_but(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
+    replace(text, keep, |escaped, c| write!(escaped, "{}", c.escape_default()))
+}
+
+fn replace(
+    text: &str,
+    keep: impl Fn(char) -> bool,
+    write: impl Fn(&mut String, char) -> std::fmt::Result,
+) -> Cow<'_, str> {
     let bad = |c: char| is_harmful(c) && !keep(c);
     if !text.contains(bad) {
         return Cow::Borrowed(text);
@@ -22,7 +37,7 @@ fn escape_but(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if bad(c) {
-            let _ = write!(escaped, "{}", c.escape_default()); // writing to a text cannot fail
+            let _ = write(&mut escaped, c); // writing to a text cannot fail
         } else {
             escaped.push(c);
         }
@@ -114,6 +129,15 @@ mod tests {
         assert_eq!([0.421, 12.34, 1240.0].map(milliseconds), ["0.42 ms", "12.3 ms", "1.24 s"]);
         assert_eq!([count(1, "worker"), count(0, "worker")], ["1 worker", "0 workers"]);
         assert_eq!(moment("2026-01-31T12:00:00.123Z"), "2026-01-31 12:00:00Z");
+    }
+
+    #[test]
+    fn json_on_a_terminal_is_the_same_json_and_moves_no_cursor() {
+        let text = "{\n  \"log\": \"a\u{9b}2Jb\u{202e}c\"\n}\n";
+        let shown = in_json(text);
+        assert_eq!(shown, "{\n  \"log\": \"a\\u009b2Jb\\u202ec\"\n}\n");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&shown), value(text));
     }
 
     proptest! {

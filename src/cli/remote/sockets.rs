@@ -3,6 +3,7 @@
 use super::Surroundings;
 use crate::cli::failure::{Exit, Failure};
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -27,10 +28,19 @@ pub fn candidates(around: &Surroundings<'_>) -> Vec<PathBuf> {
     paths
 }
 
-/// The first that somebody listens on.
+/// The first that somebody listens on. Nobody has named these places, so what is there must be ours or root's: anybody may
+/// have put a socket into a directory that we happen to be in.
 pub fn first(paths: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let own = nix::unistd::geteuid().as_raw();
     let mut tried = Vec::new();
     for path in paths {
+        match std::fs::metadata(path).map(|meta| meta.uid()) {
+            Ok(owner) if owner != own && owner != 0 => {
+                tried.push((path.as_path(), Error::other(format!("it belongs to user {owner}"))));
+                continue;
+            }
+            _ => {}
+        }
         match UnixStream::connect(path) {
             Ok(_) => return Ok(path.clone()),
             Err(error) => tried.push((path.as_path(), error)),
@@ -73,6 +83,20 @@ mod tests {
         assert_eq!(failure.exit, Exit::Unreachable);
         let text = failure.text(str::to_owned).replace(dir.path().to_str().unwrap(), "DIR");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_socket_that_somebody_else_has_put_there_is_not_used() {
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("SKIPPED: only root can give a socket to another user");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(first(std::slice::from_ref(&path)).is_ok());
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let failure = first(&[path]).unwrap_err();
+        assert!(failure.text(str::to_owned).contains("it belongs to user 65534"));
     }
 
     #[test]
