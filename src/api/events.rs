@@ -151,8 +151,10 @@ impl Follower {
     /// The next piece of the stream; none = it ends.
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.begun, true) {
-            // Something at once, so that the client knows that it is connected.
-            return Some("retry: 1000\n\n".to_owned());
+            // Something at once, so that the client knows that it is connected, and where: what happens before its
+            // first event is not lost if the connection breaks before that.
+            let place = self.subscription.resumable().map(|id| format!("id: {id}\n")).unwrap_or_default();
+            return Some(format!("retry: 1000\n{place}\n"));
         }
         loop {
             if self.end.is_none() && *self.draining.borrow() {

@@ -73,21 +73,21 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
                     console.talk("connected again");
                 }
                 (reached, pause) = (true, FIRST_PAUSE);
-                loop {
+                let broke = loop {
                     match events.next().await {
-                        Ok(Some(event)) => {
-                            last = event.id.clone().or(last);
-                            show(&event, console)?;
-                        }
+                        Ok(Some(event)) => show(&event, console)?,
                         Ok(None) if !arguments.follow => return Ok(()),
                         Ok(None) => break "the runtime ended the stream".to_owned(),
                         Err(ClientError::Unreachable { why, .. }) if arguments.follow => break why,
                         Err(error) => return Err(error.into()),
                     }
-                }
+                };
+                last = events.last_id().map(str::to_owned).or(last);
+                broke
             }
             // The first time it is an error like any other; later the runtime may be on its way back.
             Err(ClientError::Unreachable { why, .. }) if reached => why,
+            Err(ClientError::Problem(problem)) if reached && problem.status == 503 => problem.detail,
             Err(error) => return Err(error.into()),
         };
         if pause == FIRST_PAUSE {

@@ -168,6 +168,12 @@ impl Subscription {
         EventId { boot: self.hub.boot, number: before_next }
     }
 
+    /// The same where it can be gone on after now: none while it has yet to be told that the id it began with is of another
+    /// process, which who goes on after a position of this one would never learn.
+    pub fn resumable(&self) -> Option<EventId> {
+        (!self.reset).then(|| self.position())
+    }
+
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Item> {
         let start = self.hub.beginning();
         if std::mem::take(&mut self.reset) {

@@ -25,6 +25,8 @@ pub struct Api<'s> {
 pub struct Events {
     body: Incoming,
     text: String,
+    /// Where the stream began.
+    pub place: Option<String>,
 }
 
 /// One event of a stream, as it came.
@@ -154,8 +156,10 @@ impl Api<'_> {
         let response = client.begin(request.body(Full::default()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut events = Events { body: response.into_body(), text: String::new() };
-        assert_eq!(events.block().await.as_deref(), Some("retry: 1000"), "it says at once that it is there");
+        let mut events = Events { body: response.into_body(), text: String::new(), place: None };
+        let first = events.block().await.unwrap();
+        let place = first.strip_prefix("retry: 1000").expect("it says at once that it is there");
+        events.place = place.strip_prefix("\nid: ").map(str::to_owned);
         events
     }
 }

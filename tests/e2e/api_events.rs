@@ -97,6 +97,20 @@ async fn who_comes_back_misses_nothing_and_sees_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_before_the_first_event_loses_none() {
+    let server = flooding().await;
+    let api = server.api();
+    let place = api.events("?types=log").await.place.expect("it says where it begins");
+    assert_eq!(server.get("/flood/?lines=3").await.text(), "done");
+    let mut again = api.events_after("?types=log", Some(&place)).await;
+    let mut seen = Vec::new();
+    while lines(&seen).len() < 3 {
+        seen.push(again.next().await.unwrap());
+    }
+    assert_eq!(lines(&seen), [0, 1, 2]);
+}
+
+#[tokio::test]
 async fn what_is_no_longer_kept_is_a_gap_that_says_how_much() {
     let server = flooding().await;
     let api = server.api();
@@ -127,6 +141,7 @@ async fn after_a_restart_the_stream_says_reset_and_begins_anew() {
     let server = server.stop().await.managed().env("RUNTIME_SPARE_WORKERS", "0").start().await;
     let api = server.api();
     let mut again = api.events_after("", Some(&last)).await;
+    assert_eq!(again.place, None, "who comes back before it was told of the reset is told then");
     let reset = again.next().await.unwrap();
     assert_eq!((reset.kind.as_str(), reset.number()), ("reset", 0));
     let first = again.next().await.unwrap();

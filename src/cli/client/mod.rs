@@ -259,6 +259,11 @@ impl Client {
         {
             return Err(ClientError::Problem(Box::new(problem)));
         }
+        if matches!(status.as_u16(), 502..=504) {
+            // No runtime says that without a problem: a proxy does, of a runtime that it does not reach.
+            let why = format!("a proxy before it answered {status}");
+            return Err(ClientError::Unreachable { at: self.at().to_owned(), why });
+        }
         let to = location.map(|to| format!(" (to {to})")).unwrap_or_default();
         Err(self.nonsense(format!("it answered {status}{to}")))
     }
@@ -284,6 +289,11 @@ impl Client {
 }
 
 impl Events {
+    /// The id to go on after when all that came was taken.
+    pub fn last_id(&self) -> Option<&str> {
+        self.parser.last_id()
+    }
+
     /// The next one; none = the runtime ended the stream.
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {

@@ -20,12 +20,20 @@ pub struct Parser {
     /// The last byte was a carriage return: a line feed behind it belongs to it.
     after_return: bool,
     begun: bool,
+    /// As the lines have it.
     id: Option<String>,
+    /// As of the last empty line.
+    last: Option<String>,
     kind: String,
     data: Option<String>,
 }
 
 impl Parser {
+    /// After which event to go on: also that of a block without data. What has begun and is not whole does not count.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
     /// Takes the next bytes and gives the events that they complete.
     ///
     /// # Errors
@@ -54,6 +62,7 @@ impl Parser {
         let line = if self.begun { line } else { line.trim_start_matches('\u{feff}') };
         self.begun = true;
         if line.is_empty() {
+            self.last.clone_from(&self.id);
             let kind = std::mem::take(&mut self.kind);
             let data = self.data.take()?;
             let kind = if kind.is_empty() { "message".to_owned() } else { kind };
@@ -100,6 +109,17 @@ mod tests {
     #[test]
     fn lines_become_events() {
         assert_eq!(Parser::default().push(STREAM.as_bytes()).unwrap(), expected());
+    }
+
+    #[test]
+    fn an_id_counts_alone_and_not_before_its_block_is_whole() {
+        let mut parser = Parser::default();
+        assert_eq!(parser.push(b"retry: 1\nid: b-1\n\n").unwrap(), []);
+        assert_eq!(parser.last_id(), Some("b-1"));
+        assert_eq!(parser.push(b"id: b-2\nevent: log\ndata: cut").unwrap(), []);
+        assert_eq!(parser.last_id(), Some("b-1"));
+        assert_eq!(parser.push(b"\n\n").unwrap(), [event(Some("b-2"), "log", "cut")]);
+        assert_eq!(parser.last_id(), Some("b-2"));
     }
 
     #[test]

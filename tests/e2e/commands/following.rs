@@ -3,7 +3,7 @@
 use super::Person;
 use crate::harness::{Apps, PATIENCE};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 const CHATTY: &str = "console.log('loaded'); export default { fetch: (request: Request) => {
     console.log('asked for', new URL(request.url).pathname); console.error('\\u001b[2Jred'); return new Response('x'); } };";
@@ -53,11 +53,7 @@ async fn a_stream_that_breaks_is_gone_on_with_where_it_was() {
             "id: b-9\nevent: gap\ndata: {\"lost\":7}\n\nid: b-10\nevent: log\ndata: {\"at\":\"2026-01-31T12:00:01Z\",\"worker\":\"w1\",\"text\":\"ten\"}\n\n",
         ] {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(socket.read_u8().await.unwrap());
-            }
-            heads.push(String::from_utf8(head).unwrap().to_lowercase());
+            heads.push(head_of(&mut socket).await);
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{events}");
             socket.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -79,4 +75,51 @@ async fn a_stream_that_breaks_is_gone_on_with_where_it_was() {
     let mut said = String::new();
     follow.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
     assert!(said.contains("connecting again") && said.contains("(7 events)"), "{said}");
+}
+
+/// A runtime that says only where its stream begins, then a proxy that does not reach it, then a runtime that is back.
+#[tokio::test]
+async fn a_stream_that_breaks_before_its_first_line_or_behind_a_proxy_is_gone_on_with() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let runtime = async {
+        let mut heads = Vec::new();
+        let stream = "200 OK\r\ncontent-type: text/event-stream";
+        let busy = r#"{"type":"urn:buntime:problem:followers_busy","title":"","status":503,"detail":"","instance":"","code":"followers_busy"}"#;
+        for (head, body) in [
+            (stream, "retry: 1000\nid: b-1\n\n"),
+            ("502 Bad Gateway\r\ncontent-type: text/html", "<h1>502"),
+            ("503 Service Unavailable\r\ncontent-type: application/problem+json", busy),
+            (stream, "id: b-7\n\nid: b-8\nevent: log\n"),
+            (
+                stream,
+                "id: b-8\nevent: log\ndata: {\"at\":\"2026-01-31T12:00:00Z\",\"worker\":\"w1\",\"text\":\"eight\"}\n\n",
+            ),
+        ] {
+            let mut socket = listener.accept().await.unwrap().0;
+            heads.push(head_of(&mut socket).await);
+            let answer = format!("HTTP/1.1 {head}\r\nconnection: close\r\n\r\n{body}");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        heads
+    };
+    let me = Person::somewhere();
+    let mut follow = me.command(&["logs", "-f", "--url", &url]).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let work = async { tokio::join!(runtime, lines.next_line()) };
+    let (heads, line) = tokio::time::timeout(PATIENCE, work).await.unwrap();
+    assert_eq!(line.unwrap().unwrap(), "2026-01-31 12:00:00 (spare) w1 | eight");
+    for (head, last) in heads.iter().zip([None, Some("b-1"), Some("b-1"), Some("b-1"), Some("b-7")]) {
+        let found = head.lines().find_map(|line| line.strip_prefix("last-event-id: "));
+        assert_eq!(found, last, "{heads:?}");
+    }
+    follow.kill().await.unwrap();
+}
+
+async fn head_of(socket: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().to_lowercase()
 }
