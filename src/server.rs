@@ -34,6 +34,9 @@ use tokio::sync::watch;
 
 /// Spares that may be starting at once: more would take the processors from requests.
 const SPARE_STARTS: usize = 2;
+/// Connections to the admin socket. They are not among those that `max-connections` bounds: when clients hold all of those,
+/// the operator still gets in.
+const ADMIN_CONNECTIONS: usize = 128;
 /// After a second signal.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -104,7 +107,10 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         kept,
     });
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
-    tokio::spawn(Arc::clone(&book).sweep());
+    let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);
+    for book in [&book, &desk] {
+        tokio::spawn(Arc::clone(book).sweep());
+    }
     let admin = AdminSocket { api, pool: Arc::clone(&pool) };
     let stopped = || {
         let mut draining = site.draining.clone();
@@ -112,7 +118,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     };
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
     let administering = admin_listener
-        .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&book), admin, stopped())));
+        .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&desk), admin, stopped())));
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
     let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
     hub.publish(Event::Server(started));
@@ -129,10 +135,12 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         let _ = administering.await;
     }
     book.drain();
+    desk.drain();
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
         // Requests that are there may still need a worker: connections first, then the pool.
-        let _ = tokio::time::timeout_at(deadline, book.emptied()).await;
+        let emptied = async { tokio::join!(book.emptied(), desk.emptied()) };
+        let _ = tokio::time::timeout_at(deadline, emptied).await;
         pool.shut_down(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     };
     tokio::select! {

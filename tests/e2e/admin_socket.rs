@@ -1,6 +1,7 @@
 //! The admin socket: whose it is, what it has, and when.
 
 use super::harness::{Apps, Server, eventually};
+use super::probe::Gate;
 use http::Request;
 use http_body_util::Full;
 use nix::sys::signal::Signal;
@@ -105,4 +106,19 @@ async fn a_second_supervisor_with_the_same_state_directory_does_not_start_and_ha
     assert_eq!(server.get("/shop/").await.text(), "shop");
     let runs: Vec<_> = std::fs::read_dir(server.state_dir().join("run")).unwrap().collect();
     assert_eq!(runs.len(), 1, "it leaves nothing behind: {runs:?}");
+}
+
+#[tokio::test]
+async fn the_operator_gets_in_when_clients_hold_all_connections() {
+    let apps =
+        Apps::new().file("shop/index.ts", &std::fs::read_to_string("tests/apps/probe/index.ts").unwrap());
+    let server = apps.lean().env("RUNTIME_MAX_CONNECTIONS", "1").start().await;
+    let gate = Gate::new();
+    let mut client = server.connect().await;
+    let held = Request::get(gate.at("/shop/hold")).body(Full::default()).unwrap();
+    let held = tokio::spawn(async move { client.send(held).await.unwrap().status() });
+    server.said("shop", "begun /hold").await;
+    assert_eq!(status(&server, "/api/workers").await, 200);
+    gate.open();
+    assert_eq!(held.await.unwrap(), 200);
 }
