@@ -1,7 +1,7 @@
 //! A version's package, made while it is sent.
 
 use super::blocking;
-use super::error::Result;
+use super::error::{ApiError, Result};
 use crate::model::{AppName, AppVersion};
 use crate::package::{self, Kind, PackageError};
 use axum::body::Body;
@@ -12,28 +12,46 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http_body::Frame;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Bytes that go to the client at once.
 const PIECE: usize = 64 * 1024;
 /// Pieces that wait for a slow client.
 const PIECES: usize = 4;
+/// How long one piece waits for the client.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Packages that may be on their way out at once. Each holds one of the process's threads that may wait, which others need
+/// too: those who look for a key, those who read static files.
+const DOWNLOADS: usize = 8;
+static PLACES: Semaphore = Semaphore::const_new(DOWNLOADS);
 
 type Piece = Result<Bytes, PackageError>;
 
-/// Where the packer writes to. It fails when the client has gone.
-struct Pipe(mpsc::Sender<Piece>);
+/// Where the packer writes to. It fails when the client has gone, or takes nothing for too long.
+struct Pipe {
+    pieces: mpsc::Sender<Piece>,
+    patience: Duration,
+}
 
 /// The answer with the package. What cannot be packed is an error before anything is sent, unless it is found later: then
 /// the body breaks off.
 pub async fn pack(dir: PathBuf, kind: Kind, name: &AppName, version: &AppVersion) -> Result<Response> {
-    let (sender, mut pieces) = mpsc::channel::<Piece>(PIECES);
+    let place = PLACES.try_acquire().map_err(|_| {
+        ApiError::later("downloads_busy", "Other packages are being downloaded.", Duration::from_secs(1))
+    })?;
+    let (sender, mut pieces) = mpsc::channel::<Piece>(PIECES + 1);
+    // The error's place is kept for it: the client may take nothing.
+    let last = sender.clone().try_reserve_owned().map_err(ApiError::internal)?;
     let packing = blocking(move || {
-        let mut out = BufWriter::with_capacity(PIECE, Pipe(sender.clone()));
+        let _place = place;
+        let mut out = BufWriter::with_capacity(PIECE, Pipe { pieces: sender, patience: PATIENCE });
         let packed = package::pack(&dir, kind, &mut out);
         let sent = packed.and_then(|_| out.flush().map_err(gone));
         if let Err(error) = sent {
-            let _ = sender.blocking_send(Err(error)); // the client may have gone
+            last.send(Err(error));
         }
         // What is left in the buffer belongs to no whole package.
         let _ = out.into_parts();
@@ -67,11 +85,32 @@ fn gone(error: io::Error) -> PackageError {
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = Bytes::copy_from_slice(bytes);
-        let sent = self.0.blocking_send(Ok(piece));
-        sent.map(|()| bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        // Packing is done on a thread for what waits, which belongs to the runtime and may block.
+        match Handle::current().block_on(self.pieces.send_timeout(Ok(piece), self.patience)) {
+            Ok(()) => Ok(bytes.len()),
+            Err(SendTimeoutError::Timeout(_)) => Err(io::ErrorKind::TimedOut.into()),
+            Err(SendTimeoutError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_gets_no_thread_for_ever() {
+        let (pieces, mut taken) = mpsc::channel::<Piece>(1);
+        let mut pipe = Pipe { pieces, patience: Duration::from_millis(1) };
+        let writing = blocking(move || (pipe.write(b"one"), pipe.write(b"two")));
+        let (first, second) = writing.await.unwrap();
+        assert_eq!(first.unwrap(), 3);
+        assert_eq!(second.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(taken.recv().await.unwrap().unwrap(), "one");
+        assert!(taken.recv().await.is_none());
     }
 }

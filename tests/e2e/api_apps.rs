@@ -48,6 +48,35 @@ async fn a_download_is_what_was_uploaded() {
     assert_eq!(server.get("/copy/").await.text(), "shop");
 }
 
+/// Over the admin socket, whose buffers are small.
+#[tokio::test]
+async fn clients_that_do_not_take_their_downloads_hold_only_so_many_threads() {
+    let mut state = 1u64;
+    let incompressible = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    let apps = Apps::new().file("shop@1.0.0/index.html", "shop");
+    let server = apps.file("shop@1.0.0/large", Vec::from_iter(incompressible.take(4 << 20))).manage().await;
+    let path = "/api/apps/shop/versions/1.0.0/package";
+    let request = || Request::get(path).body(Full::default()).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut client = server.admin().await;
+        let response = client.begin(request()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        held.push((client, response));
+    }
+    let refused = server.admin().await.send(request()).await.unwrap();
+    assert_eq!(refused.problem(), (503, "downloads_busy".to_owned()));
+    assert_eq!(refused.header("retry-after"), "1");
+    let (_client, taken) = held.pop().unwrap();
+    let whole = taken.into_body().collect().await.unwrap().to_bytes();
+    assert!(whole.len() > 4 << 20, "who takes it gets all of it");
+    let asking = async { while server.admin().await.send(request()).await.unwrap().status() != 200 {} };
+    tokio::time::timeout(PATIENCE, asking).await.expect("a place that was given back was not given on");
+}
+
 #[tokio::test]
 async fn a_disabled_version_is_passed_over_until_it_is_enabled_also_after_a_restart() {
     let server = shop().manage().await;
