@@ -7,10 +7,12 @@ use super::client::Client;
 use super::failure::Failure;
 use super::remote::{Output, Remote};
 use super::session::Session;
+use crate::api::types::{Runtime, Worker};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use state::{Sort, State};
 use std::io::{self, IsTerminal};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -31,7 +33,8 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
     }
     let mut state = State::default();
     // What is wrong from the start is an error like that of any other command.
-    refresh(&session.client, &mut state).await?;
+    let (workers, runtime) = look(&session.client).await?;
+    state.update(workers, runtime, Instant::now());
     let stop = Stop::register().map_err(|error| Failure::io("wait for signals", &error))?;
     let mut terminal = ratatui::try_init().map_err(|error| Failure::io("use the terminal", &error))?;
     let ended = watch(&session.client, &mut terminal, &mut state, stop).await;
@@ -50,9 +53,12 @@ async fn watch(
     mut stop: Stop,
 ) -> io::Result<()> {
     let mut keys = keys();
-    let mut ticks = tokio::time::interval(REFRESH);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks.tick().await;
+    let later = || async {
+        tokio::time::sleep(REFRESH).await;
+        look(client).await
+    };
+    // Beside the keys: an answer may be long in coming.
+    let mut looking = pin!(later());
     loop {
         terminal.draw(|frame| screen::draw(frame, state))?;
         tokio::select! {
@@ -62,21 +68,22 @@ async fn watch(
                 Some(_) => {} // a new size: drawn anew
                 None => return Ok(()),
             },
-            _ = ticks.tick() => {
-                if let Err(failure) = refresh(client, state).await {
-                    state.fail(failure.text(str::to_owned));
+            seen = &mut looking => {
+                match seen {
+                    Ok((workers, runtime)) => state.update(workers, runtime, Instant::now()),
+                    Err(failure) => state.fail(failure.text(str::to_owned)),
                 }
+                looking.set(later());
             }
         }
     }
 }
 
-async fn refresh(client: &Client, state: &mut State) -> Result<(), Failure> {
+async fn look(client: &Client) -> Result<(Vec<Worker>, Option<Runtime>), Failure> {
     let workers = client.workers().await?.value.workers;
     // Who may see workers may not always see the runtime.
     let runtime = client.runtime().await.ok().map(|answer| answer.value);
-    state.update(workers, runtime, Instant::now());
-    Ok(())
+    Ok((workers, runtime))
 }
 
 /// Whether the key means the end.

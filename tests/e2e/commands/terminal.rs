@@ -2,6 +2,7 @@
 
 use super::Person;
 use crate::harness::{Apps, PATIENCE};
+use std::io::{Read, Write};
 
 #[tokio::test]
 async fn top_shows_workers_sorts_quits_and_leaves_the_terminal_as_it_was() {
@@ -29,6 +30,45 @@ async fn top_shows_workers_sorts_quits_and_leaves_the_terminal_as_it_was() {
     screen.wait("signalled: 0");
     screen.types("clear; stty -a | tr ' ' '\\n' | grep -x -e echo -e icanon | sort");
     screen.wait("echo\nicanon\n");
+}
+
+/// A runtime that answers once, and then no more.
+#[test]
+fn top_heeds_keys_and_signals_while_it_waits_for_an_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let me = Person::somewhere();
+    let Some(screen) = Screen::open("top_heeds_keys_and_signals", &me) else { return };
+    let mut silent = Vec::new();
+    for end in ["key", "signal"] {
+        screen.types(&format!("clear; buntime top --url {url}; echo \"ended by a {end}: $?\""));
+        for answer in [Some("{\"workers\":[]}"), Some("{}"), None] {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                socket.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            match answer {
+                Some(json) => {
+                    let head =
+                        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\r\n";
+                    socket.write_all(format!("{head}{json}").as_bytes()).unwrap();
+                }
+                None => silent.push(socket),
+            }
+        }
+        match end {
+            "key" => {
+                screen.key("m");
+                screen.wait("[m memory]");
+                screen.key("q");
+            }
+            _ => nix::sys::signal::kill(screen.child(), nix::sys::signal::Signal::SIGTERM).unwrap(),
+        }
+        screen.wait(&format!("ended by a {end}: 0"));
+    }
 }
 
 #[tokio::test]
