@@ -18,7 +18,7 @@ pub enum Exit {
     Unreachable = 3,
     /// There is no key, it is not taken, or it may not do this.
     Denied = 4,
-    /// There is no such app, version, alias, worker or key.
+    /// There is no such app, version, alias, worker, key or context.
     Missing = 5,
     /// It is there already, or something else stands against it.
     Conflict = 6,
@@ -136,7 +136,7 @@ impl From<ClientError> for Failure {
 impl From<Box<ProblemDocument>> for Failure {
     fn from(problem: Box<ProblemDocument>) -> Failure {
         let exit = match problem.status {
-            _ if problem.start.is_some() => Exit::NotStarted,
+            _ if problem.code == "start_failed" => Exit::NotStarted,
             401 | 403 => Exit::Denied,
             404 => Exit::Missing,
             409 => Exit::Conflict,
@@ -194,8 +194,12 @@ mod tests {
         {
             assert_eq!(Failure::from(problem(status, "", None)).exit as u8, exit, "{status}");
         }
-        let start = ProblemDocument { start: Some(samples::failed_start()), ..*problem(503, "", None) };
-        assert_eq!(Failure::from(Box::new(start)).exit as u8, 7);
+        // It may have no report: where the runtime is being shut down, there is none.
+        for (status, start) in [(422, Some(samples::failed_start())), (503, None)] {
+            let problem =
+                ProblemDocument { code: "start_failed".into(), start, ..*problem(status, "", None) };
+            assert_eq!(Failure::from(Box::new(problem)).exit as u8, 7);
+        }
         let unreachable = ClientError::Unreachable { at: "a".into(), why: "b".into() };
         assert_eq!(Failure::from(unreachable).exit as u8, 3);
         assert_eq!(Failure::usage("").exit as u8, 2);

@@ -60,7 +60,7 @@ impl Surroundings<'_> {
 /// Finds the endpoint. Reads the file of contexts and that of a key.
 ///
 /// # Errors
-/// `Exit::Usage`: what was said contradicts itself or is not valid.
+/// `Exit::Usage`: what was said contradicts itself or is not valid. `Exit::Missing`: there is no such context.
 pub fn resolve(remote: &Remote, around: &Surroundings<'_>) -> Result<Resolved, Failure> {
     let mut search = Search::begin(remote, around)?;
     // Flags: clap lets only one of these be there.
@@ -129,7 +129,8 @@ impl<'a> Search<'a> {
             let known = contexts.contexts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let hint =
                 if known.is_empty() { "there are none".to_owned() } else { format!("there are {known}") };
-            return Err(Failure::usage(format!("there is no context `{}`", super::text::escape(name)))
+            let message = format!("there is no context `{}`", super::text::escape(name));
+            return Err(Failure::new(Exit::Missing, message)
                 .hint(format!("{hint}; `buntime context add NAME --url URL` makes one")));
         };
         self.warnings.extend(contexts.warning.clone());

@@ -135,11 +135,23 @@ fn what_contradicts_itself_or_is_not_valid_is_a_wrong_command_line() {
         say(Remote { key: Some("secret key".into()), ..url("https://a") }, &[]),
         say(url("https://a"), &[("BUNTIME_KEY", "secret key")]),
         say(url("a\u{1b}[2J"), &[]),
-        say(Remote { context: Some("x".into()), ..Remote::default() }, &[]),
         say(Remote { key_file: Some("/none".into()), ..url("https://a") }, &[]),
         say(Remote { api_prefix: Some("ops".into()), ..url("https://a") }, &[]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn a_context_that_is_not_there_is_missing_whether_a_flag_or_the_file_names_it() {
+    let remote = Remote { context: Some("x\u{7}".into()), ..Remote::default() };
+    let failure = find(&remote, &home(None), &[]).unwrap_err();
+    assert_eq!(failure.exit, Exit::Missing);
+    insta::assert_snapshot!(failure.text(str::to_owned), @r"
+    error: there is no context `x\u{7}`
+
+    hint: there are open, prod; `buntime context add NAME --url URL` makes one
+    ");
+    assert_eq!(find(&Remote::default(), &home(Some("gone")), &[]).unwrap_err().exit, Exit::Missing);
 }
 
 #[test]
