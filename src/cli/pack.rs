@@ -63,7 +63,9 @@ fn write(dir: &Path, out: &Path, kind: Kind) -> Result<Packed, Failure> {
     };
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
-    let part = if inside { std::env::temp_dir().join(name) } else { parent.join(name) };
+    let beside = parent.join(&name);
+    name.push(".inside");
+    let part = if inside { std::env::temp_dir().join(name) } else { beside.clone() };
     let written = (|| {
         let mut file = BufWriter::new(File::create_new(&part).map_err(io)?);
         let packed = pack(dir, kind, &mut file)?;
@@ -71,14 +73,18 @@ fn write(dir: &Path, out: &Path, kind: Kind) -> Result<Packed, Failure> {
         drop(file);
         // The directory for temporary files may be on another file system.
         if inside {
-            fs::copy(&part, out).map(drop).map_err(io)?
-        } else {
-            fs::rename(&part, out).map_err(io)?
+            let copy = File::open(&part)
+                .and_then(|mut part| std::io::copy(&mut part, &mut File::create_new(&beside)?));
+            copy.map_err(io)?;
         }
+        fs::rename(&beside, out).map_err(io)?;
         Ok(packed)
     })();
-    if inside || written.is_err() {
+    if inside {
         let _ = fs::remove_file(&part);
+    }
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
     }
     written
 }
@@ -150,9 +156,27 @@ mod tests {
         assert_eq!(write(dir.path(), &out, Kind::TarGz).unwrap().files, 1);
         assert_eq!(Kind::of(&fs::read(&out).unwrap()), Some(Kind::TarGz));
 
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left there");
+
         let (bad, place) = (app(&[]), app(&[]));
         std::os::unix::fs::symlink("/etc/passwd", bad.path().join("link")).unwrap();
         assert!(write(bad.path(), &place.path().join("a.tar.zst"), Kind::TarZst).is_err());
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_archive_in_the_packed_directory_takes_the_place_of_an_old_one_whole() {
+        let dir = app(&[("index.ts", "export default {}"), ("a.tgz", "old"), (".buntimeignore", "a.tgz")]);
+        let (out, old) =
+            (dir.path().join("a.tgz"), tempfile::tempdir_in(dir.path().parent().unwrap()).unwrap());
+        let old = old.path().join("old");
+        fs::hard_link(&out, &old).unwrap();
+        write(dir.path(), &out, Kind::TarGz).unwrap();
+        assert_eq!(Kind::of(&fs::read(&out).unwrap()), Some(Kind::TarGz));
+        assert_eq!(
+            fs::read_to_string(&old).unwrap(),
+            "old",
+            "it was written over and could have been left half"
+        );
     }
 }
