@@ -69,7 +69,7 @@ pub async fn pack(dir: PathBuf, kind: Kind, name: &AppName, version: &AppVersion
         Kind::TarZst => ("application/zstd", "tar.zst"),
         _ => ("application/gzip", "tgz"),
     };
-    let file = format!("{}-{version}.{suffix}", name.as_str().trim_start_matches('@').replace('/', "-"));
+    let file = format!("{}.{suffix}", name.package_name(version));
     let mut response = Response::new(Body::new(http_body_util::StreamBody::new(rest)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{file}\"")) {

@@ -1,6 +1,7 @@
 //! A split as requests meet it: which version each bucket gets, and what keeps a client in its bucket.
 
 use super::App;
+use crate::model::mix::mix;
 use crate::model::route::{BUCKETS, Shares};
 use crate::model::{AliasName, AppName, Bucket, Sticky};
 use std::net::IpAddr;
@@ -63,6 +64,7 @@ impl Fork {
             IpAddr::V4(address) => fnv(self.salt, &address.octets()),
             IpAddr::V6(address) => fnv(self.salt, &address.octets()),
         };
+        // FNV leaves the upper bits of short texts alike.
         Bucket::of(mix(hash))
     }
 }
@@ -72,14 +74,6 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
-/// Has every bit of the input change half of those of the output (the end of splitmix64): FNV leaves the upper ones of
-/// short texts alike.
-fn mix(mut hash: u64) -> u64 {
-    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ hash >> 31
 }
 
 #[cfg(test)]

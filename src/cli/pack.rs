@@ -117,7 +117,7 @@ fn default_name(dir: &Path) -> Result<String, Failure> {
     let name = AppName::parse(&name).map_err(|error| wrong(error.to_string()))?;
     let version = version.ok_or_else(|| unknown("which version it is"))?;
     let version = AppVersion::parse(&version).map_err(|error| wrong(error.to_string()))?;
-    Ok(format!("{}-{version}.tar.zst", name.as_str().trim_start_matches('@').replace('/', "-")))
+    Ok(name.package_name(&version) + ".tar.zst")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The events: one type each, and how they look as JSON.
 
 use super::id::EventId;
-use super::moment::Rfc3339;
+use crate::model::rfc3339::Rfc3339;
 use crate::model::{AliasName, AppName, AppVersion, Split, WorkerId};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};

@@ -8,7 +8,6 @@ mod event;
 mod filter;
 mod hub;
 mod id;
-mod moment;
 mod ring;
 #[cfg(test)]
 mod tests;

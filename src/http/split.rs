@@ -1,6 +1,7 @@
 //! Which version of a split a client gets, and how it stays with it. Concerns no request that meets no split.
 
 use crate::apps::Fork;
+use crate::model::mix::{mix, step};
 use crate::model::{App, Bucket, Sticky};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -120,11 +121,8 @@ fn draw() -> Bucket {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());
     }
-    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    STATE.set(state);
-    let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    Bucket::of(mixed ^ mixed >> 31)
+    STATE.set(step(STATE.get()));
+    Bucket::of(mix(STATE.get()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod alias;
 pub mod app;
 pub mod manifest;
+pub mod mix;
 pub mod name;
 pub mod quantity;
 pub mod rfc3339;

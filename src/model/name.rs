@@ -1,5 +1,6 @@
 //! App names: npm's grammar.
 
+use super::AppVersion;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
@@ -38,6 +39,12 @@ impl AppName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What a package of this version is called, without an ending: `shop-1.2.0`; of `@team/shop` `team-shop-1.2.0`, as npm
+    /// does.
+    pub fn package_name(&self, version: &AppVersion) -> String {
+        format!("{}-{version}", self.0.trim_start_matches('@').replace('/', "-"))
     }
 
     /// The first segment of the path this app is mounted at: `shop`, or `@team` of `@team/shop`.
@@ -99,6 +106,13 @@ fn check_part(part: &str) -> Result<(), NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_is_called_after_the_app_and_its_version_as_npm_does() {
+        let version = AppVersion::parse("1.2.0-rc.1").unwrap();
+        let called = |name: &str| AppName::parse(name).unwrap().package_name(&version);
+        assert_eq!((&*called("shop"), &*called("@team/shop")), ("shop-1.2.0-rc.1", "team-shop-1.2.0-rc.1"));
+    }
     use proptest::prelude::*;
 
     #[test]

@@ -1,27 +1,49 @@
 //! Moments as people and programs write them: `2026-11-25T23:47:48Z` (RFC 3339), always in UTC.
 
-const SECONDS_OF_DAY: u64 = 86_400;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Shows itself to the millisecond: `2026-03-01T12:00:00.250Z`. A moment before 1970 counts as its beginning.
+pub struct Rfc3339(pub SystemTime);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        write_seconds(f, since)?;
+        write!(f, ".{:03}Z", since.subsec_millis())
+    }
+}
 
 /// A number of seconds since 1970-01-01 00:00 UTC. Years have four digits up to 9999 and more after that.
 pub fn from_seconds(seconds: u64) -> String {
-    let (days, rest) = (seconds / SECONDS_OF_DAY, seconds % SECONDS_OF_DAY);
-    let (year, month, day) = date(days);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    let mut text = String::new();
+    // A text takes everything.
+    let _ = write_seconds(&mut text, Duration::from_secs(seconds));
+    text + "Z"
 }
 
-/// The Gregorian date of a day, counted from 1970-01-01. Years are counted from March, so that the leap day is the last.
+/// `2026-11-25T23:47:48`
+fn write_seconds(out: &mut impl fmt::Write, since: Duration) -> fmt::Result {
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
+/// Year, month and day of a day that is counted from 1970-01-01, in the Gregorian calendar. Years are counted from March, so
+/// that the leap day is the last of its year, and in eras of 400 years, each of which has as many days.
 fn date(days: u64) -> (u64, u64, u64) {
-    /// From 0000-03-01 to 1970-01-01.
-    const BEFORE: u64 = 719_468;
-    const OF_400_YEARS: u64 = 146_097;
-    let days = days + BEFORE;
-    let (cycle, day) = (days / OF_400_YEARS, days % OF_400_YEARS);
-    let year = (day - day / 1460 + day / 36_524 - day / (OF_400_YEARS - 1)) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
+    const ERA: u64 = 146_097;
+    // From 0000-03-01 to 1970-01-01.
+    let days = days + 719_468;
+    let (era, of_era) = (days / ERA, days % ERA);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / (ERA - 1)) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    // 153 days have the five months from March to July, and those from August to December.
     let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (400 * cycle + year + carry, month, of_month)
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next, month, day)
 }
 
 #[cfg(test)]
@@ -44,6 +66,19 @@ mod tests {
         ] {
             assert_eq!(from_seconds(seconds), text);
         }
+    }
+
+    #[test]
+    fn moments_are_shown_to_the_millisecond() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (1_772_368_496_250, "2026-03-01T12:34:56.250Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(Rfc3339(UNIX_EPOCH + Duration::from_millis(millis)).to_string(), text);
+        }
+        assert_eq!(Rfc3339(UNIX_EPOCH - Duration::from_secs(1)).to_string(), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

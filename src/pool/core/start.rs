@@ -3,6 +3,7 @@
 use super::types::{Action, Now, Reason, Refusal, State};
 use super::worker::{Course, Worker};
 use super::{Core, Turn, broken};
+use crate::model::mix::{mix, step};
 use crate::model::{VersionKey, WorkerId};
 
 impl Core {
@@ -48,13 +49,8 @@ impl Core {
             return u64::MAX;
         }
         let tenth = max_requests / 10;
-        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        self.jitter = self.jitter.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut random = self.jitter;
-        random = (random ^ (random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        random = (random ^ (random >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        random ^= random >> 31;
-        max_requests - tenth + random % (2 * tenth + 1)
+        self.jitter = step(self.jitter);
+        max_requests - tenth + mix(self.jitter) % (2 * tenth + 1)
     }
 
     pub(super) fn connected(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
