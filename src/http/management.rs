@@ -7,9 +7,9 @@ use super::listener::Service;
 use super::{answers, request_id};
 use crate::api::{Api, ApiError, Door};
 use crate::pool::Pool;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Service for AdminSocket {
                 let error =
                     ApiError::not_found("not_found", "The admin socket has the management API alone.")
                         .hint("ask for /api/…");
-                plain(error.respond(&head.method, id.to_str().unwrap_or_default()))
+                refused(&error, &head.method, &id)
             }
         };
         limit_stall(&response, &conn);
@@ -84,10 +84,18 @@ pub async fn answer(
         Ok(uri) => head.uri = uri,
         Err(error) => {
             let refused = ApiError::new(StatusCode::BAD_REQUEST, "path_invalid", error.to_string());
-            return plain(refused.respond(&head.method, id.to_str().unwrap_or_default()));
+            return self::refused(&refused, &head.method, id);
         }
     }
     plain(api.answer(door, Request::from_parts(head, axum::body::Body::new(body)), id).await)
+}
+
+/// What the API says no to before it is asked, as it does.
+pub fn refused(error: &ApiError, method: &Method, id: &HeaderValue) -> Response<Body> {
+    let mut response = plain(error.respond(method, id.to_str().unwrap_or_default()));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn plain(response: axum::response::Response) -> Response<Body> {

@@ -12,7 +12,7 @@ use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
 use super::split::Place;
 use super::{answers, landing, management, request_id};
-use crate::api::{Api, Door};
+use crate::api::{Api, ApiError, Door};
 use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName};
@@ -184,10 +184,14 @@ impl Site {
     ) -> Result<Response<Body>, Problem> {
         let draining = *self.draining.borrow();
         if let Some(health) = answers::health(&self.pool, draining, &asked.head.method, rest) {
-            return health;
+            // As JSON whatever the client prefers.
+            let id = asked.id.to_str().unwrap_or_default();
+            return Ok(health.unwrap_or_else(|problem| problem.respond(&asked.head.method, None, id, false)));
         }
         if csrf::is_forged(Guard::Browsers, &asked.head.method, &asked.head.headers, &asked.origin) {
-            return Err(Problem::new(Code::CrossSite));
+            let detail = "Requests from other sites may not change anything here.";
+            let error = ApiError::new(StatusCode::FORBIDDEN, "cross_site", detail);
+            return Ok(management::refused(&error, &asked.head.method, &asked.id));
         }
         let mut head = Request::new(()).into_parts().0;
         head.method = asked.head.method.clone();

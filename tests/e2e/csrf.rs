@@ -50,6 +50,22 @@ async fn the_api_is_guarded_whatever_key_comes_along() {
 }
 
 #[tokio::test]
+async fn a_forged_request_to_the_api_is_answered_as_the_api_does_also_to_a_browser() {
+    let server = Apps::new().manage().await;
+    let request =
+        Request::post("/api/keys").header("host", "shop.test").header("accept", "text/html,*/*;q=0.8");
+    let request = request.header(CROSS.0, CROSS.1).body(Full::default()).unwrap();
+    let answer = server.send(request).await;
+    assert_eq!(answer.problem(), forged());
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.json()["status"], 403);
+    let request = Request::post("/api/health").header("accept", "text/html").body(Full::default()).unwrap();
+    let answer = server.send(request).await;
+    assert_eq!((answer.status(), answer.header("content-type")), (405, "application/problem+json"));
+}
+
+#[tokio::test]
 async fn an_app_is_guarded_as_its_manifest_says() {
     let app = "export default { fetch: () => new Response('ok') };";
     let apps = Apps::new().file("unset/index.ts", app);
