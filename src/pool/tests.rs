@@ -157,7 +157,7 @@ async fn a_start_that_fails_says_why_and_what_to_do() {
         ),
     ] {
         let app = house.add(key, code, |manifest| {
-            manifest.start_timeout = Duration::from_secs(if key == 3 { 2 } else { 30 })
+            manifest.start_timeout = Duration::from_secs(if key == 3 { 10 } else { 30 })
         });
         let error = house.pool.start_one(app.key).await.unwrap_err();
         let failure = failure(&error);

@@ -9,6 +9,9 @@ use http_body_util::Full;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+/// Requests that wait for the one worker that there may be, or each for its own, wait however slow the machine is.
+const PATIENT: &str = "queue: { size: 1000, timeout: 60s }";
+
 /// A supervisor whose `shop@1.0.0`, with this manifest, was deployed and is asked.
 async fn busy(env: &[(&str, &str)], manifest: &str) -> (Server, Operator, Traffic) {
     let launch = env.iter().fold(Apps::new().operated(), |launch, (name, value)| launch.env(name, *value));
@@ -96,7 +99,8 @@ async fn weights_that_shift_fail_no_request() {
 
 #[tokio::test]
 async fn restarts_fail_no_request() {
-    for manifest in ["", "maxRequests: 40", "instances: { min: 1, max: 2 }\nconcurrency: 2", "ttl: 0"] {
+    let ephemeral = &*format!("ttl: 0\n{PATIENT}");
+    for manifest in ["", "maxRequests: 40", "instances: { min: 1, max: 2 }\nconcurrency: 2", ephemeral] {
         let (server, operator, traffic) = busy(&[], manifest).await;
         for path in ["/apps/shop/restart", "/apps/shop/versions/1.0.0/restart"] {
             let done = traffic.moves("a restart", &["1.0.0"], operator.post(202, path)).await;
@@ -122,8 +126,9 @@ async fn restarts_fail_no_request() {
 
 #[tokio::test]
 async fn every_kind_of_app_is_deployed_without_losing_a_request() {
+    let ephemeral = &*format!("ttl: 0\n{PATIENT}");
     for manifest in
-        ["ttl: 0", "instances: { min: 1 }", "maxRequests: 20", "concurrency: 1\ninstances: { max: 2 }"]
+        [ephemeral, "instances: { min: 1 }", "maxRequests: 20", "concurrency: 1\ninstances: { max: 2 }"]
     {
         let (_server, operator, traffic) = busy(&[], manifest).await;
         let mut before = "1.0.0".to_owned();
@@ -147,6 +152,7 @@ async fn in_a_pool_that_is_full_deploys_end_and_fail_no_request() {
     for (size, manifest) in
         [("1", ""), ("2", ""), ("1", "instances: { min: 1 }"), ("1", "ttl: 0"), ("2", "ttl: 0")]
     {
+        let manifest = &*format!("{manifest}\n{PATIENT}");
         let (_server, operator, traffic) = busy(&[("RUNTIME_POOL_SIZE", size)], manifest).await;
         let mut before = "1.0.0".to_owned();
         for n in 2..=4 {
@@ -186,7 +192,8 @@ async fn a_deploy_that_gets_no_room_says_so_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_name_without_an_alias_moves_without_losing_a_request() {
-    for manifest in ["", "ttl: 0", "instances: { min: 1 }"] {
+    let ephemeral = &*format!("ttl: 0\n{PATIENT}");
+    for manifest in ["", ephemeral, "instances: { min: 1 }"] {
         let server = Apps::new().operated().start().await;
         let operator = server.operator();
         operator.deploy("shop", "1.0.0", package("1.0.0", manifest), "&alias=").await;
