@@ -77,6 +77,19 @@ fn typed(program: &Path, home: &Path, path: &str) -> Command {
     command
 }
 
+/// Whether the npm registry can be reached, from which the transcript installs packages.
+fn has_packages(home: &Path, path: &str) -> bool {
+    let new =
+        typed(Path::new(env!("CARGO_BIN_EXE_buntime")), home, path).args(["new", "hono", "first"]).output();
+    let said = String::from_utf8_lossy(&new.unwrap().stderr).into_owned();
+    let has = home.join("first/node_modules/hono").exists();
+    if !has {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "the npm registry is needed under CI: {said}");
+        eprintln!("SKIPPED the transcript in README.md: no packages from the npm registry: {said}");
+    }
+    has
+}
+
 #[test]
 fn the_transcript_in_the_readme_is_what_happens() {
     let dir = tempfile::tempdir().unwrap();
@@ -86,6 +99,11 @@ fn the_transcript_in_the_readme_is_what_happens() {
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_buntime"), home.join("bin/buntime")).unwrap();
     let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
 
+    let steps = transcript();
+    assert!(steps.len() > 5);
+    if !has_packages(home, &path) {
+        return;
+    }
     let runtime = typed(Path::new(env!("CARGO_BIN_EXE_buntime")), home, &path)
         .args(["run", "--worker-dirs", "apps"])
         .env("RUNTIME_BUN", bun())
@@ -113,13 +131,19 @@ fn the_transcript_in_the_readme_is_what_happens() {
         std::thread::sleep(Duration::from_millis(20));
     };
 
-    let steps = transcript();
-    assert!(steps.len() > 5);
     for Step { line, output } in steps {
+        // What only looks may look again: a spare takes its time.
+        let looks = line == "buntime ps";
         let line = format!("exec 2>&1; {}", line.replace(ADDRESS, &address));
-        let done = typed(Path::new("/bin/bash"), home, &path).args(["-c", &line]).output().unwrap();
-        let said = String::from_utf8(done.stdout).unwrap();
         let expected = output.replace(ADDRESS, &address);
+        let end = Instant::now() + PATIENCE;
+        let (done, said) = loop {
+            let done = typed(Path::new("/bin/bash"), home, &path).args(["-c", &line]).output().unwrap();
+            let said = String::from_utf8_lossy(&done.stdout).into_owned();
+            if !looks || shape(&said) == shape(&expected) || Instant::now() > end {
+                break (done, said);
+            }
+        };
         assert_eq!(shape(&said), shape(&expected), "{line}\n\n{said}\n{}", log());
         assert!(done.status.success(), "{line}");
     }
