@@ -204,7 +204,7 @@ async fn bring_in(
         }));
     };
     event(DeployAction::Started, None);
-    let result = put_in_place(api, parcel, alias, &caller, before).await;
+    let result = put_in_place(api, parcel, alias, wanted.replace, &caller, before).await;
     match &result {
         Ok(_) => event(DeployAction::Finished, None),
         Err(error) => {
@@ -219,6 +219,7 @@ async fn put_in_place(
     api: &Arc<Api>,
     parcel: Parcel,
     alias: Option<AliasName>,
+    replace: bool,
     caller: &Caller,
     before: std::collections::HashSet<VersionKey>,
 ) -> Result<types::Deployment> {
@@ -233,7 +234,8 @@ async fn put_in_place(
     }
     let (id, number) = (name.clone(), version.clone());
     let held = hold(api, &name, &version).await;
-    let installed = blocking(move || package::install(staged, &id, &number, true)).await??;
+    // The index leaves out what is still being copied, or is no app: only the file system knows.
+    let installed = blocking(move || package::install(staged, &id, &number, replace)).await??;
     let replaced = installed.has_replaced();
     let dir = root.join(&installed.path);
     let looked = api.lookout.look(dir.clone()).await.map_err(ApiError::internal);

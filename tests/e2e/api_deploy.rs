@@ -96,6 +96,22 @@ async fn a_version_that_is_there_is_replaced_only_if_that_was_asked_for_and_late
     assert_eq!(server.get("/shop@4/").await.text(), "four");
 }
 
+#[tokio::test]
+async fn a_directory_that_is_no_app_yet_is_replaced_only_if_that_was_asked_for() {
+    let apps = Apps::new().file("shop@1.0.0/notes.txt", "mine").file("shop@2.0.0/index.html", "two");
+    let server = apps.manage().await;
+    let api = server.api();
+    let before = snapshot(server.apps().path());
+    for alias in ["", "&alias="] {
+        let refused = api.deploy(&format!("name=shop&version=1.0.0{alias}"), says("one")).await;
+        assert_eq!(refused.problem(), (409, "package_already_there".to_owned()));
+        eventually("nothing has changed", || snapshot(server.apps().path()) == before).await;
+        assert_eq!(server.get("/shop/").await.text(), "two");
+    }
+    assert_eq!(made(&api.deploy("name=shop&version=1.0.0&replace=true", says("one")).await)["replaced"], true);
+    assert_eq!(server.get("/shop/").await.text(), "one");
+}
+
 /// Refuses a package whose app throws, prints, and does not start.
 async fn does_not_start(server: &Server, query: &str) {
     let broken = "console.error('about to fail'); throw new RangeError('no such luck');";
