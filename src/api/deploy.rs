@@ -223,7 +223,7 @@ async fn put_in_place(
     caller: &Caller,
     before: std::collections::HashSet<VersionKey>,
 ) -> Result<types::Deployment> {
-    let Parcel { staged, summary, checked, root, .. } = parcel;
+    let Parcel { mut staged, summary, checked, root, .. } = parcel;
     let Checked { name, version, warnings } = checked;
     let old = api.listed(&name, &version).ok();
     let beside = api.index.listing(&name);
@@ -232,6 +232,8 @@ async fn put_in_place(
             old.as_ref().map_or_else(|| root.join(format!("{name}@{version}")), |old| old.dir.clone());
         trial::starts(api, &name, &version, &staged, &place).await?;
     }
+    // Requests may wait while a version is held: what takes long is done before.
+    let staged = blocking(move || staged.sync().map(|()| staged)).await??;
     let (id, number) = (name.clone(), version.clone());
     let held = hold(api, &name, &version).await;
     // The index leaves out what is still being copied, or is no app: only the file system knows.

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::staging::{Staged, Staging};
-use super::{Code, PackageError, step, sync};
+use super::{Code, PackageError, step};
 use crate::model::{AppName, AppVersion};
 use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
@@ -60,11 +60,12 @@ impl Installed {
 /// that the directory of a scope may have been made; only if the very last step fails (bringing the rename to the disk)
 /// the package is in its place all the same.
 pub fn install(
-    staged: Staged,
+    mut staged: Staged,
     name: &AppName,
     version: &AppVersion,
     replace: bool,
 ) -> Result<Installed, PackageError> {
+    staged.sync()?;
     let (staging, root) = staged.into_parts();
     let place = Place::find(staging.worker_dir(), name, version)?;
     let there = || {
@@ -74,7 +75,6 @@ pub fn install(
     if place.taken && !replace {
         return Err(there());
     }
-    sync::tree(staging.directory(), &root)?;
     step::reached();
     let io = |error: Errno| PackageError::io(format!("put {} in its place", place.path.display()), error);
     if place.taken {

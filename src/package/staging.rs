@@ -5,7 +5,7 @@
 
 use super::tree::open;
 use super::unpack::unpack;
-use super::{Limits, PackageError, Summary, step};
+use super::{Limits, PackageError, Summary, step, sync};
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, statat};
 use rustix::io::Errno;
 use std::io::{self, Read, Seek};
@@ -39,6 +39,7 @@ pub struct Staged {
     staging: Staging,
     /// The app's directory, relative to the staging.
     root: String,
+    is_synced: bool,
 }
 
 impl Staging {
@@ -82,7 +83,7 @@ impl Staging {
         rustix::fs::fchmod(&tree, Mode::from_raw_mode(0o755)).map_err(io)?;
         let summary = unpack(source, &tree, limits)?;
         let root = summary.top.as_ref().map_or(TREE.to_owned(), |top| format!("{TREE}/{top}"));
-        Ok(Staged { summary, staging: self, root })
+        Ok(Staged { summary, staging: self, root, is_synced: false })
     }
 
     pub fn path(&self) -> &Path {
@@ -121,6 +122,19 @@ impl Staged {
         let io = |error: Errno| PackageError::io("let workers read a package", error);
         let mode = Mode::from_raw_mode(0o755);
         fchmod(&self.staging.holder, mode).and_then(|()| fchmod(&self.staging.directory, mode)).map_err(io)
+    }
+
+    /// Brings it to the disk, unless that was done before. An installation does it as well; but where requests wait for that, this
+    /// comes first.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn sync(&mut self) -> Result<(), PackageError> {
+        if !self.is_synced {
+            sync::tree(self.staging.directory(), &self.root)?;
+            self.is_synced = true;
+        }
+        Ok(())
     }
 
     pub(super) fn into_parts(self) -> (Staging, String) {

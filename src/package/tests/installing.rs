@@ -29,6 +29,19 @@ fn apps(world: &World) -> Vec<String> {
 }
 
 #[test]
+fn a_package_that_was_brought_to_the_disk_is_put_in_its_place_without_being_read_again() {
+    let world = World::new();
+    let mut staged = world.receive(&tgz(&[("index.ts", "1")])).unwrap();
+    staged.sync().unwrap();
+    // Nobody can bring this to the disk: it leads nowhere.
+    std::os::unix::fs::symlink("nowhere", staged.path().join("link")).unwrap();
+    install(staged, &"shop".parse().unwrap(), &"1.0.0".parse().unwrap(), false).unwrap();
+    let mut staged = world.receive(&tgz(&[("index.ts", "2")])).unwrap();
+    std::os::unix::fs::symlink("nowhere", staged.path().join("link")).unwrap();
+    assert_eq!(staged.sync().unwrap_err().code, Code::Io);
+}
+
+#[test]
 fn a_new_app_is_flat_and_the_scanner_finds_it() {
     let world = World::new();
     assert_eq!(path(put(&world, "shop@1.0.0", "1", false)), "shop@1.0.0");
