@@ -59,6 +59,13 @@ pub struct WantedVersion {
     replace: bool,
 }
 
+/// What a deployment came to.
+struct Deployed {
+    deployment: types::Deployment,
+    /// What served before, and may have requests in flight.
+    old: Vec<VersionKey>,
+}
+
 /// A package on its way.
 struct Parcel {
     staged: Staged,
@@ -131,16 +138,19 @@ async fn run(
     let api = Arc::clone(api);
     // A package that has come whole is deployed, also if its client does not wait for that.
     let deploying = tokio::spawn(async move {
-        let _place = place;
         let archive = upload::receive(body, &api.places.state_dir).await?;
         let parcel = open(&api, archive, root, &wanted).await?;
+        // Others may come in while this one waits for its turn, and for what served before.
+        drop(place);
         let name = parcel.checked.name.clone();
         caller.may(Permission::AppsInstall, Some(&name))?;
         if api.places.reserved.iter().any(|reserved| reserved == name.first_segment()) {
             let detail = format!("The path /{} is reserved.", name.first_segment());
             return Err(ApiError::conflict("app_name_reserved", detail));
         }
-        api.in_turn(name, async move |api| bring_in(&api, parcel, alias, wanted, caller).await).await
+        let bring = async move |api| bring_in(&api, parcel, alias, wanted, caller).await;
+        let Deployed { deployment, old } = api.in_turn(name, bring).await?;
+        Ok::<_, ApiError>(types::Deployment { drained: drained(&api, &old).await, ..deployment })
     });
     let deployed = deploying.await.map_err(ApiError::internal)??;
     Ok((StatusCode::CREATED, axum::Json(deployed)))
@@ -172,7 +182,7 @@ async fn bring_in(
     alias: Option<AliasName>,
     wanted: Wanted,
     caller: Caller,
-) -> Result<types::Deployment> {
+) -> Result<Deployed> {
     let Checked { name, version, .. } = parcel.checked.clone();
     if let Ok(there) = api.listed(&name, &version) {
         let at = there.dir.display();
@@ -222,7 +232,7 @@ async fn put_in_place(
     replace: bool,
     caller: &Caller,
     before: std::collections::HashSet<VersionKey>,
-) -> Result<types::Deployment> {
+) -> Result<Deployed> {
     let Parcel { mut staged, summary, checked, root, .. } = parcel;
     let Checked { name, version, warnings } = checked;
     let old = api.listed(&name, &version).ok();
@@ -271,15 +281,14 @@ async fn put_in_place(
         old.into_iter().flat_map(|old| old.serving.into_iter().chain(old.app.map(|app| app.key))).collect();
     old.extend(before.difference(&aliases::meant(api, &name)));
     old.retain(|key| *key != app.key);
-    let drained = drained(api, &old).await;
-    api.keep_until_settled(old, installed);
+    api.keep_until_settled(old.clone(), installed);
     let path = match &alias {
         Some(alias) if alias.as_str() == "latest" => format!("/{name}/"),
         Some(alias) => format!("/{name}@{alias}/"),
         None => format!("/{name}@{version}/"),
     };
     tracing::info!(target: "buntime::api", app = %name, %version, by = %caller.actor, "deployed");
-    Ok(types::Deployment {
+    let deployment = types::Deployment {
         url: api.about.url.as_ref().map(|url| format!("{url}{path}")),
         path,
         kind: apps::kind_of(Some(&app)),
@@ -288,12 +297,13 @@ async fn put_in_place(
         replaced,
         alias: alias.map(|alias| alias.to_string()),
         previous,
-        drained,
+        drained: false, // until they have been waited for
         files: summary.files,
         bytes: summary.bytes,
         warnings,
         start: report,
-    })
+    };
+    Ok(Deployed { deployment, old })
 }
 
 /// Has no worker of a version load until what this gives is dropped: none is to get half of what is there and half of what

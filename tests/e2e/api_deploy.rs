@@ -2,7 +2,7 @@
 
 use super::api::{packed, page, says, snapshot, source};
 use super::api_hostile::build::{ZipEntry, zip};
-use super::harness::{Answer, Apps, Server, eventually};
+use super::harness::{Answer, Apps, PATIENCE, Server, eventually};
 use super::probe::Gate;
 use super::raw::Raw;
 use buntime::package::Kind;
@@ -272,6 +272,78 @@ async fn deployments_of_one_app_take_turns_and_those_of_two_do_not_mind_each_oth
     let mut codes = [one.problem(), two.problem()];
     codes.sort();
     assert_eq!(codes, [(201, String::new()), (409, "package_already_there".to_owned())]);
+}
+
+/// Answers with this word, and holds requests at a gate if they name one.
+fn gated(word: &str) -> String {
+    format!(
+        "import {{ existsSync }} from 'node:fs';
+export default {{ async fetch(request) {{
+  const gate = new URL(request.url).searchParams.get('gate');
+  if (gate) console.log('begun');
+  while (gate && !existsSync(gate)) await Bun.sleep(5);
+  return new Response({word:?});
+}} }};"
+    )
+}
+
+/// Has an app hold a request; gives what waits for its answer.
+async fn held_at(server: &Server, gate: &Gate, app: &str) -> tokio::task::JoinHandle<Answer> {
+    let (mut client, path) = (server.connect().await, gate.at(&format!("/{app}/")));
+    let request = http::Request::get(path).body(http_body_util::Full::default()).unwrap();
+    let asking = tokio::spawn(async move { client.send(request).await.unwrap() });
+    server.said(app, "begun").await;
+    asking
+}
+
+/// Asks until the answer is this.
+async fn until_it_says(server: &Server, path: &str, word: &str) {
+    let asking = async { while server.get(path).await.text() != word {} };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{path} never said {word}"));
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_wait_for_what_a_deployment_replaced() {
+    let server = Apps::new().manage().await;
+    let (api, gate) = (server.api(), Gate::new());
+    made(&api.deploy("name=shop&version=1.0.0", packed(Kind::TarGz, &[("index.ts", &gated("one"))])).await);
+    let held = held_at(&server, &gate, "shop").await;
+    let meanwhile = async {
+        until_it_says(&server, "/shop/", "two").await;
+        assert_eq!(api.order("/apps/shop/rollback").await.status(), 200);
+        assert_eq!(server.get("/shop/").await.text(), "one");
+        gate.open();
+    };
+    let (deployed, ()) = tokio::join!(api.deploy("name=shop&version=2.0.0", says("two")), meanwhile);
+    assert_eq!(made(&deployed)["drained"], true, "its answer came after that");
+    assert_eq!(held.await.unwrap().text(), "one");
+}
+
+#[tokio::test]
+async fn deployments_that_wait_for_old_requests_leave_room_for_uploads() {
+    let names: Vec<_> = (0..8).map(|number| format!("slow{number}")).collect();
+    let file = |apps: Apps, name: &String| apps.file(&format!("{name}@1.0.0/index.ts"), gated("one"));
+    let server = names.iter().fold(Apps::new(), file).manage().await;
+    let (api, gate) = (server.api(), Gate::new());
+    let mut held = Vec::new();
+    for name in &names {
+        held.push(held_at(&server, &gate, name).await);
+    }
+    let slow = futures_util::future::join_all(names.iter().map(async |name| {
+        made(&api.deploy(&format!("name={name}&version=2.0.0"), page("two")).await)["drained"].clone()
+    }));
+    let meanwhile = async {
+        for name in &names {
+            until_it_says(&server, &format!("/{name}/"), "two").await;
+        }
+        made(&api.deploy("name=shop&version=1.0.0", page("shop")).await);
+        gate.open();
+    };
+    let (drained, ()) = tokio::join!(slow, meanwhile);
+    assert_eq!(drained, [true; 8]);
+    for held in held {
+        assert_eq!(held.await.unwrap().text(), "one");
+    }
 }
 
 #[tokio::test]
