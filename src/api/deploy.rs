@@ -2,6 +2,7 @@
 //!
 //! Whatever fails before the alias moves is undone, so that what served before goes on serving.
 
+use super::aside::Aside;
 use super::auth::Caller;
 use super::error::{ApiError, Result};
 use super::input::{self, Path, Query};
@@ -68,11 +69,11 @@ struct Deployed {
 
 /// A package on its way.
 struct Parcel {
-    staged: Staged,
+    staged: Aside<Staged>,
     summary: Summary,
     checked: Checked,
     root: PathBuf,
-    archive: File,
+    archive: Aside<File>,
 }
 
 /// Deploys a package
@@ -166,10 +167,10 @@ async fn open(api: &Arc<Api>, archive: File, root: PathBuf, wanted: &Wanted) -> 
         let checked = package::check(&staged, name.as_deref(), version.as_deref(), &ceilings)?;
         Ok::<_, package::PackageError>(Parcel {
             summary: staged.summary.clone(),
-            staged,
+            staged: Aside::new(staged),
             checked,
             root,
-            archive,
+            archive: Aside::new(archive),
         })
     });
     Ok(opened.await??)
@@ -200,7 +201,7 @@ async fn bring_in(
             .place_of(&there.dir)
             .ok_or_else(|| ApiError::conflict("package_place", format!("{at} is in no worker directory.")))?;
         if root != parcel.root {
-            parcel = open(api, parcel.archive, root, &wanted).await?;
+            parcel = open(api, parcel.archive.into_inner(), root, &wanted).await?;
         }
     }
     let before = aliases::meant(api, &name);
@@ -233,7 +234,7 @@ async fn put_in_place(
     caller: &Caller,
     before: std::collections::HashSet<VersionKey>,
 ) -> Result<Deployed> {
-    let Parcel { mut staged, summary, checked, root, .. } = parcel;
+    let Parcel { staged, summary, checked, root, .. } = parcel;
     let Checked { name, version, warnings } = checked;
     let old = api.listed(&name, &version).ok();
     let beside = api.index.listing(&name);
@@ -243,11 +244,14 @@ async fn put_in_place(
         trial::starts(api, &name, &version, &staged, &place).await?;
     }
     // Requests may wait while a version is held: what takes long is done before.
-    let staged = blocking(move || staged.sync().map(|()| staged)).await??;
+    let mut staged = staged.into_inner();
+    let staged = blocking(move || staged.sync().map(|()| Aside::new(staged))).await??;
     let (id, number) = (name.clone(), version.clone());
     let held = hold(api, &name, &version).await;
     // The index leaves out what is still being copied, or is no app: only the file system knows.
-    let installed = blocking(move || package::install(staged, &id, &number, replace)).await??;
+    let installed =
+        blocking(move || package::install(staged.into_inner(), &id, &number, replace).map(Aside::new))
+            .await??;
     let replaced = installed.has_replaced();
     let dir = root.join(&installed.path);
     let looked = api.lookout.look(dir.clone()).await.map_err(ApiError::internal);
@@ -384,9 +388,15 @@ pub(super) async fn prove(api: &Arc<Api>, app: &App) -> Result<types::StartRepor
 }
 
 /// Puts back what was there before the installation.
-async fn undo(api: &Arc<Api>, name: &AppName, version: &AppVersion, installed: Installed, dir: PathBuf) {
+async fn undo(
+    api: &Arc<Api>,
+    name: &AppName,
+    version: &AppVersion,
+    installed: Aside<Installed>,
+    dir: PathBuf,
+) {
     let held = hold(api, name, version).await;
-    let undone = blocking(move || installed.undo()).await;
+    let undone = blocking(move || installed.into_inner().undo()).await;
     let looked = api.lookout.look(dir.clone()).await;
     drop(held);
     match undone {

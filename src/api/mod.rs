@@ -6,6 +6,7 @@
 
 mod aliases;
 mod apps;
+mod aside;
 mod audit;
 mod auth;
 mod deploy;

@@ -108,7 +108,10 @@ async fn a_directory_that_is_no_app_yet_is_replaced_only_if_that_was_asked_for()
         eventually("nothing has changed", || snapshot(server.apps().path()) == before).await;
         assert_eq!(server.get("/shop/").await.text(), "two");
     }
-    assert_eq!(made(&api.deploy("name=shop&version=1.0.0&replace=true", says("one")).await)["replaced"], true);
+    assert_eq!(
+        made(&api.deploy("name=shop&version=1.0.0&replace=true", says("one")).await)["replaced"],
+        true
+    );
     assert_eq!(server.get("/shop/").await.text(), "one");
 }
 
