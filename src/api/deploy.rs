@@ -237,8 +237,8 @@ async fn put_in_place(
     let Parcel { staged, summary, checked, root, .. } = parcel;
     let Checked { name, version, warnings } = checked;
     let old = api.listed(&name, &version).ok();
-    let beside = api.index.listing(&name);
-    if old.is_some() || !beside.is_empty() && !beside.iter().any(|version| version.proven) {
+    // Only an app's very first version has nothing that it could be taken for.
+    if !api.index.listing(&name).is_empty() {
         let place =
             old.as_ref().map_or_else(|| root.join(format!("{name}@{version}")), |old| old.dir.clone());
         trial::starts(api, &name, &version, &staged, &place).await?;
@@ -280,6 +280,8 @@ async fn put_in_place(
     }
     let detail = json!({ "replaced": replaced, "files": summary.files, "bytes": summary.bytes });
     api.note("apps:install", &format!("{name}@{version}"), caller, Outcome::Done, detail).await;
+    // Its proof may have moved what a name means, without an alias.
+    aliases::retire(api, &name, before.clone());
     // The old ones of this version, and what was meant before and is no more.
     let mut old: Vec<VersionKey> =
         old.into_iter().flat_map(|old| old.serving.into_iter().chain(old.app.map(|app| app.key))).collect();

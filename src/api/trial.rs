@@ -1,14 +1,15 @@
 //! A package is tried where it was unpacked, before it takes the place of what serves.
 //!
-//! What is in a version's place is what its workers are started from. Where that could be needed while the new one is
-//! not yet known to start (a version that has no worker just now, or a fresh one for each request; a site, whose
-//! requests would wait for workers), putting the new one there first would have requests meet it. And if the process
-//! is killed before a failed deployment is undone, it must not be what is found at the next start.
+//! What is in a version's place is what its workers are started from. Putting a package there before it is known to start
+//! would have requests meet it: those for a version that has no worker just now, or a fresh one for each request; those of a
+//! site; those of a split that names a version whose directory was missing. And if the process is killed before a failed
+//! deployment is undone, it must not be what is found at the next start, where the highest version is meant.
 
 use super::error::{ApiError, Result};
 use super::types::StartReport;
 use super::{Api, deploy};
-use crate::model::{AppName, AppVersion, Kind, VersionKey};
+use crate::model::manifest::Instances;
+use crate::model::{App, AppName, AppVersion, Kind, Manifest, VersionKey};
 use crate::package::Staged;
 use crate::pool::Pool;
 use http::StatusCode;
@@ -37,10 +38,17 @@ pub(super) async fn starts(
         Kind::Worker { .. } => {}
     }
     staged.show()?;
+    let app = alone(&app);
     api.pool.add(&app);
     let _trial = Trial { pool: Arc::clone(&api.pool), key: app.key };
     let proven = deploy::prove(api, &app).await;
     proven.map(drop).map_err(|error| in_words_of(error, &app.dir, place))
+}
+
+/// The same, of which one worker is enough, whatever its manifest asks for.
+fn alone(app: &App) -> Arc<App> {
+    let manifest = Manifest { instances: Instances { min: 0, max: 1 }, ..app.manifest.clone() };
+    Arc::new(App { manifest, ..app.clone() })
 }
 
 /// A version that nobody can ask for. Goes when it is dropped.

@@ -271,6 +271,21 @@ async fn a_replacement_that_does_not_start_is_never_what_the_next_start_finds() 
 }
 
 #[tokio::test]
+async fn a_new_version_that_does_not_start_is_never_what_a_name_means_at_the_next_start() {
+    let source = |text: &str| format!("export default {{ fetch: () => new Response('{text}') }};");
+    let mut server = Apps::new().file("shop@1.0.0/index.ts", source("first first")).operated().start().await;
+    let broken = tgz(&[("index.ts", "await Bun.sleep(50); throw new Error('not today');")]);
+    for moment in [Moment::Event(1), Moment::Event(2), Moment::Event(3), Moment::Event(4), Moment::Answered] {
+        let (launch, answer) = kill_at(server, moment, "2.0.0", &broken).await;
+        assert!(matches!(answer, None | Some(422)), "{moment:?}: {answer:?}");
+        server = launch.operated().start().await;
+        assert_eq!(label(&server, "/shop/").await, "first", "{moment:?}");
+        let app = server.operator().get("/apps/shop").await;
+        assert_eq!(app["versions"].as_array().unwrap().len(), 1, "{moment:?}: {app}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_was_shown_opens_the_api_after_a_kill() {
     const CLIENTS: usize = 4;
     let mut server = Apps::new().operated().start().await;

@@ -19,6 +19,7 @@ mod commands;
 mod connections;
 mod crash_loop;
 mod csrf;
+mod deploy_edges;
 mod deploy_load;
 mod examples;
 mod framing;
