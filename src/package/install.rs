@@ -6,6 +6,7 @@ use super::{Code, PackageError, step};
 use crate::model::{AppName, AppVersion};
 use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 /// A version that is in its place, and on the disk. What was there before, if it was replaced, is kept as long as this
@@ -30,22 +31,49 @@ impl Installed {
     /// Takes the version away again, by one rename: what was there before is back, or nothing. Gives the staging that holds
     /// what was taken away.
     ///
+    /// If somebody has removed the version meanwhile, what was there before is put back all the same.
+    ///
     /// # Errors
-    /// `Io`; the version is in its place still.
+    /// `Io`; the version may be in its place still. What was there before is not removed then: the error says where it is.
     pub fn undo(self) -> Result<Staging, PackageError> {
+        let undone = self.put_back().and_then(|()| {
+            step::reached();
+            fsync(&self.place.parent)
+        });
         let Installed { path, place, staging, root } = self;
-        let io = |error: Errno| PackageError::io(format!("take {} away again", path.display()), error);
-        let flags = if place.taken { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        let (from, to) = (place.name.as_str(), root.as_str());
-        match renameat_with(&place.parent, from, staging.directory(), to, flags) {
-            Err(Errno::INVAL | Errno::NOSYS) if !place.taken => {
-                renameat(&place.parent, from, staging.directory(), to).map_err(io)?;
-            }
-            moved => moved.map_err(io)?,
+        let Err(error) = undone else { return Ok(staging) };
+        let what = format!("take {} away again", path.display());
+        if !place.taken {
+            return Err(PackageError::io(what, error));
         }
-        step::reached();
-        fsync(&place.parent).map_err(io)?;
-        Ok(staging)
+        let kept = staging.keep().join(root);
+        let error =
+            PackageError::io(format!("{what} (the other one of the two is in {})", kept.display()), error);
+        Err(error.hint("see which of the two is right, and put it there"))
+    }
+
+    fn put_back(&self) -> Result<(), Errno> {
+        let Installed { place, staging, root, .. } = self;
+        let (parent, name) = (&place.parent, place.name.as_str());
+        if !place.taken {
+            return match rename_alone(parent.as_fd(), name, staging.directory(), root) {
+                Err(Errno::NOENT) => Ok(()), // somebody was sooner
+                moved => moved,
+            };
+        }
+        match renameat_with(parent, name, staging.directory(), root.as_str(), RenameFlags::EXCHANGE) {
+            Err(Errno::NOENT) => rename_alone(staging.directory(), root, parent.as_fd(), name),
+            exchanged => exchanged,
+        }
+    }
+}
+
+/// Renames to a name that nothing has.
+fn rename_alone(from: BorrowedFd, old: &str, to: BorrowedFd, new: &str) -> Result<(), Errno> {
+    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // A file system without this flag. A plain rename does not replace a directory that has something in it.
+        Err(Errno::INVAL | Errno::NOSYS) => renameat(from, old, to, new),
+        moved => moved,
     }
 }
 
@@ -57,8 +85,7 @@ impl Installed {
 ///
 /// # Errors
 /// `AlreadyThere`, `Place` (a link or a file is in the way), `ReplaceUnsupported`, or `Io`. Nothing has changed then but
-/// that the directory of a scope may have been made; only if the very last step fails (bringing the rename to the disk)
-/// the package is in its place all the same.
+/// that the directory of a scope may have been made. If bringing the rename to the disk fails, it is taken back.
 pub fn install(
     mut staged: Staged,
     name: &AppName,
@@ -85,22 +112,24 @@ pub fn install(
             exchanged => exchanged.map_err(io)?,
         }
     } else {
-        let alone = RenameFlags::NOREPLACE;
-        let (to, place) = (place.name.as_str(), &place.parent);
-        let moved = match renameat_with(staging.directory(), root.as_str(), place, to, alone) {
-            // A file system without this flag. A plain rename does not replace a directory that has something in it.
-            Err(Errno::INVAL | Errno::NOSYS) => renameat(staging.directory(), root.as_str(), place, to),
-            moved => moved,
-        };
+        let moved = rename_alone(staging.directory(), &root, place.parent.as_fd(), &place.name);
         match moved {
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => return Err(there()),
             moved => moved.map_err(io)?,
         }
     }
     step::reached();
-    fsync(&place.parent).map_err(io)?;
+    let installed = Installed { path: place.path.clone(), place, staging, root };
+    if let Err(error) = fsync(&installed.place.parent) {
+        // It may be on the disk or not. Where it is not, the old one must be.
+        let refused = PackageError::io(format!("put {} in its place", installed.path.display()), error);
+        return match installed.put_back() {
+            Ok(()) => Err(refused),
+            Err(_) => installed.undo().and(Err(refused)),
+        };
+    }
     step::reached();
-    Ok(Installed { path: place.path.clone(), place, staging, root })
+    Ok(installed)
 }
 
 fn cannot_replace(name: &AppName, version: &AppVersion) -> PackageError {

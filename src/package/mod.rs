@@ -33,6 +33,7 @@ pub use error::{Code, PackageError};
 pub use install::{Installed, install};
 pub use limits::Limits;
 pub use pack::{Packed, pack};
+pub use place::locate;
 pub use remove::remove;
 pub use staging::{Staged, Staging, sweep};
 pub use unpack::{Kind, Summary, unpack};

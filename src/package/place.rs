@@ -7,7 +7,7 @@ use crate::model::{AppName, AppVersion};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, mkdirat, statat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -62,6 +62,21 @@ impl Place {
         let name = found.unwrap_or_else(|| format!("{base}@{version}"));
         Ok(Place { parent, path: above.join(&name), name, taken })
     }
+}
+
+/// Where `install` would replace and `remove` would take away this version, relative to the worker directory. None = nowhere.
+///
+/// # Errors
+/// `Place` (a link or a file is in the way) or `Io`.
+pub fn locate(
+    worker_dir: &Path,
+    name: &AppName,
+    version: &AppVersion,
+) -> Result<Option<PathBuf>, PackageError> {
+    let open = rustix::fs::open(worker_dir, DIRECTORY, Mode::empty());
+    let open = open.map_err(|error| PackageError::io(format!("open {}", worker_dir.display()), error))?;
+    let place = Place::find(open.as_fd(), name, version)?;
+    Ok(place.taken.then_some(place.path))
 }
 
 /// The directory `shop`, if there is one.

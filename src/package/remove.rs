@@ -30,7 +30,14 @@ pub fn remove(
     step::reached();
     renameat(&place.parent, place.name.as_str(), staging.directory(), REMOVED).map_err(io)?;
     step::reached();
-    fsync(&place.parent).map_err(io)?;
+    if let Err(error) = fsync(&place.parent) {
+        // It may be on the disk or not: either way it is where it was.
+        if renameat(staging.directory(), REMOVED, &place.parent, place.name.as_str()).is_err() {
+            let (path, kept) = (place.path.display(), staging.keep().join(REMOVED));
+            return Err(PackageError::io(format!("remove {path} (it is in {} now)", kept.display()), error));
+        }
+        return Err(io(error));
+    }
     // The directory of a nested layout goes with its last version. Not empty, or not nested: then it stays.
     if let Some(above) = place.path.parent().filter(|above| above.file_name().is_some()) {
         let _ = unlinkat(staging.worker_dir(), above, AtFlags::REMOVEDIR);

@@ -16,6 +16,8 @@ use std::time::SystemTime;
 
 /// The directory in a worker directory that holds the stagings. The scanner leaves out names with a dot.
 const HOLDER: &str = ".buntime-staging";
+/// What a staging that is kept begins with, beside the apps.
+const KEPT: &str = ".buntime-kept-";
 /// Where in a staging the archive is unpacked.
 const TREE: &str = "tree";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -30,6 +32,8 @@ pub struct Staging {
     directory: OwnedFd,
     name: String,
     path: PathBuf,
+    /// Dropped, it stays.
+    is_kept: bool,
 }
 
 /// A package that is unpacked and not yet in its place. Dropped, it is removed from disk.
@@ -67,7 +71,7 @@ impl Staging {
             // A sweep may come between making and locking, and take it for a left-over.
             let Some(directory) = lock(holder.as_fd(), &name).map_err(io)? else { continue };
             let path = worker_dir.join(HOLDER).join(&name);
-            return Ok(Staging { worker_dir: worker, holder, directory, name, path });
+            return Ok(Staging { worker_dir: worker, holder, directory, name, path, is_kept: false });
         }
         Err(io(Errno::BUSY))
     }
@@ -90,6 +94,18 @@ impl Staging {
         &self.path
     }
 
+    /// Leaves on disk for good what is in it, under a name that no sweep and no scan looks at. Gives where that is.
+    pub(super) fn keep(mut self) -> PathBuf {
+        self.is_kept = true;
+        let name = format!("{KEPT}{}", self.name);
+        let moved = rustix::fs::renameat(&self.holder, self.name.as_str(), &self.worker_dir, name.as_str());
+        match (moved, self.path.parent().and_then(Path::parent)) {
+            (Ok(()), Some(worker_dir)) => worker_dir.join(name),
+            // Then it is there until the next sweep.
+            _ => self.path.clone(),
+        }
+    }
+
     pub(super) fn worker_dir(&self) -> BorrowedFd<'_> {
         self.worker_dir.as_fd()
     }
@@ -101,6 +117,9 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         step::reached();
         // What cannot be removed now is what a sweep is for.
         let _ = remove(self.holder.as_fd(), &self.name);

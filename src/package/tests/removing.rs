@@ -3,7 +3,7 @@
 use super::World;
 use super::build::tgz;
 use crate::model::{AppName, AppVersion};
-use crate::package::{Code, install, remove};
+use crate::package::{Code, install, locate, remove, sweep};
 use std::fs;
 
 fn parts(id: &str) -> (AppName, AppVersion) {
@@ -66,4 +66,52 @@ fn an_installation_is_undone() {
     assert_eq!(fs::read_to_string(&index).unwrap(), "1");
     drop(taken);
     assert_eq!(fs::read_to_string(&index).unwrap(), "1");
+}
+
+#[test]
+fn what_was_replaced_is_put_back_also_if_somebody_has_removed_what_replaced_it() {
+    let world = World::new();
+    world.write("shop@1.0.0/index.ts", "old");
+    let (name, version) = parts("shop@1.0.0");
+    let staged = world.receive(&tgz(&[("index.ts", "new")])).unwrap();
+    let installed = install(staged, &name, &version, true).unwrap();
+    let dir = world.dir().join("shop@1.0.0");
+    fs::remove_dir_all(&dir).unwrap();
+    drop(installed.undo().unwrap());
+    assert_eq!(fs::read_to_string(dir.join("index.ts")).unwrap(), "old");
+    // The same where there was nothing to put back.
+    fs::remove_dir_all(&dir).unwrap();
+    let staged = world.receive(&tgz(&[("index.ts", "new")])).unwrap();
+    let installed = install(staged, &name, &version, true).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    drop(installed.undo().unwrap());
+    assert!(!dir.exists());
+}
+
+#[test]
+fn what_was_replaced_and_cannot_be_put_back_stays_on_disk_and_the_error_says_where() {
+    let world = World::new();
+    world.write("shop/1.0.0/index.ts", "old");
+    let (name, version) = parts("shop@1.0.0");
+    let staged = world.receive(&tgz(&[("index.ts", "new")])).unwrap();
+    let installed = install(staged, &name, &version, true).unwrap();
+    fs::remove_dir_all(world.dir().join("shop")).unwrap();
+    let error = installed.undo().unwrap_err();
+    assert_eq!(error.code, Code::Io);
+    sweep(&world.dir()).unwrap();
+    let path = error.message.split_once("is in ").unwrap().1.split_once(')').unwrap().0;
+    assert_eq!(fs::read_to_string(format!("{path}/index.ts")).unwrap(), "old", "{error}");
+}
+
+#[test]
+fn the_place_of_a_version_is_found_without_touching_it() {
+    let world = World::new();
+    world.write("shop@1.0.0/index.ts", "flat");
+    let (name, version) = parts("shop@1.0.0");
+    let place = || locate(&world.dir(), &name, &version).unwrap();
+    assert_eq!(place().unwrap().to_str(), Some("shop@1.0.0"));
+    world.write("shop/v1.0.0/index.ts", "nested");
+    assert_eq!(place().unwrap().to_str(), Some("shop/v1.0.0"));
+    let (name, version) = parts("blog@1.0.0");
+    assert_eq!(locate(&world.dir(), &name, &version).unwrap(), None);
 }
