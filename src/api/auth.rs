@@ -46,8 +46,19 @@ impl Caller {
     /// Whether they may do this (to that app) now. A no goes to the audit log.
     pub fn may(&self, permission: Permission, app: Option<&AppName>) -> Result<()> {
         let Err(denied) = self.grant.check(permission, app, now()) else { return Ok(()) };
-        self.audit.note(&self.actor, permission, app, &denied);
-        Err(denied.into())
+        Err(self.denied(permission, app, denied))
+    }
+
+    /// Whoever asked is known, and may not. That goes to the audit log.
+    pub fn denied(
+        &self,
+        permission: Permission,
+        app: Option<&AppName>,
+        why: impl Into<ApiError>,
+    ) -> ApiError {
+        let refused = why.into();
+        self.audit.note(&self.actor, permission, app, refused.code);
+        refused
     }
 
     /// Whether what belongs to no app may be in what they are shown.
@@ -66,7 +77,13 @@ impl Denials {
         Denials { store, written: Mutex::new((Instant::now(), 0)) }
     }
 
-    fn note(self: &Arc<Self>, actor: &Actor, permission: Permission, app: Option<&AppName>, why: &Denied) {
+    fn note(
+        self: &Arc<Self>,
+        actor: &Actor,
+        permission: Permission,
+        app: Option<&AppName>,
+        code: &'static str,
+    ) {
         {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
             if written.0.elapsed() > MINUTE {
@@ -77,7 +94,7 @@ impl Denials {
                 return;
             }
         }
-        let (denials, actor, code) = (Arc::clone(self), actor.clone(), why.code());
+        let (denials, actor) = (Arc::clone(self), actor.clone());
         let subject = app.map(AppName::to_string).unwrap_or_default();
         tokio::task::spawn_blocking(move || {
             let record = Record {

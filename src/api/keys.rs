@@ -44,7 +44,7 @@ pub async fn create(
     caller.may(Permission::KeysCreate, None)?;
     let new = read(wanted)?;
     if let Some(lack) = caller.grant.lacks(new.grant()) {
-        return Err(Denied::Beyond(lack).into());
+        return Err(caller.denied(Permission::KeysCreate, None, Denied::Beyond(lack)));
     }
     let actor = caller.actor.clone();
     let (key, secret) = api.with_store(move |store| store.create_key(&new, &actor, now())).await?;

@@ -319,3 +319,29 @@ async fn a_package_is_judged_by_the_name_that_it_gives_itself_and_every_no_is_in
     assert_eq!(first["action"], "apps:install");
     assert!(first["actor"].as_str().unwrap().contains("key_"), "{first}");
 }
+
+#[tokio::test]
+async fn a_key_that_asks_for_more_than_it_has_is_in_the_audit_log() {
+    let server = Apps::new().launch().managed().env("RUNTIME_SPARE_WORKERS", "1").start().await;
+    let api = server.api();
+    let wanted = json!({
+        "name": "team", "role": "custom", "permissions": ["keys:create", "workers:read"], "namespaces": ["@team"],
+    });
+    let (secret, id) = api.make_key(wanted).await;
+    let team = server.api_with(&secret);
+    let beyond = team.post("/keys", json!({ "name": "more", "role": "admin" })).await;
+    assert_eq!(beyond.problem(), (403, "grant_exceeded".to_owned()));
+    let workers = api.until("/workers", |said| said["workers"][0]["id"].is_string()).await;
+    let spare = team.get(&format!("/workers/{}", workers["workers"][0]["id"].as_str().unwrap())).await;
+    assert_eq!(spare.problem(), (403, "namespace_missing".to_owned()));
+    let denied = |audit: &Value, action: &str, code: &str| {
+        audit["entries"].as_array().unwrap().iter().any(|entry| {
+            (&entry["actor"], &entry["action"]) == (&json!(id), &json!(action))
+                && (&entry["outcome"], &entry["detail"]["code"]) == (&json!("denied"), &json!(code))
+        })
+    };
+    api.until("/audit", |audit| {
+        denied(audit, "keys:create", "grant_exceeded") && denied(audit, "workers:read", "namespace_missing")
+    })
+    .await;
+}
