@@ -355,7 +355,7 @@ async fn take_up(
 
 pub(super) fn off(name: &AppName, version: &AppVersion) -> ApiError {
     let detail = format!("The manifest of {name}@{version} says `enabled: false`.");
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "version_disabled", detail)
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "package_disabled", detail)
         .hint("remove that line, and disable the version when it is deployed")
 }
 

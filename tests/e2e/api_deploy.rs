@@ -190,7 +190,7 @@ async fn a_disabled_manifest_or_version_is_refused_and_nothing_changes() {
     let before = snapshot(server.apps().path());
     let off = packed(Kind::TarGz, &[("index.html", "off"), ("manifest.yaml", "enabled: false")]);
     let refused = api.deploy("name=shop&version=2.0.0", off).await;
-    assert_eq!(refused.problem(), (422, "version_disabled".to_owned()));
+    assert_eq!(refused.problem(), (422, "package_disabled".to_owned()));
     assert_eq!(api.order("/apps/shop/versions/1.0.0/disable").await.status(), 200);
     let refused = api.deploy("name=shop&version=1.0.0&replace=true", page("other")).await;
     assert_eq!(refused.problem(), (409, "version_disabled".to_owned()));

@@ -75,7 +75,7 @@ async fn a_deploy_that_fails_changes_nothing_that_is_served() {
     // What is off would leave nothing in the place of what is replaced.
     let off = operator.fail("shop", "1.0.0", package("1.0.0", "enabled: false"), "&replace=true");
     let failed = traffic.moves("one that is off", &["1.0.0"], off).await;
-    assert_eq!(failed["code"], "version_disabled", "{failed}");
+    assert_eq!(failed["code"], "package_disabled", "{failed}");
     server.caught_up().await;
     assert_eq!(operator.get("/apps/shop/versions").await["versions"].as_array().unwrap().len(), 1);
     traffic.end().await;
