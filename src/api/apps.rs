@@ -99,14 +99,8 @@ pub async fn delete(
     api.listing(&name)?;
     api.in_turn(name.clone(), async move |api| {
         let versions = api.listing(&name)?;
-        for alias in api.aliases_of(&name).await? {
-            aliases::unset(&api, &name, &input::alias(&alias.name)?, &caller).await?;
-        }
-        let mut deleted = Vec::new();
-        for version in versions {
-            api.delete(&version, &caller).await?;
-            deleted.push(version.version.to_string());
-        }
+        let deleted = versions.iter().map(|listed| listed.version.to_string()).collect();
+        api.delete(versions, true, &caller).await?;
         Ok(axum::Json(types::Deleted { versions: deleted }))
     })
     .await
@@ -203,8 +197,9 @@ pub async fn delete_version(
             let detail = format!("The alias `{alias}` stands for {name}@{version}.");
             return Err(ApiError::conflict("version_aliased", detail).hint("move the alias first"));
         }
-        api.delete(&listed, &caller).await?;
-        Ok(axum::Json(types::Deleted { versions: vec![listed.version.to_string()] }))
+        let deleted = vec![listed.version.to_string()];
+        api.delete(vec![listed], false, &caller).await?;
+        Ok(axum::Json(types::Deleted { versions: deleted }))
     })
     .await
 }
@@ -274,11 +269,12 @@ async fn set_disabled(
 ) -> Result<axum::Json<types::Version>> {
     let (name, version) = named.read()?;
     caller.may(Permission::AppsConfigure, Some(&name))?;
-    api.listed(&name, &version)?;
+    api.known(&name, &version)?;
     api.in_turn(name.clone(), async move |api| {
-        api.listed(&name, &version)?;
+        let known = api.known(&name, &version)?;
         api.disable(&name, &version, disabled, &caller).await?;
-        let listed = api.listed(&name, &version)?;
+        let gone = Listed { disabled_by_operator: disabled, ..known };
+        let listed = api.listed(&name, &version).unwrap_or(gone);
         let aliases = api.aliases_of(&name).await?;
         let mut shown = api.shown_versions(vec![listed], &aliases, &api.workers_of_versions());
         Ok(axum::Json(shown.remove(0)))
@@ -353,6 +349,26 @@ impl Api {
         })
     }
 
+    /// The same, also of one that was disabled and whose directory has gone since: that it is disabled is what is left of it.
+    fn known(&self, name: &AppName, version: &AppVersion) -> Result<Listed> {
+        let mark = || Listed {
+            name: name.clone(),
+            version: version.clone(),
+            dir: PathBuf::new(),
+            app: None,
+            serving: None,
+            proven: false,
+            candidate: false,
+            disabled_by_manifest: false,
+            disabled_by_operator: true,
+            warnings: Arc::default(),
+        };
+        self.listed(name, version).or_else(|unknown| match self.index.is_disabled(name, version) {
+            true => Ok(mark()),
+            false => Err(unknown),
+        })
+    }
+
     pub(super) async fn aliases_of(&self, name: &AppName) -> Result<Vec<types::Alias>> {
         let name = name.clone();
         let all = self.with_store(|store| store.aliases()).await?;
@@ -402,7 +418,10 @@ impl Api {
     ) -> Vec<types::Version> {
         let shown = |listed: Listed| {
             let text = listed.version.to_string();
-            let named = aliases.iter().filter(|alias| alias.weights.contains_key(&text));
+            let is_it = |other: &String| {
+                AppVersion::parse(other).is_ok_and(|other| other.identity() == listed.version.identity())
+            };
+            let named = aliases.iter().filter(|alias| alias.weights.keys().any(is_it));
             let app = listed.app.as_deref();
             let keys = [listed.serving, app.map(|app| app.key)];
             let different = keys[0] != keys[1];
@@ -462,30 +481,55 @@ impl Api {
         Ok(())
     }
 
-    /// Takes a version off the disk. Its workers finish what they have; only then its files go.
-    async fn delete(&self, listed: &Listed, caller: &Caller) -> Result<()> {
-        let Listed { name, version, dir, .. } = listed;
-        let (root, entry) = self.place_of(dir).ok_or_else(|| {
-            ApiError::conflict("package_place", format!("{} is in no worker directory.", dir.display()))
-        })?;
-        // First nobody can ask for it: a worker that starts for a request would not find its files.
-        let hide = async |hidden| self.lookout.set_disabled(name.clone(), version.clone(), hidden).await;
-        hide(true).await.map_err(ApiError::internal)?;
-        let (id, number) = (name.clone(), version.clone());
-        let removed = blocking(move || package::remove(&root, &id, &number)).await.and_then(|done| Ok(done?));
-        let looked = self.lookout.look(entry).await;
-        if !listed.disabled_by_operator {
-            hide(false).await.map_err(ApiError::internal)?;
+    /// Takes versions of one app off the disk, and with `aliases` all that its aliases stand for is forgotten first. Workers finish
+    /// what they have; only then their files go.
+    async fn delete(self: &Arc<Self>, versions: Vec<Listed>, aliases: bool, caller: &Caller) -> Result<()> {
+        let mut leaving = Vec::new();
+        for listed in versions {
+            let place = self.place_of(&listed).await?;
+            leaving.push((listed, place));
         }
-        let removed = removed?;
-        looked.map_err(ApiError::internal)?;
-        if listed.disabled_by_operator {
-            self.disable(name, version, false, caller).await?;
+        // First nobody can ask for any: one that is still there would be what the name means, and a worker that starts for a
+        // request would not find its files.
+        let hide = async |listed: &Listed, hidden| {
+            let set = self.lookout.set_disabled(listed.name.clone(), listed.version.clone(), hidden).await;
+            set.map_err(ApiError::internal)
+        };
+        let mut gone = Vec::new();
+        let done = async {
+            // The highest last: no older one is meant meanwhile.
+            for (listed, _) in leaving.iter().rev() {
+                hide(listed, true).await?;
+            }
+            if let Some((listed, _)) = leaving.first().filter(|_| aliases) {
+                for alias in self.aliases_of(&listed.name).await? {
+                    aliases::unset(self, &listed.name, &input::alias(&alias.name)?, caller).await?;
+                }
+            }
+            for (listed, (root, entry)) in &leaving {
+                let (root, id, number) = (root.clone(), listed.name.clone(), listed.version.clone());
+                let removed = blocking(move || package::remove(&root, &id, &number)).await??;
+                gone.push(listed.version.clone());
+                let subject = format!("{}@{}", listed.name, listed.version);
+                self.note("apps:remove", &subject, caller, Outcome::Done, json!({})).await;
+                let keys = listed.serving.into_iter().chain(listed.app.as_ref().map(|app| app.key)).collect();
+                self.keep_until_settled(keys, removed);
+                // It is deleted: what fails from here on does not change that, and is logged.
+                let _ = self.lookout.look(entry.clone()).await.map_err(ApiError::internal);
+            }
+            Ok(())
+        };
+        let done = done.await;
+        for (listed, _) in &leaving {
+            let _ = match listed.disabled_by_operator {
+                false => hide(listed, false).await,
+                true if gone.contains(&listed.version) => {
+                    self.disable(&listed.name, &listed.version, false, caller).await
+                }
+                true => Ok(()),
+            };
         }
-        let keys = listed.serving.into_iter().chain(listed.app.as_ref().map(|app| app.key)).collect();
-        self.keep_until_settled(keys, removed);
-        self.note("apps:remove", &format!("{name}@{version}"), caller, Outcome::Done, json!({})).await;
-        Ok(())
+        done
     }
 
     /// Drops what removes files from disk when nobody reads them any more.
@@ -501,13 +545,27 @@ impl Api {
 
     /// The worker directory that a version's directory is in, and that directory below it: both as they were configured, which
     /// may lead through links.
-    pub(super) fn place_of(&self, dir: &std::path::Path) -> Option<(PathBuf, PathBuf)> {
-        self.places.worker_dirs.iter().find_map(|root| {
+    ///
+    /// # Errors
+    /// It is in none, or another one is what the version's name leads to there.
+    pub(super) async fn place_of(&self, listed: &Listed) -> Result<(PathBuf, PathBuf)> {
+        let Listed { name, version, dir, .. } = listed;
+        let within = |root: &PathBuf| {
             let inside = dir.strip_prefix(root).ok().map(ToOwned::to_owned);
             let inside =
                 inside.or_else(|| Some(dir.strip_prefix(root.canonicalize().ok()?).ok()?.to_owned()))?;
-            Some((root.clone(), root.join(inside)))
-        })
+            Some((root.clone(), inside))
+        };
+        let conflict = |why: &str| ApiError::conflict("package_place", format!("{} {why}", dir.display()));
+        let found = self.places.worker_dirs.iter().find_map(within);
+        let (root, inside) = found.ok_or_else(|| conflict("is in no worker directory."))?;
+        let (at, id, number) = (root.clone(), name.clone(), version.clone());
+        let located = blocking(move || package::locate(&at, &id, &number)).await??;
+        if let Some(other) = located.filter(|located| *located != inside) {
+            let why = format!("is {name}@{version}, and so is {} beside it.", root.join(other).display());
+            return Err(conflict(&why).hint("remove one of the two by hand"));
+        }
+        Ok((root.clone(), root.join(inside)))
     }
 
     /// Writes to the audit log what was done. That it was done does not change if this fails: then the log says so.

@@ -186,20 +186,21 @@ async fn bring_in(
 ) -> Result<Deployed> {
     let Checked { name, version, .. } = parcel.checked.clone();
     if let Ok(there) = api.listed(&name, &version) {
-        let at = there.dir.display();
         if !wanted.replace {
+            let at = there.dir.display();
             let detail = format!("{name}@{version} is there already, in {at}.");
             return Err(ApiError::conflict("package_already_there", detail)
                 .hint("give it another version, or ask to replace it"));
         }
-        if there.disabled_by_operator {
-            let detail = format!("{name}@{version} is disabled.");
-            return Err(ApiError::conflict("version_disabled", detail).hint("enable it first"));
-        }
+    }
+    // Also where its directory is gone: what is deployed could not be asked for.
+    if api.index.is_disabled(&name, &version) {
+        let detail = format!("{name}@{version} is disabled.");
+        return Err(ApiError::conflict("version_disabled", detail).hint("enable it first"));
+    }
+    if let Ok(there) = api.listed(&name, &version) {
         // It goes where the old one is, or it would stand in its shadow.
-        let (root, _) = api
-            .place_of(&there.dir)
-            .ok_or_else(|| ApiError::conflict("package_place", format!("{at} is in no worker directory.")))?;
+        let (root, _) = api.place_of(&there).await?;
         if root != parcel.root {
             parcel = open(api, parcel.archive.into_inner(), root, &wanted).await?;
         }

@@ -167,6 +167,11 @@ impl Index {
         Some(slot.newest().clone())
     }
 
+    /// Whether an operator has disabled a version; also one that is not there.
+    pub fn is_disabled(&self, name: &AppName, version: &AppVersion) -> bool {
+        lock(&self.state).disabled.contains(&(name.clone(), version.identity()))
+    }
+
     /// Has an alias of an app stand for `route`, or for nothing: for the next request when this returns. The app may come
     /// to be known later.
     pub fn set_route(&self, app: &AppName, alias: &AliasName, route: Option<Route>) {

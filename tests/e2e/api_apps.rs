@@ -1,6 +1,6 @@
 //! What is made of apps that are there: aliases, rollbacks, disabling, deleting, downloading.
 
-use super::api::{packed, page, says, source};
+use super::api::{packed, page, says, snapshot, source};
 use super::harness::{Apps, PATIENCE, Server, eventually};
 use super::probe::Gate;
 use buntime::package::{self, Kind};
@@ -174,6 +174,82 @@ async fn what_an_alias_stands_for_is_not_deleted_and_the_rest_goes() {
     assert_eq!(api.deploy("name=shop&version=1.0.0&alias=", page("new")).await.status(), 201);
     assert_eq!(api.get("/apps/shop/aliases").await.json(), json!({ "aliases": [] }));
     assert_eq!(server.get("/shop/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn no_older_version_is_served_while_an_app_is_deleted() {
+    let versions = ["1.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0", "6.0.0", "7.0.0", "8.0.0", "9.0.0"];
+    for latest in ["1.0.0", "9.0.0"] {
+        let file = |apps: Apps, version: &&str| apps.file(&format!("shop@{version}/index.html"), version);
+        let server = versions.iter().fold(Apps::new(), file).manage().await;
+        let api = server.api();
+        if latest == "1.0.0" {
+            assert_eq!(api.alias("shop", "latest", latest).await.status(), 200);
+        }
+        let mut deleting = std::pin::pin!(api.delete("/apps/shop"));
+        let deleted = loop {
+            tokio::select! {
+                deleted = &mut deleting => break deleted,
+                answer = server.get("/shop/") => {
+                    assert!(answer.status() == 404 || answer.text() == latest, "{answer:?}");
+                }
+            }
+        };
+        assert_eq!(deleted.json()["versions"].as_array().unwrap().len(), versions.len());
+        assert_eq!(server.get("/shop/").await.status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn what_has_the_name_of_a_version_and_is_not_it_is_never_deleted_or_replaced() {
+    let apps = shop().file("shop/1.0.0/notes.txt", "mine");
+    let server = apps.manage().await;
+    let api = server.api();
+    api.alias("shop", "beta", "2.0.0").await;
+    let before = snapshot(server.apps().path());
+    for refused in [
+        api.delete("/apps/shop/versions/1.0.0").await,
+        api.delete("/apps/shop").await,
+        api.deploy("name=shop&version=1.0.0&replace=true", page("new")).await,
+    ] {
+        assert_eq!(refused.problem(), (409, "package_place".to_owned()), "{refused:?}");
+        assert!(refused.json()["hint"].is_string(), "{refused:?}");
+        eventually("nothing has changed", || snapshot(server.apps().path()) == before).await;
+        // Nothing of the app is half deleted.
+        assert_eq!(server.get("/shop/").await.text(), "3.0.0");
+        assert_eq!(server.get("/shop@beta/").await.text(), "2.0.0");
+    }
+    std::fs::remove_dir_all(server.apps().path().join("shop")).unwrap();
+    assert_eq!(api.delete("/apps/shop/versions/1.0.0").await.status(), 200);
+    assert!(!server.apps().path().join("shop@1.0.0").exists());
+}
+
+#[tokio::test]
+async fn a_disabled_version_whose_directory_has_gone_can_be_enabled_and_deployed() {
+    let server = shop().manage().await;
+    let api = server.api();
+    assert_eq!(api.order("/apps/shop/versions/3.0.0/disable").await.status(), 200);
+    std::fs::remove_dir_all(server.apps().path().join("shop@3.0.0")).unwrap();
+    api.until("/apps/shop", |app| app["versions"].as_array().unwrap().len() == 2).await;
+    for query in ["name=shop&version=3.0.0", "name=shop&version=3.0.0&replace=true"] {
+        let refused = api.deploy(query, page("new")).await;
+        assert_eq!(refused.problem(), (409, "version_disabled".to_owned()));
+    }
+    let enabled = api.order("/apps/shop/versions/3.0.0/enable").await;
+    assert_eq!((enabled.status(), &enabled.json()["state"]), (200, &json!("enabled")), "{enabled:?}");
+    let unknown = api.order("/apps/shop/versions/3.0.0/enable").await;
+    assert_eq!(unknown.problem(), (404, "version_unknown".to_owned()), "nothing is left of it");
+    assert_eq!(api.deploy("name=shop&version=3.0.0", page("new")).await.status(), 201);
+    assert_eq!(server.get("/shop/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn a_version_has_its_aliases_whatever_build_they_name() {
+    let server = shop().manage().await;
+    let api = server.api();
+    assert_eq!(api.alias("shop", "beta", "1.0.0+build").await.status(), 200);
+    assert_eq!(api.get("/apps/shop/versions/1.0.0").await.json()["aliases"], json!(["beta"]));
+    assert_eq!(api.get("/apps/shop/versions/2.0.0").await.json()["aliases"], json!([]));
 }
 
 #[tokio::test]

@@ -55,9 +55,7 @@ async fn a_trial_starts_one_worker_whatever_the_manifest_asks_for() {
     let broken = packed(Kind::TarGz, &[("index.ts", SLOW_TO_FAIL), ("manifest.yaml", manifest)]);
     let refused = server.api().deploy("name=shop&version=2.0.0", broken).await;
     assert_eq!(refused.problem(), (422, "start_failed".to_owned()));
-    let ended = || server.api().get("/workers");
-    let all_have_ended = async { while ended().await.json()["workers"] != json!([]) {} };
-    tokio::time::timeout(super::harness::PATIENCE, all_have_ended).await.unwrap();
+    server.api().until("/workers", |said| said["workers"] == json!([])).await;
     eventually("it was tried", || server.times_said("shop", "tried") > 0).await;
     server.caught_up().await;
     assert_eq!(server.times_said("shop", "tried"), 1);
