@@ -39,7 +39,7 @@ pub struct Wanted {
     name: Option<String>,
     /// The version; otherwise the one in its manifest or `package.json`.
     version: Option<String>,
-    /// The alias that is to stand for it; otherwise `latest`. Empty = none.
+    /// The alias that is to stand for it; otherwise `latest`. Empty = none. Another one takes `apps:configure` as well.
     alias: Option<String>,
     /// Whether a version that is there is replaced; otherwise that is 409.
     #[serde(default)]
@@ -53,7 +53,7 @@ pub struct Wanted {
 pub struct WantedVersion {
     /// The version; otherwise the one in its manifest or `package.json`.
     version: Option<String>,
-    /// The alias that is to stand for it; otherwise `latest`. Empty = none.
+    /// The alias that is to stand for it; otherwise `latest`. Empty = none. Another one takes `apps:configure` as well.
     alias: Option<String>,
     /// Whether a version that is there is replaced; otherwise that is 409.
     #[serde(default)]
@@ -129,9 +129,17 @@ async fn run(
         Some("") => None,
         alias => Some(input::alias(alias.unwrap_or("latest"))?),
     };
-    let place = Arc::clone(&api.uploads).try_acquire_owned().map_err(|_| {
-        ApiError::later("uploads_busy", "Other packages are being uploaded.", Duration::from_secs(1))
-    })?;
+    // To deploy is to move `latest`. Another alias is moved by whoever may move aliases.
+    let moves = alias.as_ref().is_some_and(|alias| alias.as_str() != "latest");
+    if moves {
+        caller.may(Permission::AppsConfigure, name.as_ref())?;
+    }
+    let place = match caller.is_operator() {
+        true => None,
+        false => Some(Arc::clone(&api.uploads).try_acquire_owned().map_err(|_| {
+            ApiError::later("uploads_busy", "Other packages are being uploaded.", Duration::from_secs(1))
+        })?),
+    };
     let root = crate::apps::first_writable(&api.places.worker_dirs).ok_or_else(|| {
         ApiError::conflict("package_place", "No worker directory can be written.")
             .hint("make one writable for the user who runs Buntime, or name another with --worker-dirs")
@@ -140,11 +148,16 @@ async fn run(
     // A package that has come whole is deployed, also if its client does not wait for that.
     let deploying = tokio::spawn(async move {
         let archive = upload::receive(body, &api.places.state_dir).await?;
+        // The key may have been revoked meanwhile.
+        api.still_known(&caller).await?;
         let parcel = open(&api, archive, root, &wanted).await?;
         // Others may come in while this one waits for its turn, and for what served before.
         drop(place);
         let name = parcel.checked.name.clone();
         caller.may(Permission::AppsInstall, Some(&name))?;
+        if moves {
+            caller.may(Permission::AppsConfigure, Some(&name))?;
+        }
         if api.places.reserved.iter().any(|reserved| reserved == name.first_segment()) {
             let detail = format!("The path /{} is reserved.", name.first_segment());
             return Err(ApiError::conflict("app_name_reserved", detail));

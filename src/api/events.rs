@@ -80,6 +80,7 @@ pub async fn stream(
                 .hint(format!("one of {}", Kind::ALL.map(Kind::as_str).join(", ")))
         })?);
     }
+    let operator = caller.is_operator();
     let (everything, over) = (caller.sees_everything(), caller.grant.expires().map(instant));
     let key = match caller.actor {
         Actor::Key(id) => Some(id),
@@ -96,10 +97,13 @@ pub async fn stream(
         _ => None,
     };
     let after = after.or_else(|| end.is_some().then(|| api.hub.beginning()));
-    let place = Arc::clone(&api.followers).try_acquire_owned().map_err(|_| {
-        let detail = format!("{} clients follow the events already.", super::FOLLOWERS);
-        ApiError::later("followers_busy", detail, Duration::from_secs(5))
-    })?;
+    let place = match operator {
+        true => None,
+        false => Some(Arc::clone(&api.followers).try_acquire_owned().map_err(|_| {
+            let detail = format!("{} clients follow the events already.", super::FOLLOWERS);
+            ApiError::later("followers_busy", detail, Duration::from_secs(5))
+        })?),
+    };
     let follower = Follower {
         _place: place,
         subscription: api.hub.subscribe(after, filter.apps(sees)),
@@ -125,7 +129,7 @@ pub async fn stream(
 
 /// One client of the stream.
 struct Follower {
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
     subscription: Subscription,
     version: Option<AppVersion>,
     /// The last event that is to be sent.

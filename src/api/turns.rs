@@ -5,6 +5,10 @@ use super::error::{ApiError, Result};
 use crate::model::AppName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// Changes to one app that wait at most. Each goes on to its end, so a client that asks and leaves could pile them up.
+const WAITING: usize = 64;
 
 /// One lock for each app that is being changed.
 #[derive(Debug, Default)]
@@ -33,9 +37,13 @@ impl Api {
     where
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        let lock = self.turns.of(&app);
+        if Arc::strong_count(&lock) > WAITING {
+            let detail = format!("{WAITING} other changes to {app} wait for their turn.");
+            return Err(ApiError::later("changes_busy", detail, Duration::from_secs(1)));
+        }
         let api = Arc::clone(self);
         let turn = async move {
-            let lock = api.turns.of(&app);
             let _turn = lock.lock().await;
             change(api).await
         };

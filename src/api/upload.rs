@@ -16,6 +16,8 @@ use std::time::Duration;
 pub const MAX_ARCHIVE: u64 = 512 << 20;
 /// Longest silence of a client that sends one.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Longest time for all of it.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// Writes a body to a file without a name in `dir`, which is gone when it is closed.
 pub async fn receive(mut body: Body, dir: &Path) -> Result<File> {
@@ -23,9 +25,11 @@ pub async fn receive(mut body: Body, dir: &Path) -> Result<File> {
     let file = blocking(move || nameless(&dir)).await?.map_err(unwritable)?;
     let file = Arc::new(file);
     let mut size = 0;
+    let end = tokio::time::Instant::now() + LONGEST;
     loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(|_| {
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "upload_stalled", "The client has stopped sending.")
+        let limit = end.min(tokio::time::Instant::now() + SILENCE);
+        let frame = tokio::time::timeout_at(limit, body.frame()).await.map_err(|_| {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "upload_stalled", "The package did not come in time.")
         })?;
         let bytes = match frame {
             None => break,

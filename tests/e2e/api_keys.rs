@@ -1,6 +1,6 @@
 //! Keys: what they can give, where their secrets are, and that they do not reach apps.
 
-use super::api::ROOT;
+use super::api::{ROOT, page};
 use super::harness::{Answer, Apps, Server};
 use http::Request;
 use http_body_util::Full;
@@ -235,4 +235,42 @@ async fn keys_of_the_runtime_do_not_reach_an_app_and_those_of_others_do() {
         let said = presenting(&server, "/echo/", &[(name, value)]).await.json();
         assert!(said.as_array().unwrap().contains(&json!([name, value])), "{name}: {value}: {said}");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_its_package_comes_deploys_nothing() {
+    let server = server().await;
+    let (key, id) = server.api().make_key(json!({ "name": "ci", "role": "editor" })).await;
+    let package = page("late");
+    let length = package.len();
+    let mut raw = server.raw().await;
+    raw.write(format!(
+        "POST /api/apps?name=shop&version=1.0.0 HTTP/1.1\r\nHost: test\r\nX-API-Key: {key}\r\n\
+         Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    ))
+    .await;
+    // The key was looked at, and the body is waited for.
+    assert_eq!(raw.head().await.status, 100);
+    assert_eq!(server.api().delete(&format!("/keys/{id}")).await.status(), 200);
+    raw.write(package).await;
+    let answer = raw.answer().await;
+    assert_eq!((answer.status(), answer.json()["code"].clone()), (401, json!("key_revoked")));
+    assert_eq!(server.get("/shop/").await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_install_moves_no_alias_but_latest() {
+    let server = server().await;
+    let wanted = json!({ "name": "ci", "role": "custom", "permissions": ["apps:install"] });
+    let (key, _) = server.api().make_key(wanted).await;
+    let api = server.api_with(&key);
+    let refused = api.deploy("name=shop&version=1.0.0&alias=stable", page("one")).await;
+    assert_eq!(refused.problem(), (403, "permission_missing".to_owned()));
+    assert_eq!(api.deploy("name=shop&version=1.0.0", page("one")).await.status(), 201);
+    let configures =
+        json!({ "name": "ci", "role": "custom", "permissions": ["apps:install", "apps:configure"] });
+    let (key, _) = server.api().make_key(configures).await;
+    let api = server.api_with(&key);
+    assert_eq!(api.deploy("name=shop&version=1.1.0&alias=stable", page("two")).await.status(), 201);
+    assert_eq!(server.get("/shop@stable/").await.text(), "two");
 }
