@@ -250,22 +250,23 @@ pub fn page(text: &str) -> Vec<u8> {
     packed(Kind::TarGz, &[("index.html", text)])
 }
 
-/// What there is in a directory: kinds, modes and contents, by path. A staging directory in which nothing is, is nothing.
+/// What there is in a directory: kinds, modes and contents, by path. A staging directory in which nothing is, is nothing, and
+/// so is what goes while it is looked at.
 pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut left = vec![dir.to_owned()];
     while let Some(at) = left.pop() {
-        for entry in std::fs::read_dir(&at).unwrap() {
+        for entry in std::fs::read_dir(&at).into_iter().flatten() {
             let path = entry.unwrap().path();
-            let meta = path.symlink_metadata().unwrap();
+            let Ok(meta) = path.symlink_metadata() else { continue };
             if meta.is_dir() {
-                let empty = std::fs::read_dir(&path).unwrap().next().is_none();
+                let empty = std::fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
                 if empty && path.ends_with(".buntime-staging") {
                     continue;
                 }
                 left.push(path.clone());
             }
-            let content = if meta.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+            let content = if meta.is_file() { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
             let said = format!("{:o} {} {content:?}", meta.permissions().mode(), meta.nlink());
             let said = if meta.is_dir() { format!("{:o}", meta.permissions().mode()) } else { said };
             found.insert(path.strip_prefix(dir).unwrap().to_owned(), said);

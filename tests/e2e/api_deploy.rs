@@ -326,7 +326,8 @@ async fn a_rollback_does_not_wait_for_what_a_deployment_replaced() {
 async fn deployments_that_wait_for_old_requests_leave_room_for_uploads() {
     let names: Vec<_> = (0..8).map(|number| format!("slow{number}")).collect();
     let file = |apps: Apps, name: &String| apps.file(&format!("{name}@1.0.0/index.ts"), gated("one"));
-    let server = names.iter().fold(Apps::new(), file).manage().await;
+    let apps = names.iter().fold(Apps::new(), file);
+    let server = apps.lean().managed().env("RUNTIME_POOL_SIZE", "20").start().await;
     let (api, gate) = (server.api(), Gate::new());
     let mut held = Vec::new();
     for name in &names {
