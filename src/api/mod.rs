@@ -9,6 +9,7 @@ mod apps;
 mod aside;
 mod audit;
 mod auth;
+mod changes;
 mod deploy;
 mod docs;
 mod download;
@@ -24,6 +25,7 @@ mod trial;
 mod turns;
 pub mod types;
 mod upload;
+mod versions;
 mod whole;
 mod workers;
 

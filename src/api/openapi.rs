@@ -2,7 +2,7 @@
 
 use super::{
     Api, aliases, apps, audit, deploy, events, keys, no_such_method, no_such_route, patterns, runtime, types,
-    workers,
+    versions, workers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -49,12 +49,12 @@ fn build(base: &str) -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(apps::one, apps::delete))
         .routes(routes!(apps::restart))
         .routes(routes!(aliases::rollback))
-        .routes(routes!(apps::versions, deploy::deploy_version))
-        .routes(routes!(apps::version, apps::delete_version))
-        .routes(routes!(apps::download))
-        .routes(routes!(apps::enable))
-        .routes(routes!(apps::disable))
-        .routes(routes!(apps::restart_version))
+        .routes(routes!(versions::list, deploy::deploy_version))
+        .routes(routes!(versions::one, versions::delete))
+        .routes(routes!(versions::package))
+        .routes(routes!(versions::enable))
+        .routes(routes!(versions::disable))
+        .routes(routes!(versions::restart))
         .routes(routes!(aliases::list))
         .routes(routes!(aliases::put, aliases::delete))
         .routes(routes!(workers::list))
