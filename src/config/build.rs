@@ -70,7 +70,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let log = b.log(env, inputs.stderr)?;
     let admin_socket = b.admin_socket(environment, &state_dir)?;
     let bun = b.bun(environment)?;
-    let root_key = b.root_key(&inputs.secrets, environment)?;
+    let (root_key, root_key_file) = b.root_key(&inputs.secrets, environment)?;
     b.mistyped(environment);
 
     let Builder { rows, warnings, .. } = b;
@@ -94,6 +94,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
         trusted_proxies,
         admin_socket,
         root_key,
+        root_key_file,
         log,
         environment: inputs.environment,
     };
@@ -311,12 +312,12 @@ impl Builder<'_> {
         &mut self,
         secrets: &Secrets,
         environment: &Environment,
-    ) -> Result<Option<RootKey>, ConfigError> {
-        let found = root_key::load(secrets, environment, self.working_dir)?;
-        Ok(found.map(|(key, place)| {
-            self.rows.push(Row::secret(place));
-            key
-        }))
+    ) -> Result<(Option<RootKey>, Option<PathBuf>), ConfigError> {
+        let Some(found) = root_key::load(secrets, environment, self.working_dir)? else {
+            return Ok((None, None));
+        };
+        self.rows.push(Row::secret(found.place));
+        Ok((Some(found.key), found.file))
     }
 
     fn admin_socket(&mut self, environment: &Environment, state: &Path) -> Result<PathBuf, ConfigError> {

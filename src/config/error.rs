@@ -20,6 +20,11 @@ pub enum ConfigError {
     /// The text tells nothing of the key.
     #[error("{place}: {reason}")]
     RootKey { place: String, reason: String },
+    #[error(
+        "{place}: others than its owner can read it (mode {mode:04o})\n\n\
+         hint: chmod 600 {}, or move the key to a file of this user's alone", path.display()
+    )]
+    RootKeyOpen { place: String, path: PathBuf, mode: u32 },
     #[error("RUNTIME_ROOT_KEY and RUNTIME_ROOT_KEY_FILE are both set\n\nhint: keep one of them")]
     RootKeyTwice,
     #[error("cannot read the configuration file {}: {source}", path.display())]

@@ -62,6 +62,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// Opens the management API without being stored.
     pub root_key: Option<RootKey>,
+    /// The file that it was read from.
+    pub root_key_file: Option<PathBuf>,
     pub log: Log,
     /// The supervisor's own variables without its secrets: what `envPassthrough` and a worker's basic variables
     /// are taken from.

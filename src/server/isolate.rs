@@ -19,19 +19,43 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
     let admin = config.admin_socket.parent().filter(|dir| is_private(dir)).map(Path::to_owned);
     let worker_dirs: Vec<PathBuf> = config.worker_dirs.iter().filter_map(|dir| real(dir).ok()).collect();
     let apart = |dir: &PathBuf| !worker_dirs.iter().any(|apps| apps.starts_with(dir));
-    let others = admin.into_iter().chain([session]).filter_map(|dir| real(&dir).ok()).filter(apart);
+    let environment =
+        |name: &str| config.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root_key = config.root_key_file.as_deref().and_then(|file| real(file).ok());
+    let alone = root_key.as_deref().and_then(|file| home_of(file, &bun.path)).map(Path::to_owned);
+    let keys = environment("CREDENTIALS_DIRECTORY").into_iter().chain(alone);
+    let others =
+        admin.into_iter().chain([session]).chain(keys).filter_map(|dir| real(&dir).ok()).filter(apart);
     let others: Vec<PathBuf> = runtime.filter_map(|dir| real(&dir).ok()).chain(others).collect();
     let layout = Layout {
         state: dirs.state.clone(),
         run: dirs.run.clone(),
         hidden: [real(&config.cache_dir)?].into_iter().chain(others).collect(),
+        hidden_files: root_key.clone().into_iter().collect(),
         shown: vec![real(shim.files())?],
         // Those that are not there yet cannot be cleared a way to.
         worker_dirs,
         needed: config.worker_dirs.iter().cloned().chain([bun.path.clone()]).collect(),
     };
     let (program, args) = shim.command(&bun.path);
-    Ok(Isolation::establish(layout, &program, &args)?)
+    let isolation = Isolation::establish(layout, &program, &args)?;
+    // Its mode keeps another user out.
+    if let Some(file) = root_key.filter(|file| !isolation.hides(file) && isolation.identity().is_none()) {
+        tracing::warn!(
+            file = %file.display(),
+            hint = "give it by RUNTIME_ROOT_KEY, which no app can read",
+            "apps can read the root key"
+        );
+    }
+    Ok(isolation)
+}
+
+/// The directory that a key is kept in, where that is private and holds nothing else: hidden as a whole, it also hides the key
+/// that replaces this one.
+fn home_of<'a>(file: &'a Path, bun: &Path) -> Option<&'a Path> {
+    let dir = file.parent().filter(|dir| is_private(dir) && !bun.starts_with(dir))?;
+    let mut names = std::fs::read_dir(dir).ok()?.map(|entry| entry.map(|entry| entry.path()));
+    names.all(|path| path.is_ok_and(|path| path == file)).then_some(dir)
 }
 
 /// Whether no app can open a socket of ours at this path.

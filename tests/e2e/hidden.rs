@@ -103,6 +103,63 @@ async fn an_app_reaches_nothing_of_the_supervisor_and_of_other_apps() {
 }
 
 #[tokio::test]
+async fn an_app_cannot_read_the_root_key_where_operators_put_it() {
+    let write = |path: &Path, mode: u32| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "0123456789abcdef0123456789abcdef").unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    for user in users() {
+        // Alone in a directory, and among files that apps may read.
+        for (place, holds) in [("keys/key", "denied: ENOENT"), ("apps/.keys/key", "")] {
+            let (apps, dir) = (prowler(), tempfile::tempdir().unwrap());
+            std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            let credential = dir.path().join("credentials/root-key");
+            write(&credential, 0o444);
+            let key = match place.strip_prefix("apps/") {
+                Some(inner) => apps.path().join(inner),
+                None => dir.path().join(place),
+            };
+            write(&key, 0o600);
+            std::fs::write(apps.path().join(".keys-beside"), "seen").unwrap();
+            let _ = std::fs::set_permissions(dir.path().join("keys"), PermissionsExt::from_mode(0o700));
+            let beside = apps.path().join(".keys-beside");
+            let launch = apps.launch().env("RUNTIME_ROOT_KEY_FILE", key.to_str().unwrap());
+            let launch = launch.env("CREDENTIALS_DIRECTORY", credential.parent().unwrap().to_str().unwrap());
+            let Some(server) = start(launch.state_in(dir), user).await else { continue };
+            let files = json!([key, credential, beside]);
+            let told = server.post("/prowler/read", files.to_string()).await.json();
+            let what = format!("{user:?} {place}: {told:#}");
+            // Another user who cannot pass a directory is told no more than that.
+            let kept = |answer: &Value| *answer == holds || *answer == "denied: EACCES";
+            assert!(kept(&told["plain"][0]), "{what}");
+            assert_eq!(told["plain"][1], "denied: ENOENT", "{what}");
+            assert_eq!(told["plain"][2], "seen", "{what}");
+            assert_eq!((&told["unmounted"][0], &told["unmounted"][1]), (&json!(""), &json!("")), "{what}");
+            let warned = |line: &Value| line["message"] == "apps can read the root key";
+            assert!(server.log(warned).is_empty());
+        }
+    }
+}
+
+/// As in a container without the capability for namespaces.
+#[tokio::test]
+async fn where_the_root_key_cannot_be_hidden_a_warning_says_so() {
+    let can = std::process::Command::new("unshare").args(["-Ur", "true"]).status();
+    if !can.is_ok_and(|status| status.success()) {
+        return skip("there can be no user namespace here");
+    }
+    let apps = Apps::new().file(".keys/key", "0123456789abcdef0123456789abcdef");
+    let key = apps.path().join(".keys/key");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let launch = apps.launch().env("RUNTIME_ROOT_KEY_FILE", key.to_str().unwrap());
+    let script = "for kind in user mnt; do echo 0 >/proc/sys/user/max_${kind}_namespaces; done";
+    let server = launch.in_user_namespace(script).start().await;
+    let warning = server.logged(|line| line["message"] == "apps can read the root key").await;
+    assert_eq!((&warning["level"], &warning["file"]), (&json!("WARN"), &json!(key)));
+}
+
+#[tokio::test]
 async fn an_app_has_its_own_directories_and_its_data_outlives_workers_versions_and_supervisors() {
     for user in users() {
         let apps = Apps::new().with_as("prowler", "shop@1.0.0");

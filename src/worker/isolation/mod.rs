@@ -90,6 +90,8 @@ impl Isolation {
         layout.check()?;
         let hidden: Vec<PathBuf> = layout.all_hidden().cloned().collect();
         layout.hidden.extend(hidden.iter().flat_map(|dir| aliases::of(dir)));
+        let files: Vec<PathBuf> = layout.hidden_files.iter().flat_map(|file| aliases::of(file)).collect();
+        layout.hidden_files.extend(files);
         layout.check()?;
         let mut isolation = Isolation { layout, files: None };
         let mut causes = Vec::new();

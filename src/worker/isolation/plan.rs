@@ -19,6 +19,8 @@ pub struct Layout {
     pub run: PathBuf,
     /// What else is hidden: the cache and the runtime directory.
     pub hidden: Vec<PathBuf>,
+    /// Single files in whose place workers find an empty one.
+    pub hidden_files: Vec<PathBuf>,
     /// Files and directories in hidden ones that workers read.
     pub shown: Vec<PathBuf>,
     /// The directories with the apps.
@@ -26,6 +28,9 @@ pub struct Layout {
     /// What else workers must reach: bun.
     pub needed: Vec<PathBuf>,
 }
+
+/// What stands for a file that is hidden.
+const NOTHING: &str = "/dev/null";
 
 /// The number of a descriptor that a step opens.
 pub type Handle = usize;
@@ -120,8 +125,9 @@ impl Layout {
 
     /// Whether a path is out of the apps' reach once the plan is carried out.
     pub fn hides(&self, path: &Path) -> bool {
-        self.all_hidden().any(|hidden| path.starts_with(hidden))
-            && !self.shown.iter().chain(&self.worker_dirs).any(|shown| path.starts_with(shown))
+        let in_hidden = self.all_hidden().any(|hidden| path.starts_with(hidden));
+        self.hidden_files.iter().any(|hidden| path == hidden)
+            || (in_hidden && !self.shown.iter().chain(&self.worker_dirs).any(|shown| path.starts_with(shown)))
     }
 
     /// `is_barred` = the workers' user cannot pass this directory.
@@ -172,6 +178,9 @@ impl Layout {
         }
         for path in inside {
             planner.show(path, false)?;
+        }
+        for file in &self.hidden_files {
+            planner.empty(file)?;
         }
         let cover = planner.take(None, &self.state)?;
         for dir in planner.covers.keys() {
@@ -264,6 +273,15 @@ impl Planner<'_> {
             self.make_dirs(parent)?;
         }
         self.put_back(&cover, path, read_only)
+    }
+
+    /// Leaves nothing to be read of a file that workers would find.
+    fn empty(&mut self, file: &Path) -> io::Result<()> {
+        if self.is_visible(file) {
+            let tree = self.take(None, Path::new(NOTHING))?;
+            self.steps.push(Step::Attach { tree, path: text(file)?, read_only: true });
+        }
+        Ok(())
     }
 
     fn put_back(&mut self, cover: &Path, path: &Path, read_only: bool) -> io::Result<()> {

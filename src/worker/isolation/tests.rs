@@ -39,6 +39,7 @@ impl Place {
             state: top.join("state"),
             run: top.join("state/run/7"),
             hidden: vec![top.join("state/cache")],
+            hidden_files: Vec::new(),
             shown: vec![top.join("state/cache/shim")],
             worker_dirs: vec![top.join("apps")],
             needed: Vec::new(),

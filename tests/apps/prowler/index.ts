@@ -104,6 +104,12 @@ export default {
       const control = Bun.spawnSync(["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /mnt && echo mounted"]).stdout.toString().trim();
       return Response.json({ temporary, control, pid: process.pid, user: process.getuid!(), groups: process.getgroups!() });
     }
+    if (pathname === "/read") {
+      const paths = (await request.json()) as string[];
+      const unmounted = (path: string) =>
+        Bun.spawnSync(["unshare", "-Urm", "sh", "-c", 'umount "$0"; umount -l "$0"; umount -R "$(dirname "$0")"; cat "$0"', path]).stdout.toString();
+      return Response.json({ plain: paths.map((path) => attempt(() => readFileSync(path, "utf8"))), unmounted: paths.map(unmounted) });
+    }
     const targets = (await request.json()) as Targets;
     return Response.json({
       socket: await connected(targets.socket),

@@ -5,6 +5,7 @@ fn layout() -> Layout {
         state: "/srv/state".into(),
         run: "/srv/state/run/7".into(),
         hidden: vec!["/srv/state/cache".into(), "/run/buntime".into()],
+        hidden_files: Vec::new(),
         shown: vec!["/srv/state/cache/shim-1".into()],
         worker_dirs: vec!["/srv/apps".into()],
         needed: vec!["/usr/bin/bun".into()],
@@ -36,6 +37,10 @@ fn steps(layout: &Layout, barred: &[&str]) -> Vec<String> {
             Step::MakeDir { path } => format!("dir {}", shown(path)),
             Step::MakeFile { path } => format!("file {}", shown(path)),
             Step::Attach { tree, path, read_only } => {
+                if opened[*tree] == NOTHING && *read_only {
+                    told.push(format!("empty {}", shown(path)));
+                    continue;
+                }
                 assert_eq!(opened[*tree], shown(path), "everything is put back where it was");
                 format!("{} {}", if *read_only { "show" } else { "put" }, shown(path))
             }
@@ -80,6 +85,7 @@ fn what_workers_need_beyond_a_directory_that_they_cannot_pass_is_put_back_where_
         state: "/root/shop/.buntime".into(),
         run: "/root/shop/.buntime/run/7".into(),
         hidden: Vec::new(),
+        hidden_files: Vec::new(),
         shown: Vec::new(),
         worker_dirs: vec!["/root/shop/apps".into(), "/root/shop/own/apps".into()],
         needed: vec!["/root/.bun/bin/bun".into()],
@@ -113,6 +119,7 @@ fn a_hidden_directory_is_made_reachable_only_where_it_must_be_and_alone() {
         state: "/root/a/state".into(),
         run: "/root/a/state/run/7".into(),
         hidden: ["/root/a/cache", "/root/b/runtime", "/srv/barred/x"].map(PathBuf::from).to_vec(),
+        hidden_files: Vec::new(),
         shown: vec!["/root/a/cache/shim".into()],
         worker_dirs: vec!["/srv/apps".into()],
         needed: Vec::new(),
@@ -161,4 +168,22 @@ fn a_layout_that_would_show_what_is_hidden_or_hide_what_is_needed_is_refused() {
         assert_eq!(layout.check(), Err(LayoutError::TooWide(state.into(), "/usr".into())));
     }
     assert_eq!(layout().check(), Ok(()));
+}
+
+#[test]
+fn a_single_file_is_emptied_where_workers_would_find_it() {
+    let mut layout = layout();
+    let emptied = |layout: &Layout, barred: &[&str]| -> Vec<String> {
+        let told = steps(layout, barred).into_iter();
+        told.filter_map(|step| step.strip_prefix("empty ").map(str::to_owned)).collect()
+    };
+    layout.hidden_files =
+        ["/etc/key", "/srv/apps/key", "/srv/state/key", "/root/key"].map(PathBuf::from).into();
+    assert_eq!(emptied(&layout, &["/root"]), ["/etc/key", "/srv/apps/key"]);
+    assert_eq!(emptied(&layout, &["/root", "/srv"]), ["/etc/key", "/srv/apps/key"]);
+    assert!(layout.hidden_files.iter().take(3).all(|file| layout.hides(file)));
+    layout.worker_dirs = vec!["/srv/state/apps".into()];
+    layout.hidden_files = vec!["/srv/state/apps/key".into()];
+    assert_eq!(emptied(&layout, &[]), ["/srv/state/apps/key"]);
+    assert!(layout.hides(Path::new("/srv/state/apps/key")) && !layout.hides(Path::new("/srv/state/apps/x")));
 }
