@@ -4,7 +4,7 @@
 //!
 //! `http → apps → pool → worker → wire`
 //!
-//! A module knows only what stands to its right; `model`, `config`, `telemetry` and `events` are leaves that all may use.
+//! A module knows only what stands to its right; `model`, `config`, `telemetry`, `events` and `uproot` are leaves that all may use.
 
 pub mod access; // who may do what: keys, roles, namespaces
 pub mod api; // the management API, on the public listener and on the admin socket
@@ -22,5 +22,6 @@ pub mod store; // what must survive: keys, aliases, disabled versions and the au
 pub mod telemetry; // logs
 #[cfg(test)]
 mod testing; // what several modules' tests need
+mod uproot; // removing a tree that an app has worked in; a leaf
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life

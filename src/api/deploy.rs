@@ -198,20 +198,18 @@ async fn bring_in(
     caller: Caller,
 ) -> Result<Deployed> {
     let Checked { name, version, .. } = parcel.checked.clone();
-    if let Ok(there) = api.listed(&name, &version) {
-        if !wanted.replace {
-            let at = there.dir.display();
-            let detail = format!("{name}@{version} is there already, in {at}.");
-            return Err(ApiError::conflict("package_already_there", detail)
-                .hint("give it another version, or ask to replace it"));
-        }
+    let there = api.listed(&name, &version).ok();
+    if let Some(there) = there.as_ref().filter(|_| !wanted.replace) {
+        let detail = format!("{name}@{version} is there already, in {}.", there.dir.display());
+        return Err(ApiError::conflict("package_already_there", detail)
+            .hint("give it another version, or ask to replace it"));
     }
     // Also where its directory is gone: what is deployed could not be asked for.
     if api.index.is_disabled(&name, &version) {
         let detail = format!("{name}@{version} is disabled.");
         return Err(ApiError::conflict("version_disabled", detail).hint("enable it first"));
     }
-    if let Ok(there) = api.listed(&name, &version) {
+    if let Some(there) = there {
         // It goes where the old one is, or it would stand in its shadow.
         let (root, _) = api.place_of(&there).await?;
         if root != parcel.root {

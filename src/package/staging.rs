@@ -6,10 +6,11 @@
 use super::tree::open;
 use super::unpack::unpack;
 use super::{Limits, PackageError, Summary, step, sync};
+use crate::uproot;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, statat};
 use rustix::io::Errno;
-use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -122,7 +123,7 @@ impl Drop for Staging {
         }
         step::reached();
         // What cannot be removed now is what a sweep is for.
-        let _ = remove(self.holder.as_fd(), &self.name);
+        let _ = uproot::remove_at(self.holder.as_fd(), &self.name);
     }
 }
 
@@ -176,7 +177,7 @@ pub fn sweep(worker_dir: &Path) -> Result<usize, PackageError> {
     for name in names(holder.as_fd()).map_err(io)? {
         // Locked = at work. Not a directory = none of ours.
         let Ok(Some(_lock)) = lock(holder.as_fd(), &name) else { continue };
-        match remove(holder.as_fd(), &name) {
+        match uproot::remove_at(holder.as_fd(), &name) {
             Ok(()) => swept += 1,
             // One that cannot be removed keeps no other from it.
             Err(error) => failed = Some(error),
@@ -221,12 +222,6 @@ fn lock_open(holder: BorrowedFd, name: &str, directory: OwnedFd) -> Result<Optio
     }
     let (mine, there) = (fstat(&directory)?, statat(holder, name, AtFlags::SYMLINK_NOFOLLOW));
     Ok(there.is_ok_and(|there| there.st_ino == mine.st_ino).then_some(directory))
-}
-
-/// Removes a tree, also one that an app has worked in. Links in it are removed, not followed.
-fn remove(holder: BorrowedFd, name: &str) -> io::Result<()> {
-    // By way of the descriptor, so that nobody can put another directory in the way.
-    std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", holder.as_raw_fd()))
 }
 
 fn fresh_name() -> String {

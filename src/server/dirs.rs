@@ -1,5 +1,6 @@
 //! The directories of one supervisor.
 
+use crate::uproot;
 use anyhow::{Context, Result};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -21,7 +22,7 @@ impl Dirs {
         let run = runs.join(std::process::id().to_string());
         // In a container every start has the same number: nothing of an earlier one may be found there.
         if run.exists() {
-            std::fs::remove_dir_all(&run)
+            uproot::remove(&run)
                 .with_context(|| format!("the old directory {} cannot be removed", run.display()))?;
         }
         for dir in ["empty", "workers"] {
@@ -32,7 +33,7 @@ impl Dirs {
     }
 
     pub fn clean(&self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.run) {
+        if let Err(error) = uproot::remove(&self.run) {
             tracing::warn!(dir = %self.run.display(), %error, "the run directory could not be removed");
         }
     }
@@ -56,7 +57,7 @@ fn remove_dead(runs: &Path) {
             .and_then(|name| name.parse::<u32>().ok())
             .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
         if dead {
-            let _ = std::fs::remove_dir_all(entry.path());
+            let _ = uproot::remove(&entry.path());
         }
     }
 }

@@ -13,6 +13,7 @@ use super::spawn::{Order as Start, Spawned, Spawner};
 use super::usage;
 use crate::events::{Hub, Stream};
 use crate::model::{AppName, AppVersion, WorkerId};
+use crate::uproot;
 use crate::wire::WireError;
 use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready};
 use std::collections::BTreeMap;
@@ -501,9 +502,7 @@ async fn sleep_until(at: Option<Instant>) {
 
 fn remove_private(dir: PathBuf) {
     tokio::task::spawn_blocking(move || {
-        // Nearly always it is empty, which costs a fifth of a look at what is in it.
-        let removed = std::fs::remove_dir(&dir).or_else(|_| std::fs::remove_dir_all(&dir));
-        if let Err(error) = removed
+        if let Err(error) = uproot::remove(&dir)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(dir = %dir.display(), %error, "a worker's private directory could not be removed");

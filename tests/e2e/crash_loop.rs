@@ -1,6 +1,6 @@
 //! Apps that keep dying, do not load, or do not come to an end with it.
 
-use super::harness::{Answer, Apps, PATIENCE, Server, get_accepting};
+use super::harness::{Answer, Apps, PATIENCE, Server, eventually, get_accepting};
 use super::probe::Gate;
 
 /// Asks again until the answer has this status.
@@ -40,6 +40,40 @@ async fn a_crash_loop_backs_off_with_503_and_retry_after_and_recovers() {
     assert_retry_after(&answer);
     healed.open();
     assert_eq!(until(&server, &path, 200).await.text(), "well");
+}
+
+/// Removing it level by level takes a stack frame and a descriptor for each: it must cost the app's worker alone.
+#[tokio::test]
+async fn a_tree_of_20000_levels_that_an_app_leaves_behind_harms_neither_the_supervisor_nor_the_next_one() {
+    let app = "import { mkdirSync, renameSync } from 'node:fs';
+        const { HOME } = process.env;
+        export default {
+            fetch(request) {
+                mkdirSync(`${HOME}/0`);
+                for (let n = 1; n <= 200; n++) {
+                    let deep = `${HOME}/${n}`;
+                    for (let level = 1; level < 100; level++, deep += '/d') mkdirSync(deep);
+                    renameSync(`${HOME}/${n - 1}`, deep);
+                }
+                if (request.url.endsWith('/exit')) process.exit(1);
+                return new Response('dug');
+            },
+        };";
+    // In memory: a disk may take a minute for it.
+    let state = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let server = Apps::new().file("mole/index.js", app).lean().state_in(state).start().await;
+    assert_eq!(server.get("/mole/exit").await.problem(), (502, "worker_died".to_owned()));
+    let run = |server: &Server| server.state_dir().join(format!("run/{}", server.pid));
+    let left = |dir: &std::path::Path| std::fs::read_dir(dir).map_or(0, Iterator::count);
+    let workers = run(&server).join("workers");
+    eventually("it is removed", || left(&workers) == 0).await;
+    assert_eq!(until(&server, "/mole/stay", 200).await.text(), "dug");
+    let old = run(&server);
+    assert_eq!(left(&workers), 1);
+    let server = server.killed().await.start().await;
+    assert!(!old.exists());
+    assert_eq!(server.get("/mole/stay").await.text(), "dug");
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ impl Isolation {
         let mounted = self.mount_data(&started.process, "");
         started.process.kill();
         started.process.reap();
-        std::fs::remove_dir_all(&order.private)?;
+        crate::uproot::remove(&order.private)?;
         match mounted {
             // It has ended, which is for others to find out why.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
