@@ -111,7 +111,7 @@ async fn a_second_supervisor_with_the_same_state_directory_does_not_start_and_ha
 #[tokio::test]
 async fn the_operator_gets_in_when_clients_hold_all_connections() {
     let apps =
-        Apps::new().file("shop/index.ts", &std::fs::read_to_string("tests/apps/probe/index.ts").unwrap());
+        Apps::new().file("shop/index.ts", std::fs::read_to_string("tests/apps/probe/index.ts").unwrap());
     let server = apps.lean().env("RUNTIME_MAX_CONNECTIONS", "1").start().await;
     let gate = Gate::new();
     let mut client = server.connect().await;
