@@ -46,8 +46,8 @@ async fn a_key_is_made_used_from_a_context_and_revoked() {
             .starts_with("error: ")
     );
 
-    let open = far.types("apps --context none").await;
-    assert!(open.failed(2).contains("hint: there are prod"), "{}", open.stderr);
+    let none = far.types("apps --context none").await;
+    assert!(none.failed(5).contains("hint: there are prod"), "{}", none.stderr);
     far.runs(&["context", "rm", "prod"]).await.ok();
     assert!(!std::fs::read_to_string(&file).unwrap().contains("btk_"));
 }
