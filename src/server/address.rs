@@ -5,6 +5,7 @@ use crate::http::listener::Listener;
 use anyhow::{Context, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 const BACKLOG: u32 = 4096;
@@ -57,8 +58,60 @@ pub async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
 /// A socket that nobody listens on any more may be replaced; anything else at that path stays.
 pub fn remove_stale(path: &Path) -> Result<()> {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !meta.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok() {
+    let is_used = || UnixStream::connect(path).is_ok_and(|socket| is_alive(&socket));
+    if !meta.file_type().is_socket() || is_used() {
         anyhow::bail!("cannot listen on {}: it is in use", path.display());
     }
     std::fs::remove_file(path).with_context(|| format!("the old socket {} cannot be removed", path.display()))
+}
+
+/// Whether the process that listens is there. One that was killed may have left its socket open for a moment, in a child that
+/// was about to begin another program.
+fn is_alive(socket: &UnixStream) -> bool {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    // 0 = in a namespace that is not seen from here.
+    let listener = getsockopt(socket, PeerCredentials).map_or(0, |peer| peer.pid());
+    if listener == 0 {
+        return true;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{listener}/stat"));
+    // Behind its name, which may hold anything, stands its state (proc_pid_stat(5)).
+    stat.is_ok_and(|stat| {
+        stat.rsplit_once(')').is_none_or(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_socket_that_only_a_child_of_a_dead_supervisor_has_open_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        // Python listens, hands the socket to a child that stays, and ends.
+        let script = "import socket, sys, os, time
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1)
+if os.fork() == 0:
+    sys.stdout.close(); os.close(1); time.sleep(10)
+print('listening', flush=True)";
+        let Ok(child) = Command::new("python3")
+            .args(["-c", script])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+        else {
+            return eprintln!("SKIPPED: there is no python3");
+        };
+        assert!(child.wait_with_output().unwrap().status.success());
+        assert!(UnixStream::connect(&path).is_ok(), "somebody has it open");
+        remove_stale(&path).unwrap();
+        assert!(!path.exists());
+        let _living = UnixListener::bind(&path).unwrap();
+        assert!(remove_stale(&path).unwrap_err().to_string().contains("it is in use"));
+    }
 }

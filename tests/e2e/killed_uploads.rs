@@ -34,21 +34,23 @@ struct Sending {
     answered: mpsc::UnboundedReceiver<()>,
 }
 
-const MOMENTS: [Moment; 15] = [
+const MOMENTS: [Moment; 17] = [
     Moment::Sent(0),
     Moment::Sent(50),
     Moment::Sent(99),
     Moment::Sent(100),
     Moment::Event(1),
     Moment::Event(2),
-    Moment::Event(3),
     Moment::Event(4),
-    Moment::Event(5),
     Moment::Event(6),
-    Moment::Event(7),
     Moment::Event(8),
-    Moment::Event(9),
     Moment::Event(10),
+    Moment::Event(11),
+    Moment::Event(12),
+    Moment::Event(13),
+    Moment::Event(14),
+    Moment::Event(15),
+    Moment::Answered,
     Moment::Answered,
 ];
 
