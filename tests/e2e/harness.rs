@@ -47,6 +47,7 @@ pub struct Launch {
     user: Option<u32>,
     worker_dirs: Option<PathBuf>,
     script: Option<String>,
+    no_sys_admin: bool,
 }
 
 type Decide = Box<dyn FnOnce(&Store)>;
@@ -113,6 +114,7 @@ impl Apps {
             user: None,
             worker_dirs: None,
             script: None,
+            no_sys_admin: false,
         }
     }
 
@@ -158,6 +160,12 @@ impl Launch {
         self
     }
 
+    /// As root without the capability that namespaces take.
+    pub fn without_sys_admin(mut self) -> Launch {
+        self.no_sys_admin = true;
+        self
+    }
+
     /// With another directory of apps.
     pub fn worker_dirs(mut self, dir: &Path) -> Launch {
         self.worker_dirs = Some(dir.to_owned());
@@ -198,6 +206,11 @@ impl Launch {
         let mut cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
         let binary = env!("CARGO_BIN_EXE_buntime");
         let mut command = match &self.script {
+            None if self.no_sys_admin => {
+                let mut command = Command::new("setpriv");
+                command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", binary]);
+                command
+            }
             None => Command::new(binary),
             Some(script) => {
                 let mut command = Command::new("unshare");

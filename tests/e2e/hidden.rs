@@ -320,7 +320,42 @@ async fn where_the_kernel_allows_no_namespaces_a_warning_says_so_and_apps_are_se
 async fn where_there_is_no_other_user_files_are_hidden_all_the_same() {
     let Some((server, told)) = look("").await else { return };
     assert_eq!(told, json!([null, 0, true]));
+    let warning =
+        server.logged(|line| line["message"].as_str().unwrap_or("").starts_with("APPS RUN AS ROOT")).await;
+    assert_eq!(warning["level"], "WARN");
+    assert!(warning["cause"].as_str().unwrap().contains("os error"), "{warning:#}");
     assert!(server.state_dir().join("admin.sock").exists());
+}
+
+/// As in a container that may make user namespaces, and no others.
+#[tokio::test]
+async fn root_without_the_capability_for_namespaces_runs_apps_as_another_user_and_says_how() {
+    let can = std::process::Command::new("setpriv")
+        .args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "unshare", "-Ur", "true"])
+        .status();
+    if !users().contains(&As::Root) || !can.is_ok_and(|status| status.success()) {
+        return skip("the tests do not run as root, who may make user namespaces without a capability");
+    }
+    for spares in ["0", "2"] {
+        let launch = prowler().file("look/index.js", LOOK).launch();
+        let server = launch.without_sys_admin().env("RUNTIME_SPARE_WORKERS", spares).start().await;
+        let warning = server
+            .logged(|line| line["message"].as_str().unwrap_or("").starts_with("workers run as another user"))
+            .await;
+        assert_eq!(warning["level"], "WARN");
+        assert!(warning["cause"].as_str().unwrap().contains("not permitted"), "{warning:#}");
+        let file = server.state_dir().join("file");
+        std::fs::write(&file, "hidden").unwrap();
+        let told = server.post("/look/", file.to_str().unwrap().to_owned()).await.json();
+        assert_eq!(told[0], Value::Null);
+        assert_ne!(told[1], 0);
+        // What is root's alone.
+        assert_eq!(server.post("/look/", "/etc/shadow").await.json()[0], Value::Null);
+        assert_eq!(server.post("/victim/note", "the note").await.text(), "the note");
+        assert_eq!(server.get("/victim/self").await.status(), 200);
+        let note = server.state_dir().join("data/victim/note");
+        assert_eq!(std::fs::metadata(note).unwrap().uid(), told[1].as_u64().unwrap() as u32);
+    }
 }
 
 #[tokio::test]

@@ -117,6 +117,17 @@ pub fn write(fd: RawFd, text: &[u8]) -> Result<(), c_int> {
     checked(unsafe { libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) }).map(drop)
 }
 
+/// Fewer than there is room for = the other end was closed.
+pub fn read(fd: RawFd, room: &mut [u8]) -> Result<usize, c_int> {
+    // SAFETY: there is room for as many bytes as is said.
+    checked(unsafe { libc::syscall(libc::SYS_read, fd, room.as_mut_ptr(), room.len()) }).map(|n| n as usize)
+}
+
+pub fn own_number() -> libc::pid_t {
+    // SAFETY: a system call without arguments.
+    unsafe { libc::syscall(libc::SYS_getpid) as libc::pid_t }
+}
+
 pub fn close(fd: RawFd) {
     // SAFETY: the callers close what they have opened themselves.
     unsafe { libc::syscall(libc::SYS_close, fd) };

@@ -8,6 +8,7 @@
 mod aliases;
 mod calls;
 mod plan;
+mod registry;
 mod template;
 mod user;
 
@@ -105,6 +106,7 @@ impl Isolation {
             }
             match isolation.probe(program, args) {
                 Ok(()) => {
+                    isolation.warn_of_second_best(&causes.join("; "));
                     isolation.warn_of_unreadable();
                     return Ok(isolation);
                 }
@@ -114,10 +116,13 @@ impl Isolation {
         }
         let cause = causes.join("; ");
         tracing::warn!(
-            cause,
+            cause = &*cause,
             hint = hint(),
             "apps are not kept from the state directory, from each other's data and from the cache"
         );
+        if nix::unistd::geteuid().is_root() {
+            isolation.warn_of_second_best(&cause);
+        }
         Ok(isolation)
     }
 
@@ -148,6 +153,23 @@ impl Isolation {
             // It has ended, which is for others to find out why.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             mounted => mounted.map(drop),
+        }
+    }
+
+    /// `cause` = why nothing better is allowed; empty = this is the best.
+    fn warn_of_second_best(&self, cause: &str) {
+        match self.identity() {
+            _ if cause.is_empty() => {}
+            Some(identity) => tracing::warn!(
+                cause,
+                user = identity.shown(),
+                "workers run as another user by way of a user namespace, because they cannot without"
+            ),
+            None => tracing::warn!(
+                cause,
+                hint = "start Buntime as a user of its own, or allow it CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_CHOWN",
+                "APPS RUN AS ROOT: they can write what root can"
+            ),
         }
     }
 
@@ -261,7 +283,7 @@ impl Files {
             !linked && identity.as_ref().is_some_and(|identity| !identity.can_pass(dir))
         };
         let plan = layout.plan(is_barred, Path::is_dir)?;
-        let template = Template::make(&plan, way)?;
+        let template = Template::make(&plan, way, identity.as_ref())?;
         Ok(Files { template, identity })
     }
 
@@ -277,11 +299,12 @@ fn failed_at(error: &io::Error) -> Option<Step> {
 
 /// The ways to go, the better one first.
 fn ways() -> Vec<(Way, Option<Identity>)> {
-    let mut ways = vec![(Way::UserNamespace, None)];
-    if nix::unistd::geteuid().is_root() {
-        ways.insert(0, (Way::Privileged, Some(Identity::of_workers())));
+    let own = (Way::UserNamespace, None);
+    if !nix::unistd::geteuid().is_root() {
+        return vec![own];
     }
-    ways
+    let other = |way| (way, Some(Identity::of_workers()));
+    vec![other(Way::Privileged), other(Way::UserNamespace), own]
 }
 
 /// What most likely forbids namespaces here.

@@ -4,6 +4,8 @@
 
 use super::calls;
 use super::plan::{Handle, Plan, Step};
+use super::registry::{Desk, Registry};
+use super::user::Identity;
 use crate::worker::child::{self, Child};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
@@ -37,6 +39,8 @@ struct Orders<'a> {
     steps: &'a [Step],
     handles: &'a mut [RawFd],
     maps: [CString; 2],
+    /// Where to ask for other maps than those.
+    desk: Option<Desk>,
     user_ns: RawFd,
     mount_ns: RawFd,
     error: c_int,
@@ -47,14 +51,16 @@ struct Orders<'a> {
 impl Template {
     /// # Errors
     /// What is not allowed here, and at what.
-    pub fn make(plan: &Plan, way: Way) -> io::Result<Template> {
+    pub fn make(plan: &Plan, way: Way, identity: Option<&Identity>) -> io::Result<Template> {
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let mut handles = vec![-1; plan.handles];
+        let registry = identity.filter(|_| way == Way::UserNamespace).map(Registry::open).transpose()?;
         let mut orders = Orders {
             way,
             steps: &plan.steps,
             handles: &mut handles,
             maps: [CString::new(format!("{uid} {uid} 1\n"))?, CString::new(format!("{gid} {gid} 1\n"))?],
+            desk: registry.as_ref().map(Registry::desk),
             user_ns: -1,
             mount_ns: -1,
             error: 0,
@@ -63,6 +69,7 @@ impl Template {
         // SAFETY: `make` makes only system calls and takes these orders, which nobody else touches. It shares our
         // descriptors, so that what it opens is ours.
         let made = unsafe { child::start(make, (&raw mut orders).cast(), libc::CLONE_FILES) };
+        drop(registry);
         let (error, failed_at) = (orders.error, orders.failed_at);
         let [user_ns, mount_ns] = [orders.user_ns, orders.mount_ns].map(own);
         let mut kept: Vec<Option<OwnedFd>> = handles.into_iter().map(own).collect();
@@ -109,7 +116,10 @@ fn carry_out(orders: &mut Orders<'_>) -> Result<(), c_int> {
         Way::Privileged => calls::unshare(libc::CLONE_NEWNS)?,
         Way::UserNamespace => {
             calls::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
-            stay_who_we_are(&orders.maps)?;
+            match &orders.desk {
+                Some(desk) => desk.ask()?,
+                None => stay_who_we_are(&orders.maps)?,
+            }
             orders.user_ns = calls::open(c"/proc/self/ns/user", libc::O_RDONLY)?;
         }
     }
