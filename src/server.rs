@@ -111,7 +111,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     for book in [&book, &desk] {
         tokio::spawn(Arc::clone(book).sweep());
     }
-    let admin = AdminSocket { api, pool: Arc::clone(&pool) };
+    let admin = AdminSocket { api, pool: Arc::clone(&pool), may_be_an_app: false };
     let stopped = || {
         let mut draining = site.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }

@@ -28,6 +28,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers requests. Cheap to clone: each connection has one.
 pub trait Service: Clone + Send + Sync + 'static {
+    /// Is told whom it is about to serve, on a Unix socket.
+    fn meet(&mut self, _socket: &UnixStream) {}
+
     fn call(
         self,
         request: Request<Incoming>,
@@ -132,7 +135,9 @@ impl Socket {
                 tokio::spawn(converse(socket, entry, service.clone()));
             }
             Socket::Unix(socket) => {
-                tokio::spawn(converse(socket, book.enter(None, 0), service.clone()));
+                let mut service = service.clone();
+                service.meet(&socket);
+                tokio::spawn(converse(socket, book.enter(None, 0), service));
             }
         }
     }

@@ -4,7 +4,7 @@ use super::body::Body;
 use super::connection::Conn;
 use super::forward::REQUEST_ID;
 use super::listener::Service;
-use super::{answers, request_id};
+use super::{answers, peer, request_id};
 use crate::api::{Api, ApiError, Door};
 use crate::pool::Pool;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UnixStream;
 
 /// Longest silence of a client that is sent something.
 const STALL: Duration = Duration::from_secs(60);
@@ -23,9 +24,15 @@ const STALL: Duration = Duration::from_secs(60);
 pub struct AdminSocket {
     pub api: Arc<Api>,
     pub pool: Arc<Pool>,
+    /// Of this connection's client.
+    pub may_be_an_app: bool,
 }
 
 impl Service for AdminSocket {
+    fn meet(&mut self, socket: &UnixStream) {
+        self.may_be_an_app = peer::may_be_an_app(socket);
+    }
+
     async fn call(self, mut request: Request<Incoming>, conn: Arc<Conn>) -> Response<Body> {
         let _in_flight = conn.begin();
         let given = request.headers_mut().remove(REQUEST_ID);
@@ -34,6 +41,15 @@ impl Service for AdminSocket {
         let path = head.uri.path();
         let rest = ["/api", &*self.api.about.base].iter().find_map(|base| behind(path, base));
         let mut response = match rest.map(str::to_owned) {
+            _ if self.may_be_an_app => {
+                let error = ApiError::new(
+                    StatusCode::FORBIDDEN,
+                    "peer_refused",
+                    "The admin socket is not for apps.",
+                )
+                .hint("what runs without new privileges (NoNewPrivileges=yes) needs a key, over the network");
+                refused(&error, &head.method, &id)
+            }
             Some(rest) => {
                 let draining = *self.api.draining.borrow();
                 match answers::health(&self.pool, draining, &head.method, &rest) {

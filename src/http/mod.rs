@@ -14,6 +14,7 @@ pub mod management;
 pub mod negotiate;
 mod origin;
 pub mod page;
+mod peer;
 pub mod pipeline;
 pub mod problem;
 mod request_id;

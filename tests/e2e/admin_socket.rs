@@ -1,6 +1,6 @@
 //! The admin socket: whose it is, what it has, and when.
 
-use super::harness::{Apps, Server, eventually};
+use super::harness::{Apps, Client, Server, eventually};
 use super::probe::Gate;
 use http::Request;
 use http_body_util::Full;
@@ -37,6 +37,32 @@ async fn it_has_the_api_alone_for_its_owner_alone_and_goes_with_the_process() {
     server.signal(Signal::SIGTERM);
     assert!(server.exit().await.success());
     assert!(!path.exists());
+}
+
+/// Of the same user are the apps of another supervisor too.
+#[tokio::test]
+async fn a_worker_of_another_supervisor_is_refused_whoever_has_its_connection() {
+    let app = "const ask = 'const told = await fetch(\\'http://admin/api/me\\', { unix: process.argv.at(-1) }); console.log(await told.text())';
+        export default { fetch: async (request) => {
+            const unix = await request.text();
+            const child = Bun.spawnSync(['bun', '-e', ask, unix]).stdout.toString();
+            return Response.json([await (await fetch('http://admin/api/me', { unix })).json(), JSON.parse(child || '{}')]);
+        } };";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let socket = dir.path().join("admin.sock");
+    let one = Apps::new().lean().env("RUNTIME_ADMIN_SOCKET", socket.to_str().unwrap()).start().await;
+    let other = Apps::new().file("ask/index.js", app).lean().start().await;
+    // As if it were the same user.
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).unwrap();
+    let told = other.post("/ask/", socket.to_str().unwrap().to_owned()).await.json();
+    for answer in told.as_array().unwrap() {
+        assert_eq!((&answer["status"], &answer["code"]), (&403.into(), &"peer_refused".into()), "{told:#}");
+        assert!(answer["hint"].as_str().unwrap().contains("NoNewPrivileges=yes"), "{told:#}");
+    }
+    let mut client = Client::over(tokio::net::UnixStream::connect(&socket).await.unwrap()).await;
+    let own = client.send(Request::get("/api/me").body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!((own.status(), one.get("/api/health").await.status()), (200, 200));
 }
 
 #[tokio::test]
