@@ -1,11 +1,13 @@
 //! The only door to the file system for the index and its watcher; counts what goes through.
 
 use nix::unistd::AccessFlags;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,14 +91,15 @@ impl Disk {
     /// Nothing but a regular file is opened to the end: a pipe would block.
     pub fn read_inside(&self, dir: &Path, name: &str, most: usize) -> io::Result<Vec<u8>> {
         let path = self.canonical(&dir.join(name))?;
-        if !path.starts_with(dir) {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "it leads out of the app's directory",
-            ));
-        }
+        let leads_out =
+            || io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of the app's directory");
+        let inside = path.strip_prefix(dir).map_err(|_| leads_out())?;
         self.count();
-        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+        // What was looked at may be a link by now.
+        let file = open_beneath(dir, inside).map_err(|error| match error {
+            Errno::LOOP | Errno::XDEV => leads_out(),
+            error => error.into(),
+        })?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
@@ -108,6 +111,15 @@ impl Disk {
     fn count(&self) {
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Opens a file through no link, neither on the way to `dir` nor in it.
+fn open_beneath(dir: &Path, inside: &Path) -> Result<File, Errno> {
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat2(CWD, dir, way, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(dir, inside, flags, Mode::empty(), resolve).map(File::from)
 }
 
 /// The first of these directories that this process can make entries in: its permissions allow it (access(2), with the
@@ -151,6 +163,28 @@ mod tests {
         let dirs = [temp.path().join("missing"), temp.path().join("file"), locked.clone(), one.clone(), two];
         assert_eq!(first_writable(&dirs), Some(first.clone()));
         assert_eq!(first_writable(&dirs[..2]), None);
+    }
+
+    /// As an app could do it that writes to its own directory.
+    #[test]
+    fn a_directory_that_becomes_a_link_between_two_steps_does_not_lead_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().canonicalize().unwrap();
+        for (file, text) in [("hidden/file", "secret"), ("app/conf/file", "own")] {
+            fs::create_dir_all(top.join(file).parent().unwrap()).unwrap();
+            fs::write(top.join(file), text).unwrap();
+        }
+        std::os::unix::fs::symlink(top.join("hidden"), top.join("link")).unwrap();
+        let (app, exchange) = (top.join("app"), rustix::fs::RenameFlags::EXCHANGE);
+        let swap = |a: &Path| rustix::fs::renameat_with(CWD, a, CWD, top.join("link"), exchange).unwrap();
+        for (swapped, inside) in [(app.join("conf"), "conf/file"), (app.clone(), "file")] {
+            assert!(open_beneath(&app, Path::new("conf/file")).is_ok());
+            swap(&swapped);
+            assert_eq!(open_beneath(&app, Path::new(inside)).unwrap_err(), Errno::LOOP);
+            assert!(Disk::default().read_inside(&app, inside, 10).is_err());
+            swap(&swapped);
+        }
+        assert_eq!(Disk::default().read_inside(&app, "conf/file", 10).unwrap(), b"own");
     }
 
     #[test]

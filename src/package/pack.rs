@@ -3,11 +3,13 @@
 use super::ignore::{FILE, Ignore};
 use super::names::{EntryPath, show};
 use super::tar::write;
-use super::{Code, Kind, Limits, PackageError};
+use super::{Code, Kind, Limits, PackageError, tree};
 use flate2::{Compression, GzBuilder};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const ZSTD_LEVEL: i32 = 9;
@@ -33,8 +35,12 @@ pub struct Packed {
 pub fn pack(dir: &Path, kind: Kind, out: impl Write) -> Result<Packed, PackageError> {
     let io = |error: io::Error| PackageError::io(format!("pack {}", dir.display()), error);
     let root = dir.canonicalize().map_err(io)?;
-    let mut walk =
-        Walk { ignore: read_ignore(&root)?, root, limits: Limits::default(), packed: Packed::default() };
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = openat2(CWD, &root, way, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        .map_err(|error| io(error.into()))?;
+    let (limits, packed) = (Limits::default(), Packed::default());
+    let mut walk = Walk { root, open, ignore: Ignore::default(), limits, packed };
+    walk.ignore = walk.read_ignore()?;
     match kind {
         Kind::TarGz => {
             let gzip = GzBuilder::new().mtime(0).operating_system(ANY_SYSTEM);
@@ -56,6 +62,8 @@ pub fn pack(dir: &Path, kind: Kind, out: impl Write) -> Result<Packed, PackageEr
 
 struct Walk {
     root: PathBuf,
+    /// The same. All is opened by way of it and through no link: what was looked at may be one by now.
+    open: OwnedFd,
     ignore: Ignore,
     limits: Limits,
     packed: Packed,
@@ -71,7 +79,12 @@ impl Walk {
     fn directory(&mut self, path: &str, out: &mut impl Write) -> Result<(), PackageError> {
         let io = |error: io::Error| PackageError::io(format!("read the directory `{path}`"), error);
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.root.join(path)).map_err(io)? {
+        let dir = match path {
+            "" => self.opened(".", OFlags::DIRECTORY),
+            path => self.opened(path, OFlags::DIRECTORY),
+        };
+        let dir = dir.map_err(io)?;
+        for entry in fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd())).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
             let name = name.into_string().map_err(|name| {
                 let message = format!("`{}` is not UTF-8", show(name.as_encoded_bytes()));
@@ -89,14 +102,14 @@ impl Walk {
 
     fn entry(&mut self, path: &str, out: &mut impl Write) -> Result<(), PackageError> {
         let io = |error: io::Error| PackageError::io(format!("read `{}`", show(path.as_bytes())), error);
-        let mut file = self.root.join(path);
-        let mut meta = file.symlink_metadata().map_err(io)?;
+        let mut file = path.to_owned();
+        let mut meta = self.root.join(path).symlink_metadata().map_err(io)?;
         if self.ignore.leaves_out(path, meta.is_dir()) {
             return Ok(());
         }
         EntryPath::parse(path.as_bytes(), &self.limits)?;
         if meta.is_symlink() {
-            (file, meta) = self.follow(path, &file)?;
+            (file, meta) = self.follow(path, &self.root.join(path))?;
         }
         if meta.is_dir() {
             return self.directory(path, out);
@@ -109,7 +122,7 @@ impl Walk {
     }
 
     /// What a link leads to: a file that is in the package itself.
-    fn follow(&self, path: &str, link: &Path) -> Result<(PathBuf, Metadata), PackageError> {
+    fn follow(&self, path: &str, link: &Path) -> Result<(String, Metadata), PackageError> {
         let shown = show(path.as_bytes());
         let outside = || {
             let message = format!("`{shown}` is a link to something that is not in the package");
@@ -126,13 +139,32 @@ impl Walk {
         if self.ignore.leaves_out_any(inside) {
             return Err(outside());
         }
-        Ok((target, meta))
+        Ok((inside.to_owned(), meta))
     }
 
-    fn file(&mut self, path: &str, file: &Path, out: &mut impl Write) -> Result<(), PackageError> {
+    fn opened(&self, path: &str, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(File::from(tree::open(self.open.as_fd(), path, flags, Mode::empty())?))
+    }
+
+    fn read_ignore(&self) -> Result<Ignore, PackageError> {
+        let io = |error: io::Error| PackageError::io(format!("read {FILE}"), error);
+        let file = match self.opened(FILE, OFlags::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ignore::default()),
+            file => file.map_err(io)?,
+        };
+        let mut text = String::new();
+        file.take(MAX_IGNORE + 1).read_to_string(&mut text).map_err(io)?;
+        if text.len() as u64 > MAX_IGNORE {
+            let message = format!("{FILE} has more than {MAX_IGNORE} bytes");
+            return Err(PackageError::new(Code::IgnoreList, message));
+        }
+        Ignore::parse(&text)
+    }
+
+    fn file(&mut self, path: &str, file: &str, out: &mut impl Write) -> Result<(), PackageError> {
         let io = |error: io::Error| PackageError::io(format!("read `{}`", show(path.as_bytes())), error);
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(file).map_err(io)?;
+        let file = self.opened(file, OFlags::empty()).map_err(io)?;
         let meta = file.metadata().map_err(io)?;
         let changed = || {
             let message = format!("`{}` changed while it was packed", show(path.as_bytes()));
@@ -153,21 +185,31 @@ impl Walk {
     }
 }
 
-fn read_ignore(root: &Path) -> Result<Ignore, PackageError> {
-    let io = |error: io::Error| PackageError::io(format!("read {FILE}"), error);
-    let file = match File::open(root.join(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ignore::default()),
-        file => file.map_err(io)?,
-    };
-    let mut text = String::new();
-    file.take(MAX_IGNORE + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > MAX_IGNORE {
-        let message = format!("{FILE} has more than {MAX_IGNORE} bytes");
-        return Err(PackageError::new(Code::IgnoreList, message));
-    }
-    Ignore::parse(&text)
-}
-
 fn hint_ignore() -> String {
     format!("leave it out in {FILE}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_becomes_a_link_while_it_is_packed_does_not_lead_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap().join("app");
+        fs::create_dir_all(root.join("conf")).unwrap();
+        fs::create_dir(temp.path().join("hidden")).unwrap();
+        fs::write(temp.path().join("hidden/secret"), "secret").unwrap();
+        let open = File::open(&root).unwrap().into();
+        let (limits, packed) = (Limits::default(), Packed::default());
+        let mut walk = Walk { root: root.clone(), open, ignore: Ignore::default(), limits, packed };
+        fs::remove_dir(root.join("conf")).unwrap();
+        std::os::unix::fs::symlink(temp.path().join("hidden"), root.join("conf")).unwrap();
+        let mut out = Vec::new();
+        assert!(walk.directory("conf", &mut out).is_err());
+        assert!(walk.file("conf/secret", "conf/secret", &mut out).is_err());
+        std::os::unix::fs::symlink(temp.path().join("hidden/secret"), root.join(FILE)).unwrap();
+        assert!(walk.read_ignore().is_err());
+        assert!(out.is_empty());
+    }
 }
