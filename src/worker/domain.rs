@@ -1,18 +1,21 @@
-//! Keeping a worker from other processes: it may signal only what it has started, and look only into that.
+//! Keeping a worker from other processes: it may signal only what it has started, look only into that, and connect to no abstract
+//! socket (unix(7)) of others.
 //!
 //! A Landlock domain (landlock(7)) is what a process and its descendants share. Whoever is in one can trace nobody
-//! outside of it, which is also what reading `/proc/PID/{environ,mem,fd,cwd,…}` takes, and with its signal scope (Linux 6.12)
-//! signal nobody there. Files and sockets are as they were. The supervisor is in none, so it signals whom it likes.
+//! outside of it, which is also what reading `/proc/PID/{environ,mem,fd,cwd,…}` takes, and with its scopes (Linux 6.12)
+//! signal nobody there, nor connect to an abstract socket there. Files and other sockets are as they were. The supervisor is in none, so it signals whom it likes.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 const CREATE_RULESET_VERSION: u32 = 1;
+const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
 const SCOPE_SIGNAL: u64 = 1 << 1;
+const SCOPES: u64 = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
 const ACCESS_FS_REFER: u64 = 1 << 13;
 const RULE_PATH_BENEATH: u32 = 1;
-/// The first version with a scope for signals, and the first that can allow files to be moved between directories, which
+/// The first version with scopes, and the first that can allow files to be moved between directories, which
 /// every ruleset about files would forbid.
 const ABI_WITH_SIGNALS: i64 = 6;
 const ABI_WITH_REFER: i64 = 2;
@@ -41,10 +44,15 @@ impl Domain {
     /// The best that this kernel has.
     pub fn new() -> Domain {
         let abi = abi();
-        if abi < ABI_WITH_SIGNALS {
+        if abi < ABI_WITH_REFER {
             tracing::warn!(
                 landlock = abi,
-                "this kernel does not keep workers from signalling each other and the supervisor: that takes Linux 6.12 with Landlock"
+                "this kernel does not keep apps from each other: workers of the same user can read each other's data, memory and environment through /proc, and signal each other and, where that is its user too, the supervisor; that takes Linux 5.19 with Landlock, and 6.12 for signals"
+            );
+        } else if abi < ABI_WITH_SIGNALS {
+            tracing::warn!(
+                landlock = abi,
+                "this kernel does not keep workers from signalling each other and the supervisor, nor from abstract sockets: that takes Linux 6.12 with Landlock"
             );
         }
         Domain::of(abi)
@@ -57,7 +65,7 @@ impl Domain {
 
     fn of(abi: i64) -> Domain {
         let made = match abi {
-            ABI_WITH_SIGNALS.. => create(&RulesetAttr { scoped: SCOPE_SIGNAL, ..RulesetAttr::default() }, 24),
+            ABI_WITH_SIGNALS.. => create(&RulesetAttr { scoped: SCOPES, ..RulesetAttr::default() }, 24),
             // A ruleset that allows all it is about: the domain alone is what it is for.
             ABI_WITH_REFER.. => allow_all(),
             _ => return Domain::none(),
@@ -169,6 +177,41 @@ mod tests {
         }
         other.kill().unwrap();
         other.wait().unwrap();
+    }
+
+    #[test]
+    fn abstract_sockets_of_others_are_out_of_reach_and_its_own_are_not() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixListener};
+        let Some(bun) =
+            crate::testing::bun("abstract_sockets_of_others_are_out_of_reach_and_its_own_are_not")
+        else {
+            return;
+        };
+        let name = format!("buntime-test-{}", std::process::id());
+        let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        // A child connects to what its parent listens on, then to what the test does.
+        let script = "import net from 'node:net';
+            const [bun, name] = [process.execPath, process.env.NAME ?? process.argv[2]];
+            const connect = (to) => new Promise((done) => net.connect('\\0' + to, () => done('connected')).on('error', () => done('refused')));
+            if (process.env.NAME) {
+                console.log(await connect(name + '-own'), await connect(name));
+                process.exit();
+            }
+            net.createServer((socket) => socket.end()).listen('\\0' + name + '-own', async () => {
+                const env = { ...process.env, NAME: name };
+                console.log(await new Response(Bun.spawn([bun, process.argv[1]], { env }).stdout).text());
+                process.exit();
+            });";
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("abstract.mjs");
+        std::fs::write(&file, script).unwrap();
+        for (version, domain) in versions() {
+            let script = format!("'{}' '{}' {name}", bun.display(), file.display());
+            let told = say(&domain, &script);
+            let other = if version >= ABI_WITH_SIGNALS { "refused" } else { "connected" };
+            assert_eq!(told, format!("connected {other}\n\n"), "{version}");
+        }
     }
 
     #[test]
