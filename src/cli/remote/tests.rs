@@ -29,7 +29,7 @@ fn home(current: Option<&str>) -> TempDir {
 fn find(remote: &Remote, home: &TempDir, variables: &[(&str, &str)]) -> Result<Resolved, Failure> {
     let home = ("HOME", home.path().to_str().unwrap());
     let environment = variables.iter().copied().chain([home]).collect();
-    resolve(remote, &Surroundings { environment: &environment, working_dir: Path::new("/work") })
+    resolve(remote, &Surroundings { environment: &environment, working_dir: Path::new("/here") })
 }
 
 /// The endpoint in a few words.
@@ -63,7 +63,7 @@ fn a_flag_wins_over_a_variable_a_variable_over_a_context_and_a_context_over_the_
     let flag = |remote: Remote, expected: &str| assert_eq!(words(&remote, &prod, &all), expected);
     flag(url("https://f"), "https://f key-of-variable");
     flag(Remote { key: Some("k".into()), ..url("https://f") }, "https://f k");
-    flag(Remote { admin_socket: Some("f.sock".into()), ..Remote::default() }, "/work/f.sock");
+    flag(Remote { admin_socket: Some("f.sock".into()), ..Remote::default() }, "/here/f.sock");
     flag(Remote { state_dir: Some("/s".into()), ..Remote::default() }, "/s/admin.sock");
     flag(
         Remote { context: Some("prod".into()), ..Remote::default() },
@@ -71,14 +71,14 @@ fn a_flag_wins_over_a_variable_a_variable_over_a_context_and_a_context_over_the_
     );
     flag(
         Remote { context: Some("local".into()), ..Remote::default() },
-        "/work/.buntime/admin.sock /run/buntime/admin.sock",
+        "/here/.buntime/admin.sock /run/buntime/admin.sock",
     );
 
     let remote = Remote::default();
     assert_eq!(words(&remote, &prod, &all), "https://v key-of-variable");
     assert_eq!(words(&remote, &prod, &all[1..]), "/v.sock");
     assert_eq!(words(&remote, &prod, &all[2..]), "https://prod.example.com/_ops key-of-prod");
-    assert_eq!(words(&remote, &none, &[]), "/work/.buntime/admin.sock /run/buntime/admin.sock");
+    assert_eq!(words(&remote, &none, &[]), "/here/.buntime/admin.sock /run/buntime/admin.sock");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_admin_socket_is_looked_for_where_run_puts_it() {
     let service = " /run/buntime/admin.sock";
     assert_eq!(
         find(&[("RUNTIME_STATE_DIR", "s"), ("STATE_DIRECTORY", "/d")]),
-        format!("/work/s/admin.sock{service}")
+        format!("/here/s/admin.sock{service}")
     );
     assert_eq!(find(&[("STATE_DIRECTORY", "/d:/e")]), format!("/d/admin.sock{service}"));
     let both = [("RUNTIME_DIRECTORY", "/run/x"), ("STATE_DIRECTORY", "/d")];
