@@ -4,6 +4,7 @@
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::LazyLock;
 
 /// Whether an app may be at the other end, which is so too where that cannot be told: the process has ended, or is not to be
 /// seen from here.
@@ -13,10 +14,24 @@ pub fn may_be_an_app(socket: &impl AsFd) -> bool {
     // process can have only if all others were used up since.
     match getsockopt(socket, PeerPidfd) {
         // Its number was its own while it was looked at if it runs even now.
-        Ok(process) => is_confined(credentials.pid()) || has_ended(process.as_fd()),
-        Err(nix::errno::Errno::ENOPROTOOPT) => is_confined(credentials.pid()),
+        Ok(process) => is_as_an_app(credentials.pid()) || has_ended(process.as_fd()),
+        Err(nix::errno::Errno::ENOPROTOOPT) => is_as_an_app(credentials.pid()),
         Err(_) => true,
     }
+}
+
+/// Where this process can gain no privileges either (in a container, say) nobody around it can: there it tells an app that it is
+/// in a mount namespace of its own.
+fn is_as_an_app(pid: i32) -> bool {
+    static WE_ARE: LazyLock<bool> = LazyLock::new(|| is_confined(std::process::id() as i32));
+    is_confined(pid) && (!*WE_ARE || !has_our_mounts(pid))
+}
+
+/// namespaces(7); what cannot be looked at has others.
+fn has_our_mounts(pid: i32) -> bool {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/mnt")).ok();
+    let own = namespace("self");
+    own.is_some() && own == namespace(&pid.to_string())
 }
 
 /// proc_pid_status(5); 0 = a process of another namespace.
@@ -63,6 +78,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
         let _client = UnixStream::connect(dir.path().join("socket")).unwrap();
-        assert_eq!(may_be_an_app(&listener.accept().unwrap().0), here);
+        assert!(!may_be_an_app(&listener.accept().unwrap().0), "neither we nor it, or both of us");
     }
 }
