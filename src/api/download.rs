@@ -12,6 +12,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http_body::Frame;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -25,8 +26,7 @@ const PIECES: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Packages that may be on their way out at once. Each holds one of the process's threads that may wait, which others need
 /// too: those who look for a key, those who read static files.
-const DOWNLOADS: usize = 8;
-static PLACES: Semaphore = Semaphore::const_new(DOWNLOADS);
+pub const DOWNLOADS: usize = 8;
 
 type Piece = Result<Bytes, PackageError>;
 
@@ -38,8 +38,14 @@ struct Pipe {
 
 /// The answer with the package. What cannot be packed is an error before anything is sent, unless it is found later: then
 /// the body breaks off.
-pub async fn pack(dir: PathBuf, kind: Kind, name: &AppName, version: &AppVersion) -> Result<Response> {
-    let place = PLACES.try_acquire().map_err(|_| {
+pub async fn pack(
+    places: &Arc<Semaphore>,
+    dir: PathBuf,
+    kind: Kind,
+    name: &AppName,
+    version: &AppVersion,
+) -> Result<Response> {
+    let place = Arc::clone(places).try_acquire_owned().map_err(|_| {
         ApiError::later("downloads_busy", "Other packages are being downloaded.", Duration::from_secs(1))
     })?;
     let (sender, mut pieces) = mpsc::channel::<Piece>(PIECES + 1);

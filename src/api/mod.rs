@@ -76,6 +76,7 @@ pub struct Api {
     denials: Arc<Denials>,
     turns: Turns,
     uploads: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
     /// Told of each key that was revoked.
     revocations: watch::Sender<()>,
@@ -137,6 +138,7 @@ impl Api {
             denials,
             turns,
             uploads,
+            downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             revocations: watch::Sender::new(()),
             router,

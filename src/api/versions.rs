@@ -225,7 +225,7 @@ pub async fn package(
         }
     };
     let dir = api.listed(&name, &version)?.dir;
-    let response = download::pack(dir, kind, &name, &version).await?;
+    let response = download::pack(&api.downloads, dir, kind, &name, &version).await?;
     api.note("apps:download", &format!("{name}@{version}"), &caller, Outcome::Done, json!({})).await;
     Ok(response)
 }

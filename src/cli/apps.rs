@@ -1,20 +1,10 @@
 //! `buntime apps`: what is deployed.
 
 use super::failure::Failure;
-use super::remote::{Output, Remote};
 use super::session::Session;
 use super::table::{self, number, text};
 use super::text::escape;
 use crate::api::types::{Alias, AppSummary};
-use clap::Args;
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub remote: Remote,
-    #[command(flatten)]
-    pub output: Output,
-}
 
 pub async fn run(session: &Session) -> Result<(), Failure> {
     let list = session.client.apps().await?;

@@ -1,8 +1,9 @@
 //! The grammar of the command line. The flags of the configuration are made from its table of settings.
 
+use super::remote::Common;
 use super::{
-    alias, apps, completions, context, deploy, doctor, keys, logs, man, new, pack, ps, restart, rm, rollback,
-    toggle, top, versions,
+    alias, completions, context, deploy, doctor, keys, logs, man, new, pack, restart, rm, rollback, toggle,
+    versions,
 };
 use crate::config::Flags;
 use crate::config::settings::{MISSING, SETTINGS};
@@ -70,7 +71,7 @@ Others: see `buntime --help`."
     Deploy(Box<deploy::Arguments>),
 
     /// List the apps
-    Apps(apps::Arguments),
+    Apps(Common),
     /// List the versions of an app
     Versions(versions::Arguments),
     /// List, set or delete what names such as latest stand for
@@ -90,12 +91,12 @@ Others: see `buntime --help`."
     Rm(rm::Arguments),
 
     /// List the workers
-    Ps(ps::Arguments),
+    Ps(Common),
     /// Watch the workers
     #[command(
         after_help = "Keys: q quits; arrows scroll; c, m, r, f, a, n sort by cpu, memory, requests, requests in flight, age, name."
     )]
-    Top(top::Arguments),
+    Top(Common),
     /// Show what apps print
     Logs(logs::Arguments),
     /// Replace workers, the new ones before the old ones end

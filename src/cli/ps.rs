@@ -1,20 +1,10 @@
 //! `buntime ps`: the workers that there are now.
 
 use super::failure::Failure;
-use super::remote::{Output, Remote};
 use super::session::Session;
 use super::table::{self, number, text};
 use super::text::{age, escape, size};
 use crate::api::types::{Worker, WorkerState};
-use clap::Args;
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub remote: Remote,
-    #[command(flatten)]
-    pub output: Output,
-}
 
 pub async fn run(session: &Session) -> Result<(), Failure> {
     let list = session.client.workers().await?;

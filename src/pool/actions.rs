@@ -3,7 +3,8 @@
 use super::core::types::{Action, Reason};
 use super::{Handle, Inner, Journey, Pool, Version, environment};
 use crate::model::{Kind, VersionKey, WorkerId};
-use crate::worker::actor::{self, Assignment, Birth, Order};
+use crate::worker::actor::{self, Birth};
+use crate::worker::orders::{Assignment, Order};
 use crate::worker::spawn;
 use std::sync::Arc;
 use tokio::sync::mpsc;

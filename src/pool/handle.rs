@@ -3,8 +3,8 @@
 use super::core::types::{Reason, Refusal};
 use super::{Dispatched, Journey, operate};
 use crate::model::{VersionKey, WorkerId};
-use crate::worker::actor::Order;
 use crate::worker::link::Link;
+use crate::worker::orders::Order;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 

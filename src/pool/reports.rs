@@ -3,8 +3,8 @@
 use super::core::types::{Event, Reason};
 use super::{Inner, Pool, StartError, StartFailure};
 use crate::model::WorkerId;
-use crate::worker::actor::Report;
 use crate::worker::isolation::Unreadable;
+use crate::worker::orders::Report;
 use std::sync::Arc;
 
 /// What Bun calls an import that leads nowhere.

@@ -7,19 +7,17 @@
 use super::exec::Process;
 use super::journey::Journey;
 use super::link::{Control, Health, Link, LinkEnd, Timeouts};
+use super::orders::{Assignment, Order, Report};
 use super::output::{self, Identity, Tail};
 use super::socket::Socket;
 use super::spawn::{Order as Start, Spawned, Spawner};
 use super::usage;
 use crate::events::{Hub, Stream};
-use crate::model::{AppName, AppVersion, WorkerId};
+use crate::model::WorkerId;
 use crate::uproot;
-use crate::wire::WireError;
 use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
@@ -38,77 +36,6 @@ const LAST_WORDS: Duration = Duration::from_millis(10);
 const PING_AFTER: Duration = Duration::from_secs(1);
 const PING_LIMIT: Duration = Duration::from_secs(5);
 const MEMORY_EVERY: Duration = Duration::from_secs(1);
-
-/// An app for a worker to load. Owned, because it crosses to the worker's task.
-#[derive(Clone, Debug)]
-pub struct Assignment {
-    pub dir: PathBuf,
-    pub entry: PathBuf,
-    pub name: AppName,
-    pub version: AppVersion,
-    pub mount: String,
-    pub origin: String,
-    pub dev: bool,
-    pub env: BTreeMap<String, String>,
-    pub head_timeout: Duration,
-    pub stream_timeout: Duration,
-    /// The name of its data directory, where there is one.
-    pub data: Option<String>,
-    /// Measure proportional memory while it serves.
-    pub watch_memory: bool,
-}
-
-#[derive(Debug)]
-pub enum Order {
-    Assign(Box<Assignment>),
-    IdleHook,
-    /// `onTerminate`, SIGTERM, SIGKILL. `quick` = straight to SIGKILL where the app has no such hook.
-    Terminate {
-        quick: bool,
-    },
-    Kill,
-}
-
-#[derive(Debug)]
-pub enum Report {
-    /// The process runs.
-    Spawned {
-        pid: u32,
-        journey: Journey,
-    },
-    /// The shim is there.
-    Connected {
-        link: Arc<Link>,
-        journey: Journey,
-    },
-    Ready(Journey),
-    /// The app could not be loaded; the process still runs.
-    StartFailed {
-        journey: Journey,
-        error: Box<AppError>,
-        stderr: Vec<String>,
-    },
-    /// The link closed by itself: the worker takes no more requests. Its exit follows.
-    Lost,
-    /// The event loop did not answer.
-    Unresponsive,
-    Protocol(WireError),
-    Memory(u64),
-    /// The process could not be started. Nothing further comes.
-    NotStarted(io::Error),
-    /// Reaped. Nothing further comes.
-    Exited {
-        status: Option<ExitStatus>,
-        journey: Journey,
-        stderr: Vec<String>,
-    },
-}
-
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("in_flight", &self.in_flight()).finish()
-    }
-}
 
 /// Everything a worker's task starts with.
 pub struct Birth {

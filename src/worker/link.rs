@@ -123,6 +123,12 @@ impl From<RequestBody> for Failure {
     }
 }
 
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("in_flight", &self.in_flight()).finish()
+    }
+}
+
 impl Link {
     pub fn new(progress: Progress, control: mpsc::UnboundedSender<Control>) -> Arc<Link> {
         Arc::new(Link {

@@ -7,6 +7,7 @@ mod exec;
 pub mod isolation;
 pub mod journey;
 pub mod link;
+pub mod orders;
 mod outbox;
 mod output;
 mod progress;

@@ -1,9 +1,9 @@
 //! An operator of a supervisor: packs apps, and asks for things with the root key.
 
+use super::api::packed;
 use super::harness::{Answer, Apps, Client, Launch, Server};
+use buntime::package::Kind;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::Value;
@@ -120,12 +120,5 @@ pub fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Fu
 
 /// A package of these files.
 pub fn tgz(files: &[(&str, &str)]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for (path, text) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
-    }
-    tar.into_inner().unwrap().finish().unwrap()
+    packed(Kind::TarGz, files)
 }

@@ -47,6 +47,15 @@ pub struct Output {
     pub quiet: bool,
 }
 
+/// What a command takes that takes nothing else.
+#[derive(Debug, Args)]
+pub struct Common {
+    #[command(flatten)]
+    pub remote: Remote,
+    #[command(flatten)]
+    pub output: Output,
+}
+
 impl Remote {
     /// The key that a flag gives.
     pub(super) fn given_key(&self, warnings: &mut Vec<String>) -> Result<Option<Key>, Failure> {

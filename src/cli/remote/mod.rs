@@ -7,7 +7,7 @@ mod key;
 mod sockets;
 
 pub use address::Address;
-pub use args::{Output, Remote};
+pub use args::{Common, Output, Remote};
 pub use contexts::{Context, Contexts, LOCAL, check_name, path as contexts_path};
 pub use key::Key;
 

@@ -5,10 +5,9 @@ mod state;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::remote::{Output, Remote};
+use super::remote::Common;
 use super::session::Session;
 use crate::api::types::{Runtime, Worker};
-use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use state::{Sort, State};
 use std::io::{self, IsTerminal};
@@ -19,15 +18,7 @@ use tokio::sync::mpsc;
 
 const REFRESH: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub remote: Remote,
-    #[command(flatten)]
-    pub output: Output,
-}
-
-pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+pub async fn run(arguments: &Common, session: &Session) -> Result<(), Failure> {
     if arguments.output.json || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(no_terminal());
     }
