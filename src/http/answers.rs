@@ -1,12 +1,12 @@
 //! What the supervisor answers itself: health, what it is, and why an app gave no answer.
 
-use super::body::Body;
 use super::forward::Unanswered;
 use super::problem::{Code, Problem, Report, Step};
 use crate::model::App;
 use crate::pool::core::types::Refusal;
 use crate::pool::{Pool, Refused, StartFailure};
 use crate::worker::link::{Failure, RequestBody};
+use buntime_plugin::Body;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! The page at `/` in development: what is served here.
 
-use super::body::Body;
 use super::page;
 use crate::apps::{App, Kind};
 use crate::model::AppVersion;
+use buntime_plugin::Body;
 use http::{Response, StatusCode};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

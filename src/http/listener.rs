@@ -1,7 +1,7 @@
 //! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them.
 
-use super::body::Body;
 use super::connection::{Book, Conn, Entry, Verdict, Watched};
+use buntime_plugin::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;

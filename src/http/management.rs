@@ -1,12 +1,12 @@
 //! The two doors of the management API: `{prefix}/api` on the public listener, and the admin socket.
 
-use super::body::Body;
 use super::connection::Conn;
 use super::forward::REQUEST_ID;
 use super::listener::Service;
 use super::{answers, peer, request_id};
 use crate::api::{Api, ApiError, Door};
 use crate::pool::Pool;
+use buntime_plugin::Body;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};

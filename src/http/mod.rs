@@ -1,7 +1,6 @@
 //! The public side: listener, limits, pipeline, errors, static files, base injection.
 
 mod answers;
-pub mod body;
 pub mod connection;
 mod csrf;
 pub mod files;

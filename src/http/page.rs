@@ -1,6 +1,6 @@
 //! The frame of the pages that the supervisor writes itself, and the escaping that everything in them goes through.
 
-use super::body::Body;
+use buntime_plugin::Body;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use std::fmt::Write;

@@ -2,7 +2,6 @@
 
 mod apps;
 
-use super::body::{Body, BodyError};
 use super::connection::{Conn, InFlight};
 use super::csrf::{self, Guard};
 use super::forward::REQUEST_ID;
@@ -17,6 +16,7 @@ use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName};
 use crate::pool::Pool;
+use buntime_plugin::{Body, BodyError};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;

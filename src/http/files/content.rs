@@ -1,6 +1,6 @@
 //! The bytes of a file: at once where they are few, else as a stream that reads one chunk ahead.
 
-use crate::http::body::{Body, BodyError};
+use buntime_plugin::{Body, BodyError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::fs::File;

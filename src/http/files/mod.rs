@@ -13,9 +13,9 @@ mod validators;
 pub use root::StaticRoot;
 pub use validators::tags;
 
-use super::body::Body;
 use super::negotiate;
 use super::problem::{Code, Problem};
+use buntime_plugin::Body;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use media::Media;

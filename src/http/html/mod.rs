@@ -13,7 +13,7 @@ mod snippets;
 mod stream;
 mod tokenizer;
 
-use super::body::Body;
+use buntime_plugin::Body;
 use bytes::{Bytes, BytesMut};
 use decode::{Coded, Decoder};
 use etag::Mark;

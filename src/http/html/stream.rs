@@ -2,7 +2,7 @@
 
 use super::decode::Decoder;
 use super::rewriter::Rewriter;
-use crate::http::body::{Body, BodyError};
+use buntime_plugin::{Body, BodyError};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;

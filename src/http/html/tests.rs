@@ -3,7 +3,7 @@
 mod coding;
 
 use super::*;
-use crate::http::body::BodyError;
+use buntime_plugin::BodyError;
 use http::header::HeaderValue;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};

@@ -1,7 +1,6 @@
 //! A request that means an app: what is asked of which version, and what is done where that one gives way to another
 //! meanwhile.
 
-use super::super::body::Body;
 use super::super::csrf::{self, Guard};
 use super::super::forward::{self, Inbound, Outgoing, Unanswered};
 use super::super::problem::{Code, Problem};
@@ -13,6 +12,7 @@ use crate::model::{App, Kind};
 use crate::pool::Refused;
 use crate::pool::core::types::Refusal;
 use crate::worker::link::RequestBody;
+use buntime_plugin::Body;
 use http::request::Parts;
 use http::{Method, Response, header};
 use hyper::body::Incoming;

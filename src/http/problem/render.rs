@@ -1,8 +1,8 @@
 //! A problem as a response: JSON or a page, for anybody or for the developer.
 
 use super::{Problem, Report, Step};
-use crate::http::body::Body;
 use crate::http::{negotiate, page};
+use buntime_plugin::Body;
 use http::header::{self, HeaderValue};
 use http::{Method, Response};
 use serde::Serialize;

@@ -1,0 +1,159 @@
+//! What the runtime offers to a plugin.
+
+use crate::service::Services;
+use crate::{
+    Access, AppInfo, BoxFuture, Callable, Error, Result, Service, ServiceError, Settings, WorkerInfo,
+};
+use std::any::{Any, TypeId};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::AbortHandle;
+
+/// What the runtime lets plugins see and do. Implemented by the runtime, and by the test kit.
+pub trait Core: Send + Sync {
+    /// All versions of all apps, ordered by name.
+    fn apps(&self) -> Vec<AppInfo>;
+
+    fn workers(&self) -> BoxFuture<'_, Vec<WorkerInfo>>;
+
+    /// Replaces the workers of an app, or of one version of it, without losing a request. Returns how many.
+    fn restart(&self, app: &str, version: Option<&str>) -> usize;
+
+    fn access(&self) -> Arc<dyn Access>;
+
+    /// What a plugin keeps over reloads: what was made first under its name.
+    fn keep(
+        &self,
+        plugin: &str,
+        kind: TypeId,
+        make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
+    ) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// Which plugin it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `@buntime/plugin-metrics`
+    pub name: String,
+    pub version: String,
+    /// Where its routes are, such as `/metrics`.
+    pub base: Option<String>,
+    /// Its own directory, of mode 0700, which survives reloads and restarts.
+    pub state_dir: PathBuf,
+    /// Dependencies, and optional ones that are there: whose services it may use.
+    pub dependencies: Vec<String>,
+}
+
+/// A plugin's access to the runtime, for as long as it is loaded.
+pub struct Context {
+    identity: Identity,
+    settings: Settings,
+    core: Arc<dyn Core>,
+    services: Arc<Services>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Context {
+    pub fn new(
+        identity: Identity,
+        settings: Settings,
+        core: Arc<dyn Core>,
+        services: Arc<Services>,
+    ) -> Arc<Context> {
+        Arc::new(Context { identity, settings, core, services, tasks: Mutex::default() })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The plugin's own directory, made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn state_dir(&self) -> Result<&Path> {
+        use std::os::unix::fs::DirBuilderExt;
+        let dir = &self.identity.state_dir;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+            Error::new(format!("the directory {} cannot be made", dir.display())).because(error)
+        })?;
+        Ok(dir)
+    }
+
+    pub fn core(&self) -> &Arc<dyn Core> {
+        &self.core
+    }
+
+    /// Offers a service to the plugins that depend on this one.
+    ///
+    /// # Errors
+    /// There is one of this name already.
+    pub fn provide(&self, name: &str, service: Service) -> Result<(), ServiceError> {
+        self.services.provide(self.name(), name, service)
+    }
+
+    /// A service of a plugin that this one depends on, by its type.
+    ///
+    /// # Errors
+    /// No dependency provides it, or it is of another type.
+    pub fn get<T: ?Sized + Send + Sync + 'static>(&self, name: &str) -> Result<Arc<T>, ServiceError> {
+        self.find(name)?.get::<T>().ok_or_else(|| ServiceError::OtherType { service: name.to_owned() })
+    }
+
+    /// A service of a plugin that this one depends on, for calls by name.
+    ///
+    /// # Errors
+    /// No dependency provides it, or it cannot be called.
+    pub fn get_callable(&self, name: &str) -> Result<Arc<dyn Callable>, ServiceError> {
+        self.find(name)?.get_callable().ok_or_else(|| ServiceError::NotCallable { service: name.to_owned() })
+    }
+
+    fn find(&self, name: &str) -> Result<Service, ServiceError> {
+        self.services.find(self.name(), &self.identity.dependencies, name)
+    }
+
+    /// What outlives a reload: made once, by whichever set of plugins comes first, and found again by the next.
+    pub fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut make = Some(make);
+        let mut made = || -> Arc<dyn Any + Send + Sync> {
+            match make.take() {
+                Some(make) => Arc::new(make()),
+                None => Arc::new(()), // asked once
+            }
+        };
+        let kept = self.core.keep(self.name(), TypeId::of::<T>(), &mut made);
+        match kept.downcast::<T>() {
+            Ok(kept) => kept,
+            // The runtime keeps by type, so this is a runtime that does not keep.
+            Err(_) => unreachable!("what is kept under a type is of that type"),
+        }
+    }
+
+    /// Runs a task until it ends, or the plugin does.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = tokio::spawn(task);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task.abort_handle());
+    }
+
+    /// Of the runtime: ends the plugin's tasks.
+    pub fn end(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.drain(..).for_each(|task| task.abort());
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}

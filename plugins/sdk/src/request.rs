@@ -1,0 +1,198 @@
+//! A request as plugins see it, and where it goes.
+
+use crate::{AppInfo, Body, Problem};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub type Response = http::Response<Body>;
+
+/// A request on its way. What a hook changes of it goes on.
+#[derive(Debug)]
+pub struct Request {
+    head: Parts,
+    /// The client, as the runtime believes it; none where nobody knows.
+    pub client: Option<IpAddr>,
+    /// Whether the client came by TLS.
+    pub https: bool,
+    /// Host and port as the client says them: `:authority`, `Host`, or what a trusted proxy said.
+    pub host: HeaderValue,
+    /// `x-request-id`.
+    pub id: HeaderValue,
+    target: Target,
+    route: Option<Route>,
+    body: Option<Body>,
+}
+
+/// What a request means, once that is known.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Target {
+    /// Nothing that is there, or it is not known yet (before [`Phase::Resolve`](crate::Phase::Resolve) is over).
+    #[default]
+    Nothing,
+    App(Arc<AppInfo>),
+    /// The plugin of this name.
+    Plugin(Arc<str>),
+}
+
+/// Where a hook in [`Phase::Resolve`](crate::Phase::Resolve) sends a request, instead of where its path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Route {
+    App {
+        /// A version request: `shop`, `shop@1`, `@team/shop@latest`.
+        app: String,
+        /// The part of the public path that was taken off, such as `/shop`; empty at the root.
+        mount: String,
+        /// What the app is told as its base (`x-base`), such as `/`.
+        base: String,
+        /// What the app sees: path and query.
+        path: String,
+    },
+    /// The plugin itself will answer, in [`Phase::Serve`](crate::Phase::Serve).
+    Own,
+}
+
+impl Request {
+    /// A request of its parts; nothing is known of the client.
+    pub fn new(head: Parts, body: Body) -> Request {
+        let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
+        let host = host.and_then(|host| HeaderValue::try_from(host).ok());
+        let host = host.or_else(|| head.headers.get(http::header::HOST).cloned());
+        Request {
+            client: None,
+            https: false,
+            host: host.unwrap_or(HeaderValue::from_static("localhost")),
+            id: HeaderValue::from_static(""),
+            head,
+            target: Target::Nothing,
+            route: None,
+            body: Some(body),
+        }
+    }
+
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    pub fn set_method(&mut self, method: Method) {
+        self.head.method = method;
+    }
+
+    /// As it was sent, still percent-encoded.
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// Sends the request to another path. What it means is found anew.
+    pub fn set_path_and_query(&mut self, path: PathAndQuery) {
+        let mut parts = std::mem::take(&mut self.head.uri).into_parts();
+        parts.path_and_query = Some(path);
+        // A path makes a URI of whatever else was one.
+        self.head.uri = Uri::from_parts(parts).unwrap_or_default();
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.head.headers
+    }
+
+    /// What plugins tell each other about this request.
+    pub fn extensions(&self) -> &Extensions {
+        &self.head.extensions
+    }
+
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.head.extensions
+    }
+
+    /// What the request means, as far as that is known.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The app that it means.
+    pub fn app(&self) -> Option<&Arc<AppInfo>> {
+        match &self.target {
+            Target::App(app) => Some(app),
+            _ => None,
+        }
+    }
+
+    /// Decides where it goes, in [`Phase::Resolve`](crate::Phase::Resolve). The first plugin that does has decided.
+    pub fn route_to(&mut self, route: Route) {
+        self.route.get_or_insert(route);
+    }
+
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
+    /// The body, where the hook has asked for it, or a route answers.
+    pub fn body(&mut self) -> Option<&mut Body> {
+        self.body.as_mut()
+    }
+
+    /// Takes the body; what is left is empty.
+    pub fn take_body(&mut self) -> Body {
+        self.body.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Another body takes its place. `content-length` is left out: it is counted anew.
+    pub fn set_body(&mut self, body: Body) {
+        self.head.headers.remove(http::header::CONTENT_LENGTH);
+        self.body = Some(body);
+    }
+
+    /// 404, as the runtime says it.
+    pub fn not_found(&self) -> Response {
+        Problem::new(StatusCode::NOT_FOUND, "not_found").into()
+    }
+
+    /// A problem as this request's answer, where something has to be returned now.
+    pub fn refuse(&self, problem: Problem) -> Response {
+        problem.into()
+    }
+}
+
+/// The runtime's side.
+impl Request {
+    /// Of the runtime: as a hook that does not read the body gets it.
+    pub fn from_parts(head: Parts, host: HeaderValue, id: HeaderValue, body: Option<Body>) -> Request {
+        Request { head, client: None, https: false, host, id, target: Target::Nothing, route: None, body }
+    }
+
+    /// Of the runtime: says what the request means.
+    pub fn set_target(&mut self, target: Target) {
+        self.target = target;
+    }
+
+    /// Of the runtime: takes it apart again. The body is none where it was none and was not replaced.
+    pub fn into_parts(self) -> (Parts, Option<Route>, Option<Body>) {
+        (self.head, self.route, self.body)
+    }
+}
+
+/// Rendered by the runtime where it passes; this is what programs that know no runtime see.
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Response {
+        let mut response = Response::default();
+        *response.status_mut() = problem.status;
+        response.extensions_mut().insert(problem);
+        response
+    }
+}

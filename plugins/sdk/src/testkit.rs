@@ -1,0 +1,285 @@
+//! Tests a plugin without the runtime: a stage with apps, workers, keys and services, on which a plugin is loaded and asked.
+//!
+//! What the runtime does around a plugin is not here: filters, time limits, the schema of settings (give them whole), the
+//! rendering of problems.
+
+use crate::service::Services;
+use crate::{
+    Access, AppInfo, Body, BoxFuture, Caller, Context, Core, Fetched, Flow, Identity, Native, Outcome, Phase,
+    Plugin, Problem, Request, Response, Result, Service, Settings, Target, WorkerInfo,
+};
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where a plugin is tried.
+pub struct Stage {
+    identity: Identity,
+    settings: Settings,
+    core: FakeCore,
+    services: Arc<Services>,
+}
+
+/// A plugin on its stage.
+pub struct Loaded {
+    pub plugin: Arc<dyn Plugin>,
+    pub context: Arc<Context>,
+}
+
+/// A key that the stage knows.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub secret: String,
+    /// `@team`; none = all.
+    pub namespace: Option<String>,
+    pub permissions: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct FakeCore {
+    apps: Vec<AppInfo>,
+    workers: Vec<WorkerInfo>,
+    keys: Arc<Vec<Key>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+type Kept = HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>;
+
+struct FakeAccess(Arc<Vec<Key>>);
+
+impl Stage {
+    /// `name` is the plugin's; its state directory is given with [`Stage::state_dir`] where it has one.
+    pub fn new(name: &str) -> Stage {
+        Stage {
+            identity: Identity {
+                name: name.to_owned(),
+                version: "0.0.0".to_owned(),
+                base: None,
+                state_dir: PathBuf::from("/nonexistent"),
+                dependencies: Vec::new(),
+            },
+            settings: Settings::new(serde_json::json!({})),
+            core: FakeCore::default(),
+            services: Arc::default(),
+        }
+    }
+
+    /// All settings, defaults included.
+    pub fn settings(mut self, settings: serde_json::Value) -> Stage {
+        self.settings = Settings::new(settings);
+        self
+    }
+
+    pub fn base(mut self, base: &str) -> Stage {
+        self.identity.base = Some(base.to_owned());
+        self
+    }
+
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Stage {
+        self.identity.state_dir = dir.into();
+        self
+    }
+
+    pub fn app(mut self, name: &str, version: &str) -> Stage {
+        self.core.apps.push(AppInfo::new(name, version));
+        self
+    }
+
+    pub fn worker(mut self, worker: WorkerInfo) -> Stage {
+        self.core.workers.push(worker);
+        self
+    }
+
+    /// A key that may do this in a namespace, or (with none) everywhere.
+    pub fn key(mut self, secret: &str, namespace: Option<&str>, permissions: &[&str]) -> Stage {
+        let permissions = permissions.iter().map(|&permission| permission.to_owned()).collect();
+        let key = Key { secret: secret.to_owned(), namespace: namespace.map(str::to_owned), permissions };
+        Arc::make_mut(&mut self.core.keys).push(key);
+        self
+    }
+
+    /// A service of another plugin, which this one depends on.
+    ///
+    /// # Panics
+    /// The same was given before.
+    pub fn service(mut self, owner: &str, name: &str, service: Service) -> Stage {
+        self.services.provide(owner, name, service).expect("it is given once");
+        if !self.identity.dependencies.iter().any(|dependency| dependency == owner) {
+            self.identity.dependencies.push(owner.to_owned());
+        }
+        self
+    }
+
+    /// Makes the plugin, without starting it.
+    ///
+    /// # Errors
+    /// Those of the plugin.
+    pub fn make(&self, native: &Native) -> Result<Loaded> {
+        let core: Arc<dyn Core> = Arc::new(self.core.clone());
+        let context =
+            Context::new(self.identity.clone(), self.settings.clone(), core, Arc::clone(&self.services));
+        Ok(Loaded { plugin: (native.make)(&context)?, context })
+    }
+
+    /// Makes the plugin and starts it.
+    ///
+    /// # Errors
+    /// Those of the plugin.
+    pub async fn load(&self, native: &Native) -> Result<Loaded> {
+        let loaded = self.make(native)?;
+        loaded.plugin.on_init().await?;
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    /// What becomes of a request in a phase, whether a filter matches it or not.
+    ///
+    /// # Errors
+    /// Those of the plugin.
+    pub async fn request(&self, phase: Phase, mut request: Request) -> Result<(Flow, Request)> {
+        let flow = match self.plugin.on_request(phase, &mut request) {
+            Outcome::Ready(flow) => flow,
+            Outcome::Later(flow) => flow.await,
+        };
+        Ok((flow?, request))
+    }
+
+    /// # Errors
+    /// Those of the plugin.
+    pub async fn response(&self, mut response: Response, request: &Request) -> Result<Response> {
+        match self.plugin.on_response(&mut response, request) {
+            Outcome::Ready(done) => done?,
+            Outcome::Later(done) => done.await?,
+        }
+        Ok(response)
+    }
+
+    /// # Errors
+    /// Those of the plugin.
+    pub async fn route(&self, request: Request) -> Result<Response> {
+        self.plugin.route(request).await
+    }
+
+    /// # Errors
+    /// Those of the plugin.
+    pub async fn fetch(&self, request: Request) -> Result<Fetched> {
+        self.plugin.fetch(request).await
+    }
+
+    /// Ends it as the runtime does.
+    ///
+    /// # Errors
+    /// Those of the plugin.
+    pub async fn shut_down(&self) -> Result<()> {
+        let ended = self.plugin.on_shutdown().await;
+        self.context.end();
+        ended
+    }
+}
+
+/// A request for `target` (`/path?query`) of a host.
+///
+/// # Panics
+/// It is no request.
+pub fn request(method: Method, host: &str, target: &str) -> Request {
+    let request = http::Request::builder().method(method).uri(target).header("host", host).body(());
+    let (head, ()) = request.expect("the test's request is one").into_parts();
+    Request::new(head, Body::Empty)
+}
+
+/// The same with a header.
+///
+/// # Panics
+/// It is no header.
+pub fn with_header(mut request: Request, name: &'static str, value: &str) -> Request {
+    request.headers_mut().append(name, HeaderValue::from_str(value).expect("the test's header is one"));
+    request
+}
+
+/// The same, meaning an app.
+pub fn of_app(mut request: Request, name: &str, version: &str) -> Request {
+    request.set_target(Target::App(Arc::new(AppInfo::new(name, version))));
+    request
+}
+
+/// All bytes of a body.
+///
+/// # Panics
+/// It breaks off.
+pub async fn bytes(body: Body) -> crate::Bytes {
+    body.collect().await.expect("the body has an end").to_bytes()
+}
+
+impl Core for FakeCore {
+    fn apps(&self) -> Vec<AppInfo> {
+        self.apps.clone()
+    }
+
+    fn workers(&self) -> BoxFuture<'_, Vec<WorkerInfo>> {
+        Box::pin(std::future::ready(self.workers.clone()))
+    }
+
+    fn restart(&self, app: &str, version: Option<&str>) -> usize {
+        let is_meant = |worker: &&WorkerInfo| {
+            let of = worker.app.as_ref();
+            of.is_some_and(|of| of.name == app && version.is_none_or(|version| version == of.version))
+        };
+        self.workers.iter().filter(is_meant).count()
+    }
+
+    fn access(&self) -> Arc<dyn Access> {
+        Arc::new(FakeAccess(Arc::clone(&self.keys)))
+    }
+
+    fn keep(
+        &self,
+        plugin: &str,
+        kind: TypeId,
+        make: &mut dyn FnMut() -> Arc<dyn Any + Send + Sync>,
+    ) -> Arc<dyn Any + Send + Sync> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(kept.entry((plugin.to_owned(), kind)).or_insert_with(make))
+    }
+}
+
+impl Access for FakeAccess {
+    fn identify<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<dyn Caller>, Problem>> {
+        let given = request.headers().get("x-api-key").and_then(|key| key.to_str().ok());
+        let known = self.0.iter().find(|key| Some(&*key.secret) == given);
+        let caller = known.map(|key| Arc::new(key.clone()) as Arc<dyn Caller>);
+        let refused = || Problem::new(StatusCode::UNAUTHORIZED, "key_unknown");
+        Box::pin(std::future::ready(caller.ok_or_else(refused)))
+    }
+}
+
+impl Caller for Key {
+    fn name(&self) -> String {
+        format!("key:{}", self.secret)
+    }
+
+    fn may(&self, permission: &str, app: Option<&str>) -> Result<(), Problem> {
+        let permitted = self.permissions.iter().any(|own| own == permission);
+        match permitted && app.is_none_or(|app| self.sees(app)) {
+            true => Ok(()),
+            false => Err(Problem::new(StatusCode::FORBIDDEN, "not_permitted")),
+        }
+    }
+
+    fn sees(&self, app: &str) -> bool {
+        let inside =
+            |namespace: &String| app.strip_prefix(&**namespace).is_some_and(|rest| rest.starts_with('/'));
+        self.namespace.as_ref().is_none_or(inside)
+    }
+
+    fn sees_everything(&self) -> bool {
+        self.namespace.is_none()
+    }
+
+    fn revoked(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
