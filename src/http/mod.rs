@@ -18,3 +18,4 @@ pub mod pipeline;
 pub mod problem;
 mod request_id;
 mod split;
+mod watch;

@@ -2,7 +2,7 @@
 
 mod apps;
 
-use super::connection::{Conn, InFlight};
+use super::connection::Conn;
 use super::csrf::{self, Guard};
 use super::forward::REQUEST_ID;
 use super::kept::Kept;
@@ -10,23 +10,19 @@ use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
 use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
 use super::split::Place;
+use super::watch::Watch;
 use super::{answers, landing, management, request_id};
 use crate::api::{Api, ApiError, Door};
 use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName};
 use crate::pool::Pool;
-use buntime_plugin::{Body, BodyError};
-use bytes::Bytes;
+use buntime_plugin::Body;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body::Frame;
 use hyper::body::Incoming;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Instant;
 use tokio::sync::watch;
 
 /// The methods that `Request` keeps as they are (bun 1.4); of any other it makes GET or changes its case, and the app would
@@ -76,27 +72,6 @@ struct Target<'a> {
     rest: &'a str,
 }
 
-/// Notes the end of a request when its last byte has gone.
-struct Watch {
-    _in_flight: InFlight,
-    log: Option<Record>,
-}
-
-/// What the request log says of a request.
-struct Record {
-    began: Instant,
-    method: Method,
-    path: String,
-    id: HeaderValue,
-    status: StatusCode,
-}
-
-/// A body with its `Watch`.
-struct Watched {
-    body: Body,
-    _watch: Watch,
-}
-
 impl Service for Arc<Site> {
     async fn call(self, request: Request<Incoming>, conn: Arc<Conn>) -> Response<Body> {
         let mut watch = Watch::begin(&conn, &request);
@@ -104,7 +79,7 @@ impl Service for Arc<Site> {
         watch.note(response.status());
         if let Body::Stream(_) = response.body() {
             let body = std::mem::take(response.body_mut());
-            *response.body_mut() = Body::stream(Watched { body, _watch: watch });
+            *response.body_mut() = watch.over(body);
         }
         response
     }
@@ -291,66 +266,5 @@ fn unresolved(error: &ResolveError) -> Problem {
             Problem::new(Code::UnknownVersion).detail(error.to_string())
         }
         ResolveError::BadRange { hint } => Problem::new(Code::InvalidVersion).hint(*hint),
-    }
-}
-
-impl Watch {
-    fn begin(conn: &Arc<Conn>, request: &Request<Incoming>) -> Watch {
-        let log = tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG).then(|| Record {
-            began: Instant::now(),
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-            id: HeaderValue::from_static(""),
-            status: StatusCode::OK,
-        });
-        Watch { _in_flight: conn.begin(), log }
-    }
-
-    fn name(&mut self, id: &HeaderValue) {
-        if let Some(log) = &mut self.log {
-            log.id = id.clone();
-        }
-    }
-
-    fn note(&mut self, status: StatusCode) {
-        if let Some(log) = &mut self.log {
-            log.status = status;
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(Record { began, method, path, id, status }) = &self.log {
-            tracing::debug!(
-                target: "buntime::request",
-                %method,
-                path,
-                status = status.as_u16(),
-                duration_ms = began.elapsed().as_secs_f64() * 1000.0,
-                request_id = id.to_str().unwrap_or_default(),
-                "request"
-            );
-        }
-    }
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
