@@ -15,6 +15,7 @@ pub mod events; // what happens, for whoever wants to watch
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod package; // uploaded archives: unpacking, checking, installing, packing
+pub mod plugin; // the host of plugins: discovery, order, hooks, reload
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
 mod shim; // the worker shim inside this binary, and what bun makes of it

@@ -18,6 +18,7 @@ use crate::http::kept::Kept;
 use crate::http::listener::Listener;
 use crate::http::management::AdminSocket;
 use crate::http::pipeline::Site;
+use crate::plugin::{Current, Set};
 use crate::pool::core::types::Limits;
 use crate::pool::{Pool, Settings};
 use crate::shim::{self, Shim};
@@ -105,6 +106,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
         draining,
         kept,
+        plugins: Arc::new(Current::new(Set::default())),
     });
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);

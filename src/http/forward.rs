@@ -6,7 +6,7 @@ mod inbound;
 
 pub use self::heads::REQUEST_ID;
 use self::heads::{check_length, encode, narrow_scope, strip_response};
-pub use self::inbound::Inbound;
+pub use self::inbound::{Inbound, Source};
 use super::origin::Origin;
 use crate::model::App;
 use crate::pool::{Lease, Pool, Refused};
@@ -39,6 +39,8 @@ pub struct Outgoing<'a> {
     pub path: &'a str,
     /// `/shop`; empty for an app at the root.
     pub mount: &'a str,
+    /// What the app is told as its base.
+    pub base: &'a str,
     pub origin: &'a Origin,
     pub peer_port: u16,
     pub request_id: &'a HeaderValue,

@@ -5,6 +5,7 @@ use super::files::StaticRoot;
 use super::html::Injection;
 use crate::model::{App, Kind, VersionKey};
 use arc_swap::ArcSwap;
+use buntime_plugin::AppInfo;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Weak};
@@ -15,6 +16,7 @@ type Map<T> = ArcSwap<HashMap<VersionKey, Entry<T>>>;
 pub struct Kept {
     roots: Map<StaticRoot>,
     injections: Map<Injection>,
+    infos: Map<AppInfo>,
 }
 
 /// Worth nothing once nobody has the version any more: no request can ask for it then.
@@ -43,11 +45,20 @@ impl Kept {
         keep(&self.injections, app, Injection::new(&app.env, &app.manifest.env_prefix))
     }
 
+    /// What plugins are told of an app.
+    pub fn info(&self, app: &Arc<App>) -> Arc<AppInfo> {
+        if let Some(entry) = self.infos.load().get(&app.key) {
+            return Arc::clone(&entry.value);
+        }
+        keep(&self.infos, app, AppInfo::new(app.name.as_str(), app.version.to_string()))
+    }
+
     /// Lets go of what belongs to versions that are gone. A request under way may keep its version alive and bring back
     /// what is let go of here; the next time it goes.
     pub fn tidy(&self) {
         tidy(&self.roots);
         tidy(&self.injections);
+        tidy(&self.infos);
     }
 }
 

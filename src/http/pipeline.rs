@@ -1,10 +1,11 @@
 //! The way of one request: checks, the supervisor's own addresses, then the app.
 
 mod apps;
+mod plugins;
 
 use super::connection::Conn;
 use super::csrf::{self, Guard};
-use super::forward::REQUEST_ID;
+use super::forward::{REQUEST_ID, Source};
 use super::kept::Kept;
 use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
 use super::origin::{self, Origin, OriginError};
@@ -16,12 +17,15 @@ use crate::api::{Api, ApiError, Door};
 use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName};
+use crate::plugin::Current;
 use crate::pool::Pool;
 use buntime_plugin::Body;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -51,6 +55,7 @@ pub struct Site {
     /// Becomes true once.
     pub draining: watch::Receiver<bool>,
     pub kept: Arc<Kept>,
+    pub plugins: Arc<Current>,
 }
 
 /// What the rest of the way knows of a request.
@@ -67,9 +72,29 @@ struct Target<'a> {
     /// Where the client stands, if the app is one of a split.
     place: Option<Place>,
     /// `/shop@1`; empty for the home app.
-    base: &'a str,
+    mount: Cow<'a, str>,
+    /// What the app is told as its base, if that is not its mount path.
+    base: Option<Cow<'a, str>>,
     /// What the app sees, with the query.
-    rest: &'a str,
+    rest: Cow<'a, str>,
+    meant: Meant<'a>,
+}
+
+/// How a request came to mean its app: to be asked again where a version gives way to another.
+enum Meant<'a> {
+    /// By its path.
+    Path,
+    /// A plugin has sent it to this version request.
+    Route(Cow<'a, str>),
+    /// It is a plugin's own.
+    Plugin(Arc<App>),
+}
+
+/// Of a request, what tells its place in a split.
+#[derive(Clone, Copy)]
+struct Who<'a> {
+    headers: &'a HeaderMap,
+    client: Option<IpAddr>,
 }
 
 impl Service for Arc<Site> {
@@ -145,8 +170,15 @@ impl Site {
         if path == "/.well-known/buntime" {
             return answers::read_only(&asked.head.method, || answers::about(&self.api_base));
         }
-        let Some(target) = self.find(target, asked, None)? else { return self.landing(&asked.head.method) };
-        self.serve(asked, target, body).await
+        let plugins = self.plugins.load();
+        if !plugins.is_idle() {
+            return self.pass(&arc_swap::Guard::into_inner(plugins), asked, uri.clone(), body).await;
+        }
+        drop(plugins);
+        let Some(target) = self.find(target, asked.who(), None)? else {
+            return self.landing(&asked.head.method);
+        };
+        self.serve(asked, target, Source::Client(body)).await
     }
 
     /// `{prefix}/api/…`
@@ -182,32 +214,43 @@ impl Site {
     fn find<'a>(
         &self,
         target: &'a str,
-        asked: &Asked,
+        who: Who<'_>,
         earlier: Option<&Place>,
     ) -> Result<Option<Target<'a>>, Problem> {
         let at_root = target.starts_with("/?") || target == "/";
         let mount = if at_root { None } else { split_path(target) };
-        let choose = |meaning, base, rest| match meaning {
-            Meaning::One(app) => Target { app, place: None, base, rest },
-            Meaning::Split(fork) => {
-                let place = Place::find(fork, &asked.head.headers, asked.origin.client, earlier);
-                Target { app: Arc::clone(place.app()), place: Some(place), base, rest }
-            }
+        let found = |meaning, mount: &'a str, rest: &'a str| {
+            let (app, place) = choose(meaning, who, earlier);
+            Target { app, place, mount: mount.into(), base: None, rest: rest.into(), meant: Meant::Path }
         };
         if let Some(Mount { name, spec, base, rest }) = mount {
             match self.index.resolve(name, spec.as_deref()) {
-                Ok(meaning) => return Ok(Some(choose(meaning, base, rest))),
+                Ok(meaning) => return Ok(Some(found(meaning, base, rest))),
                 Err(ResolveError::UnknownApp) if self.home.is_some() => {}
                 Err(error) => return Err(unresolved(&error)),
             }
         }
         match &self.home {
             Some(home) => match self.index.resolve(home.as_str(), None) {
-                Ok(meaning) => Ok(Some(choose(meaning, "", target))),
+                Ok(meaning) => Ok(Some(found(meaning, "", target))),
                 Err(error) => Err(unresolved(&error)),
             },
             None if at_root => Ok(None),
             None => Err(Problem::new(Code::NotFound)),
+        }
+    }
+
+    /// Which app a version request means (`shop`, `shop@1`, `@team/shop@latest`).
+    fn find_app(
+        &self,
+        wanted: &str,
+        who: Who<'_>,
+        earlier: Option<&Place>,
+    ) -> Result<(Arc<App>, Option<Place>), Problem> {
+        let (name, spec) = version_request(wanted);
+        match self.index.resolve(name, spec) {
+            Ok(meaning) => Ok(choose(meaning, who, earlier)),
+            Err(error) => Err(unresolved(&error)),
         }
     }
 
@@ -217,6 +260,45 @@ impl Site {
         }
         let apps = self.index.apps();
         answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app)))
+    }
+}
+
+impl Target<'_> {
+    fn into_owned(self) -> Target<'static> {
+        let Target { app, place, mount, base, rest, meant } = self;
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let meant = match meant {
+            Meant::Path => Meant::Path,
+            Meant::Route(app) => Meant::Route(owned(app)),
+            Meant::Plugin(app) => Meant::Plugin(app),
+        };
+        Target { app, place, mount: owned(mount), base: base.map(owned), rest: owned(rest), meant }
+    }
+}
+
+impl Asked {
+    fn who(&self) -> Who<'_> {
+        Who { headers: &self.head.headers, client: self.origin.client }
+    }
+}
+
+/// The version that a client gets.
+fn choose(meaning: Meaning, who: Who<'_>, earlier: Option<&Place>) -> (Arc<App>, Option<Place>) {
+    match meaning {
+        Meaning::One(app) => (app, None),
+        Meaning::Split(fork) => {
+            let place = Place::find(fork, who.headers, who.client, earlier);
+            (Arc::clone(place.app()), Some(place))
+        }
+    }
+}
+
+/// `@team/shop@1` as name and what stands behind the `@`.
+fn version_request(wanted: &str) -> (&str, Option<&str>) {
+    let scope = usize::from(wanted.starts_with('@'));
+    match wanted[scope..].split_once('@') {
+        Some((name, spec)) => (&wanted[..scope + name.len()], Some(spec)),
+        None => (wanted, None),
     }
 }
 

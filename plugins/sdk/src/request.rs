@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub type Response = http::Response<Body>;
 
@@ -23,7 +23,10 @@ pub struct Request {
     pub id: HeaderValue,
     target: Target,
     route: Option<Route>,
-    body: Option<Body>,
+    /// Behind a lock that nobody ever takes: bodies are not `Sync`, and a request that is only looked at should be.
+    body: Mutex<Option<Body>>,
+    /// Its path is another than before.
+    moved: bool,
 }
 
 /// What a request means, once that is known.
@@ -70,7 +73,8 @@ impl Request {
             head,
             target: Target::Nothing,
             route: None,
-            body: Some(body),
+            body: Mutex::new(Some(body)),
+            moved: false,
         }
     }
 
@@ -101,6 +105,7 @@ impl Request {
         parts.path_and_query = Some(path);
         // A path makes a URI of whatever else was one.
         self.head.uri = Uri::from_parts(parts).unwrap_or_default();
+        self.moved = true;
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -144,18 +149,18 @@ impl Request {
 
     /// The body, where the hook has asked for it, or a route answers.
     pub fn body(&mut self) -> Option<&mut Body> {
-        self.body.as_mut()
+        self.slot().as_mut()
     }
 
     /// Takes the body; what is left is empty.
     pub fn take_body(&mut self) -> Body {
-        self.body.as_mut().map(std::mem::take).unwrap_or_default()
+        self.slot().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Another body takes its place. `content-length` is left out: it is counted anew.
     pub fn set_body(&mut self, body: Body) {
         self.head.headers.remove(http::header::CONTENT_LENGTH);
-        self.body = Some(body);
+        *self.slot() = Some(body);
     }
 
     /// 404, as the runtime says it.
@@ -173,7 +178,17 @@ impl Request {
 impl Request {
     /// Of the runtime: as a hook that does not read the body gets it.
     pub fn from_parts(head: Parts, host: HeaderValue, id: HeaderValue, body: Option<Body>) -> Request {
-        Request { head, client: None, https: false, host, id, target: Target::Nothing, route: None, body }
+        Request {
+            head,
+            client: None,
+            https: false,
+            host,
+            id,
+            target: Target::Nothing,
+            route: None,
+            body: Mutex::new(body),
+            moved: false,
+        }
     }
 
     /// Of the runtime: says what the request means.
@@ -181,9 +196,34 @@ impl Request {
         self.target = target;
     }
 
+    /// Of the runtime: whether its path has changed since this was last asked.
+    pub fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Of the runtime: gives the body to a hook that reads it, once.
+    pub fn lend_body(&mut self, lend: impl FnOnce() -> Body) {
+        self.slot().get_or_insert_with(lend);
+    }
+
+    /// Of the runtime: keeps a body that was lent from a hook that does not read it.
+    pub fn withdraw_body(&mut self) -> Option<Body> {
+        self.slot().take()
+    }
+
+    /// Of the runtime: gives back what was withdrawn, unless another body has taken its place.
+    pub fn return_body(&mut self, body: Option<Body>) {
+        let slot = self.slot();
+        *slot = slot.take().or(body);
+    }
+
     /// Of the runtime: takes it apart again. The body is none where it was none and was not replaced.
     pub fn into_parts(self) -> (Parts, Option<Route>, Option<Body>) {
-        (self.head, self.route, self.body)
+        (self.head, self.route, self.body.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn slot(&mut self) -> &mut Option<Body> {
+        self.body.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

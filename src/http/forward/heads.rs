@@ -34,7 +34,7 @@ pub(super) fn encode(out: &mut BytesMut, stream: u32, fin: bool, inline: usize, 
         ("x-forwarded-proto", scheme.as_bytes()),
         ("x-forwarded-host", origin.host.as_bytes()),
         ("x-forwarded-prefix", outgoing.mount.as_bytes()),
-        ("x-base", outgoing.mount.as_bytes()),
+        ("x-base", outgoing.base.as_bytes()),
     ];
     let headers = own
         .into_iter()

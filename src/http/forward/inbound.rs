@@ -1,20 +1,29 @@
 //! Request bodies on their way from the client to a worker.
 
 use crate::worker::link::{RequestBody, Upload};
+use buntime_plugin::{Body, BodyError};
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Request bodies up to this size travel with their head if they have already arrived.
 const INLINE: usize = 64 * 1024;
 /// How often the connection gets a turn to deliver a body that has already arrived.
 const TURNS: usize = 2;
 
+/// Where a request's body comes from: the client, or a plugin that stands between.
+pub enum Source {
+    Client(Incoming),
+    Plugin(Body),
+}
+
 /// A request body between the client and a worker.
 pub struct Inbound {
-    body: Incoming,
+    body: Source,
     /// What was sent before the app had certainly seen the request.
     replay: VecDeque<Bytes>,
     /// Bytes that have come, and the most that may.
@@ -28,7 +37,7 @@ impl Inbound {
     ///
     /// # Errors
     /// It is, or announces that it is, larger than `limit`; or it broke off.
-    pub async fn receive(body: Incoming, limit: u64) -> Result<Option<Inbound>, RequestBody> {
+    pub async fn receive(body: Source, limit: u64) -> Result<Option<Inbound>, RequestBody> {
         if body.is_end_stream() {
             return Ok(None);
         }
@@ -128,6 +137,48 @@ impl Inbound {
             if !upload.send(piece).await {
                 return Ok(self);
             }
+        }
+    }
+}
+
+impl Source {
+    /// The body as plugins get it.
+    pub fn into_body(self) -> Body {
+        match self {
+            Source::Client(body) if body.is_end_stream() => Body::Empty,
+            Source::Client(body) => Body::stream(body.map_err(BodyError::from)),
+            Source::Plugin(body) => body,
+        }
+    }
+}
+
+impl http_body::Body for Source {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Source::Client(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::from)))
+            }
+            Source::Plugin(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Source::Client(body) => body.is_end_stream(),
+            Source::Plugin(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Source::Client(body) => body.size_hint(),
+            Source::Plugin(body) => body.size_hint(),
         }
     }
 }

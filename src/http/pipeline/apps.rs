@@ -2,11 +2,11 @@
 //! meanwhile.
 
 use super::super::csrf::{self, Guard};
-use super::super::forward::{self, Inbound, Outgoing, Unanswered};
+use super::super::forward::{self, Inbound, Outgoing, Source, Unanswered};
 use super::super::problem::{Code, Problem};
 use super::super::split::Place;
 use super::super::{answers, files};
-use super::{Asked, Site, Target};
+use super::{Asked, Meant, Site, Target};
 use crate::api;
 use crate::model::{App, Kind};
 use crate::pool::Refused;
@@ -15,7 +15,6 @@ use crate::worker::link::RequestBody;
 use buntime_plugin::Body;
 use http::request::Parts;
 use http::{Method, Response, header};
-use hyper::body::Incoming;
 use std::sync::Arc;
 
 /// How many versions a request is brought to that are replaced under its feet.
@@ -23,8 +22,16 @@ const MOST_TURNS: u32 = 10;
 
 /// The body of a request, which can be read once, whoever is asked.
 enum Arriving {
-    Unread(Incoming),
+    Unread(Source),
     Read(Option<Inbound>),
+}
+
+/// How an app is reached.
+struct Way<'a> {
+    mount: &'a str,
+    /// What it is told as its base.
+    base: &'a str,
+    path: &'a str,
 }
 
 /// Why a version did not answer.
@@ -41,9 +48,10 @@ impl Site {
         &self,
         asked: &mut Asked,
         target: Target<'_>,
-        body: Incoming,
+        body: Source,
     ) -> Result<Response<Body>, Problem> {
-        let Target { mut app, mut place, base, rest } = target;
+        let Target { mut app, mut place, mount: base, base: told, rest, meant } = target;
+        let (base, rest, told) = (&*base, &*rest, told.as_deref());
         // `/shop` is a directory to a browser: relative links need the slash.
         let slashed;
         let path = if rest.starts_with('/') {
@@ -66,9 +74,12 @@ impl Site {
             });
             let result = match &app.kind {
                 Kind::Worker { .. } => {
-                    let is_meant =
-                        || self.again(base, asked, place.as_ref()).is_ok_and(|(now, _)| now.key == app.key);
-                    self.ask(asked, &app, base, path, &mut body, is_meant).await
+                    let is_meant = || {
+                        self.again(&meant, base, asked, place.as_ref())
+                            .is_ok_and(|(now, _)| now.key == app.key)
+                    };
+                    let way = Way { mount: base, base: told.unwrap_or(base), path };
+                    self.ask(asked, &app, &way, &mut body, is_meant).await
                 }
                 Kind::Static { .. } => self.read(asked, &app, base, path).await.map_err(Unserved::Perhaps),
                 Kind::Broken { error } => {
@@ -83,7 +94,7 @@ impl Site {
                 Err(unserved) => unserved,
             };
             let known = app.key;
-            let found = self.again(base, asked, place.as_ref());
+            let found = self.again(&meant, base, asked, place.as_ref());
             turns += 1;
             (app, place) = match (unserved, found) {
                 (Unserved::Gone, Ok(found)) if turns < MOST_TURNS => found,
@@ -108,8 +119,7 @@ impl Site {
         &self,
         asked: &Asked,
         app: &App,
-        mount: &str,
-        path: &str,
+        way: &Way<'_>,
         body: &mut Arriving,
         is_meant: impl Fn() -> bool,
     ) -> Result<Response<Body>, Unserved> {
@@ -121,8 +131,9 @@ impl Site {
         let outgoing = Outgoing {
             app,
             head: &asked.head,
-            path,
-            mount,
+            path: way.path,
+            mount: way.mount,
+            base: way.base,
             origin: &asked.origin,
             peer_port: asked.conn.peer_port,
             request_id: &asked.id,
@@ -163,16 +174,25 @@ impl Site {
         files::serve(&root, request).await
     }
 
-    /// What a mount path means now.
+    /// What a request means now.
     fn again(
         &self,
+        meant: &Meant<'_>,
         mount: &str,
         asked: &Asked,
         earlier: Option<&Place>,
     ) -> Result<(Arc<App>, Option<Place>), Problem> {
-        let target = if mount.is_empty() { "/" } else { mount };
-        let found = self.find(target, asked, earlier)?.ok_or_else(|| Problem::new(Code::UnknownApp))?;
-        Ok((found.app, found.place))
+        let who = asked.who();
+        match meant {
+            Meant::Path => {
+                let target = if mount.is_empty() { "/" } else { mount };
+                let found = self.find(target, who, earlier)?;
+                found.map(|found| (found.app, found.place)).ok_or_else(|| Problem::new(Code::UnknownApp))
+            }
+            Meant::Route(app) => self.find_app(app, who, earlier),
+            // It gives way only with its plugin, to those who ask from then on.
+            Meant::Plugin(app) => Ok((Arc::clone(app), None)),
+        }
     }
 }
 

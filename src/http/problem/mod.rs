@@ -6,6 +6,7 @@ mod render;
 pub use code::Code;
 
 use crate::wire::message::AppError;
+use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,13 +14,20 @@ use std::time::Duration;
 /// An answer that tells what went wrong. What of it is shown depends on the environment: see [`Problem::respond`].
 #[derive(Clone, Debug)]
 pub struct Problem {
-    code: Code,
+    kind: Kind,
     detail: Option<Cow<'static, str>>,
     hint: Option<Cow<'static, str>>,
     public: bool,
     retry_after: Option<Duration>,
     headers: Vec<(HeaderName, HeaderValue)>,
     report: Option<Box<Report>>,
+}
+
+/// What kind of problem it is: one of ours, or a plugin's own.
+#[derive(Clone, Debug)]
+enum Kind {
+    Own(Code),
+    Plugin(Box<(StatusCode, Cow<'static, str>)>),
 }
 
 /// What a developer needs to find the cause. Shown in development only.
@@ -42,7 +50,7 @@ pub struct Step {
 impl Problem {
     pub fn new(code: Code) -> Problem {
         Problem {
-            code,
+            kind: Kind::Own(code),
             detail: None,
             hint: None,
             public: false,
@@ -52,8 +60,9 @@ impl Problem {
         }
     }
 
-    pub fn code(&self) -> Code {
-        self.code
+    /// Whether it says no more than that nothing is at this address.
+    pub fn is_nothing_there(&self) -> bool {
+        matches!(self.kind, Kind::Own(Code::NotFound | Code::UnknownApp))
     }
 
     /// What is wrong with this request in particular.
@@ -90,5 +99,44 @@ impl Problem {
     pub fn report(mut self, report: Report) -> Problem {
         self.report = Some(Box::new(report));
         self
+    }
+}
+
+/// A plugin's own. All of it is meant for the client.
+impl From<buntime_plugin::Problem> for Problem {
+    fn from(problem: buntime_plugin::Problem) -> Problem {
+        let buntime_plugin::Problem { status, code, detail, hint, retry_after, headers } = problem;
+        let kind = Kind::Plugin(Box::new((status, code)));
+        Problem { kind, detail, hint, public: true, retry_after, headers, report: None }
+    }
+}
+
+impl Kind {
+    fn status(&self) -> StatusCode {
+        match self {
+            Kind::Own(code) => code.status(),
+            Kind::Plugin(plugin) => plugin.0,
+        }
+    }
+
+    fn code(&self) -> &str {
+        match self {
+            Kind::Own(code) => code.as_str(),
+            Kind::Plugin(plugin) => &plugin.1,
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Kind::Own(code) => code.title(),
+            Kind::Plugin(plugin) => plugin.0.canonical_reason().unwrap_or("Refused"),
+        }
+    }
+
+    fn summary(&self) -> &'static str {
+        match self {
+            Kind::Own(code) => code.summary(),
+            Kind::Plugin(_) => "The request was refused.",
+        }
     }
 }

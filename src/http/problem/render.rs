@@ -66,19 +66,19 @@ impl Problem {
     fn json(&self, request_id: &str, dev: bool) -> Response<Body> {
         let error = self.report_for(dev).and_then(|report| report.error.as_ref());
         let document = Document {
-            r#type: format!("urn:buntime:problem:{}", self.code.as_str()),
-            title: self.code.title(),
-            status: self.code.status().as_u16(),
+            r#type: format!("urn:buntime:problem:{}", self.kind.code()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
             detail: self.detail_for(dev),
             instance: request_id,
-            code: self.code.as_str(),
+            code: self.kind.code(),
             hint: self.hint_for(dev),
             error: error.map(|e| Thrown { name: &e.name, message: &e.message, stack: &e.stack }),
         };
         let mut json = serde_json::to_string(&document).expect("strings and numbers always serialize");
         json.push('\n');
         let mut response = Response::new(Body::from(json));
-        *response.status_mut() = self.code.status();
+        *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -87,8 +87,8 @@ impl Problem {
     }
 
     fn page(&self, request_id: &str, dev: bool) -> Response<Body> {
-        let status = self.code.status();
-        let title = self.code.title();
+        let status = self.kind.status();
+        let title = self.kind.title();
         let mut main = format!(
             "<h1><small>{}</small>{}</h1>\n<p>{}</p>\n",
             status.as_u16(),
@@ -104,7 +104,7 @@ impl Problem {
         writeln!(
             main,
             "<footer>{} · request {}</footer>",
-            page::escape(self.code.as_str()),
+            page::escape(self.kind.code()),
             page::escape(request_id)
         )
         .expect(INFALLIBLE);
@@ -112,13 +112,13 @@ impl Problem {
     }
 
     fn shows_inside(&self, dev: bool) -> bool {
-        dev || self.public || !self.code.status().is_server_error()
+        dev || self.public || !self.kind.status().is_server_error()
     }
 
     fn detail_for(&self, dev: bool) -> &str {
         match &self.detail {
             Some(detail) if self.shows_inside(dev) => detail,
-            _ => self.code.summary(),
+            _ => self.kind.summary(),
         }
     }
 
