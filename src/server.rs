@@ -9,7 +9,7 @@ mod watching;
 use self::address::{Address, listen};
 use self::dirs::Dirs;
 use self::watching::{Proofs, options, sweep, watch};
-use crate::api::{self, Api};
+use crate::api::{self, Api, Gate};
 use crate::apps::{Decisions, Index};
 use crate::config::{Bun, Config, Listen};
 use crate::events::{Bounds, Event, Hub, ServerEvent};
@@ -84,13 +84,14 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     };
     sweep(&config.worker_dirs);
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
+    let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
     let api = Api::new(api::Parts {
         store,
         index: Arc::clone(&index),
         lookout: watcher.lookout(),
         pool: Arc::clone(&pool),
         hub: Arc::clone(&hub),
-        root_key: config.root_key.clone(),
+        gate: Arc::clone(&gate),
         about: about(&config, &bun, &origin),
         places,
         draining: draining.clone(),

@@ -1,19 +1,20 @@
 //! Who asks: the admin socket, the root key, or a key of the store; and whether they may.
 
-use super::Api;
 use super::error::{ApiError, Result};
-use crate::access::{Actor, Denied, Grant, Namespaces, Permission, Presented, UnixTime};
+use crate::access::{Actor, Denied, Grant, Namespaces, Permission, UnixTime};
 use crate::model::AppName;
 use crate::store::{Outcome, Record, Store};
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Where a key may be.
+pub(super) const AUTH_HEADERS: [HeaderName; 2] = [X_API_KEY, AUTHORIZATION];
 /// Denials that are written to the audit log in a minute: a client that tries in a loop must not push everything else out.
 const DENIALS: u32 = 60;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ pub enum Door {
 pub struct Caller {
     pub actor: Actor,
     pub grant: Grant,
-    audit: Arc<Denials>,
+    pub(super) audit: Arc<Denials>,
 }
 
 /// Writes denials to the audit log, so many a minute.
@@ -116,64 +117,8 @@ impl Denials {
     }
 }
 
-impl Api {
-    /// Finds out who asks.
-    pub(super) async fn identify(&self, door: Door, headers: &HeaderMap) -> Result<Caller> {
-        let caller = |actor, grant| Caller { actor, grant, audit: Arc::clone(&self.denials) };
-        if door == Door::AdminSocket {
-            return Ok(caller(Actor::AdminSocket, Grant::everything()));
-        }
-        let hash = match Presented::read(presented(headers)?, self.root_key.as_ref())? {
-            Presented::RootKey => return Ok(caller(Actor::RootKey, Grant::everything())),
-            Presented::Key(hash) => hash,
-        };
-        let key = self
-            .with_store(move |store| {
-                let Some(key) = store.find_key(&hash)? else { return Ok(None) };
-                if key.admit(now()).is_ok()
-                    && let Err(error) = store.record_use(&key, now())
-                {
-                    tracing::warn!(target: "buntime::api", %error, "the use of a key could not be recorded");
-                }
-                Ok(Some(key))
-            })
-            .await?
-            .ok_or(Denied::Unknown)?;
-        let grant = key.admit(now())?.clone();
-        Ok(caller(Actor::Key(key.id), grant))
-    }
-}
-
-impl Api {
-    /// Looks again at the key of somebody whose request has taken its time.
-    pub(super) async fn still_known(&self, caller: &Caller) -> Result<()> {
-        let Actor::Key(id) = caller.actor else { return Ok(()) };
-        let key = self.with_store(move |store| store.key(&id)).await?.ok_or(Denied::Unknown)?;
-        key.admit(now())?;
-        Ok(())
-    }
-}
-
-/// Takes keys of ours out of a request that is not for the API: they must not reach an app.
-pub fn keep_keys(api: &Api, headers: &mut HeaderMap) {
-    for name in [X_API_KEY, AUTHORIZATION] {
-        let is_ours = |value: &HeaderValue| {
-            let text = value.to_str().unwrap_or_default();
-            let token = if name == AUTHORIZATION {
-                text.split_once(' ').map_or("", |(_, token)| token)
-            } else {
-                text
-            };
-            Presented::read(Some(token.trim_matches(' ')), api.root_key.as_ref()).is_ok()
-        };
-        if headers.get_all(&name).iter().any(is_ours) {
-            headers.remove(&name);
-        }
-    }
-}
-
 /// The key in a request's head: in `X-API-Key`, or as a bearer token (RFC 6750 §2.1).
-fn presented(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+pub(super) fn presented(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     let mut given = headers
         .get_all(X_API_KEY)
         .iter()

@@ -149,7 +149,7 @@ async fn run(
     let deploying = tokio::spawn(async move {
         let archive = upload::receive(body, &api.places.state_dir).await?;
         // The key may have been revoked meanwhile.
-        api.still_known(&caller).await?;
+        api.gate.still_known(&caller).await?;
         let parcel = open(&api, archive, root, &wanted).await?;
         // Others may come in while this one waits for its turn, and for what served before.
         drop(place);

@@ -2,9 +2,10 @@
 
 use super::auth::{Caller, now};
 use super::error::{ApiError, Result};
+use super::gate::{instant, until};
 use super::input::{self, Query};
 use super::{Api, Shared};
-use crate::access::{Actor, KeyId, Permission, UnixTime};
+use crate::access::{Actor, KeyId, Permission};
 use crate::events::{EventId, Filter, Item, Kind, Subscription};
 use crate::model::{AppName, AppVersion};
 use axum::body::Body;
@@ -27,8 +28,6 @@ use utoipa::IntoParams;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A comment goes out after such a silence, so that proxies keep the connection and a client that has gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// No stream lasts that long.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -111,7 +110,7 @@ pub async fn stream(
         end,
         key,
         over,
-        revocations: api.revocations.subscribe(),
+        revocations: api.gate.revocations(),
         draining: api.draining.clone(),
         begun: false,
         api,
@@ -204,18 +203,6 @@ async fn is_known(api: &Api, key: Option<KeyId>) -> bool {
     let Some(id) = key else { return true };
     let key = api.with_store(move |store| store.key(&id)).await;
     key.is_ok_and(|key| key.is_some_and(|key| key.admit(now()).is_ok()))
-}
-
-/// When a moment of the clock on the wall will be.
-fn instant(time: UnixTime) -> Instant {
-    Instant::now() + Duration::from_secs(time.seconds().saturating_sub(now().seconds())).min(FOREVER)
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// An item as the stream has it.

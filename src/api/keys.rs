@@ -91,7 +91,7 @@ pub async fn revoke(
     let key = key.ok_or_else(unknown)?;
     tracing::info!(target: "buntime::api", key = %key.id, name = %key.name, by = %caller.actor, "a key was revoked");
     told(&api, KeyAction::Revoked, &key);
-    api.revocations.send_replace(());
+    api.gate.revoked();
     Ok(axum::Json(shown(&key)))
 }
 

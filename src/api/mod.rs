@@ -10,11 +10,13 @@ mod aside;
 mod audit;
 mod auth;
 mod changes;
+mod core;
 mod deploy;
 mod docs;
 mod download;
 mod error;
 mod events;
+mod gate;
 mod input;
 mod keys;
 mod openapi;
@@ -29,13 +31,13 @@ mod versions;
 mod whole;
 mod workers;
 
-pub use auth::{Door, keep_keys};
+pub use self::core::{ByAdminSocket, RuntimeCore};
+pub use auth::Door;
 pub use error::ApiError;
+pub use gate::Gate;
 
-use self::auth::Denials;
 use self::error::Result;
 use self::turns::Turns;
-use crate::access::RootKey;
 use crate::apps::manifest::Ceilings;
 use crate::apps::{Index, Lookout};
 use crate::events::Hub;
@@ -69,17 +71,14 @@ pub struct Api {
     lookout: Lookout,
     pool: Arc<Pool>,
     hub: Arc<Hub>,
-    root_key: Option<RootKey>,
+    pub gate: Arc<Gate>,
     pub about: About,
     places: Places,
     pub draining: watch::Receiver<bool>,
-    denials: Arc<Denials>,
     turns: Turns,
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
-    /// Told of each key that was revoked.
-    revocations: watch::Sender<()>,
     router: Router<Arc<Api>>,
     document: bytes::Bytes,
 }
@@ -113,7 +112,7 @@ pub struct Parts {
     pub lookout: Lookout,
     pub pool: Arc<Pool>,
     pub hub: Arc<Hub>,
-    pub root_key: Option<RootKey>,
+    pub gate: Arc<Gate>,
     pub about: About,
     pub places: Places,
     pub draining: watch::Receiver<bool>,
@@ -121,9 +120,8 @@ pub struct Parts {
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Api> {
-        let Parts { store, index, lookout, pool, hub, root_key, about, places, draining } = parts;
+        let Parts { store, index, lookout, pool, hub, gate, about, places, draining } = parts;
         let (router, document) = openapi::routes(&about.base);
-        let denials = Arc::new(Denials::new(Arc::clone(&store)));
         let (turns, uploads) = (Turns::default(), Arc::new(Semaphore::new(UPLOADS)));
         Arc::new(Api {
             store,
@@ -131,16 +129,14 @@ impl Api {
             lookout,
             pool,
             hub,
-            root_key,
+            gate,
             about,
             places,
             draining,
-            denials,
             turns,
             uploads,
             downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
-            revocations: watch::Sender::new(()),
             router,
             document,
         })
@@ -179,7 +175,7 @@ impl Api {
         if let Some(page) = docs::respond(request.uri().path(), request.method(), request.headers()) {
             return page;
         }
-        let caller = self.identify(door, request.headers()).await?;
+        let caller = self.gate.identify(door, request.headers()).await?;
         request.extensions_mut().insert(caller);
         let router = self.router.clone().with_state(Arc::clone(self));
         Ok(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
@@ -190,9 +186,16 @@ impl Api {
         &self,
         ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T> {
-        let store = Arc::clone(&self.store);
-        blocking(move || ask(&store)).await?.map_err(ApiError::from)
+        with_store(&self.store, ask).await
     }
+}
+
+async fn with_store<T: Send + 'static>(
+    store: &Arc<Store>,
+    ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T> {
+    let store = Arc::clone(store);
+    blocking(move || ask(&store)).await?.map_err(ApiError::from)
 }
 
 /// Does what waits for the disk on a thread for that.

@@ -114,7 +114,7 @@ fn unknown() -> ApiError {
     ApiError::not_found("worker_unknown", "There is no such worker.")
 }
 
-fn shown(worker: &WorkerInfo) -> types::Worker {
+pub(super) fn shown(worker: &WorkerInfo) -> types::Worker {
     types::Worker {
         id: worker.id.to_string(),
         app: worker.app.as_ref().map(AppName::to_string),

@@ -7,7 +7,6 @@ use super::super::problem::{Code, Problem};
 use super::super::split::Place;
 use super::super::{answers, files};
 use super::{Asked, Meant, Site, Target};
-use crate::api;
 use crate::model::{App, Kind};
 use crate::pool::Refused;
 use crate::pool::core::types::Refusal;
@@ -67,7 +66,7 @@ impl Site {
         let mut turns = 0;
         let (response, injected) = loop {
             guard(asked, &app)?;
-            api::keep_keys(&self.api, &mut asked.head.headers);
+            self.api.gate.keep_keys(&mut asked.head.headers);
             let injected = app.manifest.inject_base.then(|| {
                 let Parts { method, headers, .. } = &mut asked.head;
                 self.kept.injection(&app).begin(base, method, headers)
