@@ -4,7 +4,7 @@
 //!
 //! `http → apps → pool → worker → wire`
 //!
-//! A module knows only what stands to its right; `model`, `config`, `telemetry`, `events` and `uproot` are leaves that all may use.
+//! A module knows only what stands to its right; `model`, `manifest`, `config`, `telemetry`, `events` and `uproot` are leaves that all may use.
 
 pub mod access; // who may do what: keys, roles, namespaces
 pub mod api; // the management API, on the public listener and on the admin socket
@@ -13,6 +13,7 @@ pub mod cli; // one file a command
 pub mod config; // flags + environment + file → one validated Config
 pub mod events; // what happens, for whoever wants to watch
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
+pub mod manifest; // reading YAML that people write, with the place of every error
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod package; // uploaded archives: unpacking, checking, installing, packing
 pub mod plugin; // the host of plugins: discovery, order, hooks, reload

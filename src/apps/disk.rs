@@ -14,18 +14,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Clones count together.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     reads: Arc<AtomicU64>,
 }
 
 /// What a directory holds, by name.
-pub(super) struct Listing {
+pub(crate) struct Listing {
     pub items: Vec<Item>,
     /// There was more than the caller wanted to read.
     pub cut: bool,
 }
 
-pub(super) struct Item {
+pub(crate) struct Item {
     pub name: OsString,
     /// Of a symbolic link it is unknown; ask for what it leads to.
     pub is_dir: Option<bool>,
@@ -91,8 +91,7 @@ impl Disk {
     /// Nothing but a regular file is opened to the end: a pipe would block.
     pub fn read_inside(&self, dir: &Path, name: &str, most: usize) -> io::Result<Vec<u8>> {
         let path = self.canonical(&dir.join(name))?;
-        let leads_out =
-            || io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of the app's directory");
+        let leads_out = || io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of its directory");
         let inside = path.strip_prefix(dir).map_err(|_| leads_out())?;
         self.count();
         // What was looked at may be a link by now.

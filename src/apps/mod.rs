@@ -27,6 +27,7 @@ mod tree;
 mod watch;
 
 pub use catalog::Listed;
+pub(crate) use disk::Disk;
 pub use disk::first_writable;
 pub use fork::{Fork, SPLIT_COOKIE};
 pub use index::{Dangling, Decisions, Index, Meaning, ResolveError};

@@ -1,8 +1,7 @@
 //! The keys of a manifest: what each may hold, and what they demand of each other.
 
 use super::Ceilings;
-use super::error::Finding;
-use super::read::{Reader, set};
+use crate::manifest::{Finding, Reader, set};
 use crate::model::Manifest;
 use crate::model::quantity::{kind_of, show_duration};
 use serde_yaml::{Mapping, Value};
@@ -38,22 +37,49 @@ const LATER: [&str; 6] = ["autoInstall", "publicRoutes", "visibility", "permissi
 
 const MAX_COUNT: u64 = 1_000_000;
 
+/// The keys of an app, read one by one: a plugin's manifest has them among its own.
+pub(crate) struct AppKeys {
+    pub manifest: Manifest,
+    ceilings: Ceilings,
+}
+
+impl AppKeys {
+    pub fn new(ceilings: &Ceilings) -> AppKeys {
+        let mut manifest = Manifest::default();
+        manifest.max_body_size = manifest.max_body_size.min(ceilings.max_body_size);
+        AppKeys { manifest, ceilings: *ceilings }
+    }
+
+    /// Whether an app's manifest gives this key a meaning, in this version or a later one.
+    pub fn has(key: &str) -> bool {
+        KEYS.contains(&key) || LATER.contains(&key)
+    }
+
+    pub fn read(&mut self, reader: &mut Reader, key: &str, value: &Value) {
+        read_field(reader, &mut self.manifest, key, value, &self.ceilings);
+    }
+
+    /// To be called when all keys of `map` were read.
+    pub fn check_together(&self, reader: &mut Reader, map: &Mapping) {
+        check_together(reader, &self.manifest, map);
+    }
+}
+
 /// Reads all keys and checks them against each other.
 pub(super) fn read(value: &Value, ceilings: &Ceilings) -> Result<Manifest, Vec<Finding>> {
     let mut reader = Reader::default();
-    let mut manifest = Manifest::default();
-    manifest.max_body_size = manifest.max_body_size.min(ceilings.max_body_size);
+    let mut keys = AppKeys::new(ceilings);
     match value {
         Value::Null => {}
         Value::Mapping(map) => {
             for (key, value) in map {
-                reader.field(key, |reader, key| read_field(reader, &mut manifest, key, value, ceilings));
+                reader.field(key, |reader, key| keys.read(reader, key, value));
             }
-            check_together(&mut reader, &manifest, map);
+            keys.check_together(&mut reader, map);
         }
         other => reader.wrong(format!("a manifest is a map of keys to values, this is {}", kind_of(other))),
     }
-    if reader.findings.is_empty() { Ok(manifest) } else { Err(reader.findings) }
+    if reader.findings.is_empty() { Ok(keys.manifest) } else { Err(reader.findings) }
 }
 
 fn read_field(reader: &mut Reader, manifest: &mut Manifest, key: &str, value: &Value, ceilings: &Ceilings) {

@@ -1,11 +1,10 @@
 //! Reads `manifest.yaml`: every key checked, every error with its line and column.
 
-mod error;
 mod fields;
-mod position;
-mod read;
+mod values;
 
-pub use error::{ManifestError, Problem};
+pub use crate::manifest::{ManifestError, Problem};
+pub(crate) use fields::AppKeys;
 
 use crate::model::Manifest;
 use serde_yaml::Value;

@@ -239,7 +239,7 @@ fn a_link_out_of_the_app_is_not_followed_when_it_is_read() {
         });
         let found = world.pass(&Scope::All).unwrap();
         let Kind::Broken { error } = &found[0].kind else { panic!("{:?}", found[0].kind) };
-        assert!(error.contains("leads out of the app's directory") && !error.contains("TOKEN"), "{error}");
+        assert!(error.contains("leads out of its directory") && !error.contains("TOKEN"), "{error}");
         assert!(found[1].kind.is_worker(), "a link inside is followed");
     }
 }

@@ -3,6 +3,10 @@
 use super::position::{Step, Target, locate};
 use std::fmt;
 
+/// How much text is read again to find places, in bytes: each place costs one reading up to it. All that is wrong with a
+/// file of ordinary size is placed.
+const MOST_REREAD: usize = 64 << 20;
+
 /// Everything that is wrong with one manifest; at least one problem, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestError {
@@ -21,7 +25,7 @@ pub struct Problem {
 }
 
 /// A problem before its place in the file is known.
-pub(super) struct Finding {
+pub(crate) struct Finding {
     pub path: Vec<Step>,
     pub target: Target,
     pub message: String,
@@ -34,7 +38,7 @@ impl ManifestError {
         ManifestError { file: file.into(), problems: vec![problem] }
     }
 
-    pub(super) fn from_yaml(file: &str, error: &serde_yaml::Error) -> ManifestError {
+    pub(crate) fn from_yaml(file: &str, error: &serde_yaml::Error) -> ManifestError {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         // The place stands in front of the message, once.
         let message = error.to_string();
@@ -42,13 +46,18 @@ impl ManifestError {
         ManifestError { file: file.into(), problems: vec![Problem { line, column, message, hint: None }] }
     }
 
-    pub(super) fn locate(file: &str, text: &str, findings: Vec<Finding>) -> ManifestError {
+    pub(crate) fn locate(file: &str, text: &str, mut findings: Vec<Finding>) -> ManifestError {
+        let left_out = findings.split_off(findings.len().min(1 + MOST_REREAD / text.len().max(1)));
         let place = |finding: Finding| {
             let (line, column) = locate(text, &finding.path, finding.target);
             Problem { line, column, message: finding.message, hint: finding.hint }
         };
         let mut problems: Vec<_> = findings.into_iter().map(place).collect();
         problems.sort_by_key(|problem| (problem.line, problem.column));
+        if let (Some(last), false) = (problems.last(), left_out.is_empty()) {
+            let message = format!("there are {} more like these", left_out.len());
+            problems.push(Problem { message, hint: None, ..*last });
+        }
         ManifestError { file: file.into(), problems }
     }
 }

@@ -2,23 +2,16 @@
 
 use super::error::Finding;
 use super::position::{Step, Target};
-use crate::model::manifest::{Instances, Manifest, Queue};
-use crate::model::quantity::{self, kind_of, show_size};
+use crate::model::quantity::{self, kind_of};
 use crate::model::{AppName, version};
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-/// The supervisor's own settings, keys among them: no app may ask for one.
-const OWN_VARIABLES: [&str; 2] = ["RUNTIME_", "BUNTIME_"];
-
-const MAX_QUEUE: u64 = 1_000_000;
-const MAX_INSTANCES: u64 = 10_000;
-
 /// Turns values into typed ones, and collects what is wrong with them.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     /// Where the value in hand stands.
     path: Vec<Step>,
     pub findings: Vec<Finding>,
@@ -29,7 +22,7 @@ impl Reader {
         self.find(Target::Value, message, None);
     }
 
-    fn wrong_hint(&mut self, message: String, hint: &str) {
+    pub fn wrong_hint(&mut self, message: String, hint: &str) {
         self.find(Target::Value, message, Some(hint.into()));
     }
 
@@ -51,7 +44,7 @@ impl Reader {
         self.unknown(format!("unknown key `{}`", shorten(key)), hint);
     }
 
-    fn expected(&mut self, what: &str, found: &Value) {
+    pub fn expected(&mut self, what: &str, found: &Value) {
         self.wrong(format!("expected {what}, found {}", kind_of(found)));
     }
 
@@ -67,7 +60,7 @@ impl Reader {
         Some(value)
     }
 
-    fn map<'v>(&mut self, value: &'v Value) -> Option<&'v Mapping> {
+    pub fn map<'v>(&mut self, value: &'v Value) -> Option<&'v Mapping> {
         let map = value.as_mapping();
         if map.is_none() {
             self.expected("a map", value);
@@ -104,22 +97,27 @@ impl Reader {
         None
     }
 
-    pub fn list(
+    /// Reads one item of a list, with its place on the path.
+    pub fn item<T>(&mut self, index: usize, read: impl FnOnce(&mut Reader) -> T) -> T {
+        self.path.push(Step::Item(index));
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
+    /// Reads all items, also those behind one that is wrong.
+    pub fn list<T>(
         &mut self,
         value: &Value,
-        item: fn(&mut Reader, &Value) -> Option<String>,
-    ) -> Option<Vec<String>> {
+        mut item: impl FnMut(&mut Reader, &Value) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let Value::Sequence(values) = value else {
             self.expected("a list", value);
             return None;
         };
-        let read = |(index, value)| {
-            self.path.push(Step::Item(index));
-            let read = item(self, value);
-            self.path.pop();
-            read
-        };
-        values.iter().enumerate().map(read).collect()
+        let read = |(index, value)| self.item(index, |reader| item(reader, value));
+        let items: Vec<_> = values.iter().enumerate().map(read).collect();
+        items.into_iter().collect()
     }
 
     pub fn duration(&mut self, value: &Value) -> Option<Duration> {
@@ -135,7 +133,7 @@ impl Reader {
         Some(duration)
     }
 
-    fn size(&mut self, value: &Value) -> Option<u64> {
+    pub fn size(&mut self, value: &Value) -> Option<u64> {
         quantity::size(value).map_err(|error| self.wrong(error.to_string())).ok()
     }
 
@@ -143,17 +141,6 @@ impl Reader {
         let size = self.size(value)?;
         if size == 0 {
             self.wrong_hint("this limit must be larger than zero".into(), "leave the key out for no limit");
-        }
-        Some(size)
-    }
-
-    pub fn body_size(&mut self, value: &Value, ceiling: u64) -> Option<u64> {
-        let size = self.size(value)?;
-        if size > ceiling {
-            self.wrong_hint(
-                format!("{} is more than the operator allows ({})", show_size(size), show_size(ceiling)),
-                "the ceiling is the runtime's `--max-body-size`",
-            );
         }
         Some(size)
     }
@@ -189,12 +176,13 @@ impl Reader {
         Some(text.into())
     }
 
-    pub fn entrypoint(&mut self, value: &Value) -> Option<String> {
+    /// A relative path. `what` is what it is of, and `whole` what it may not leave.
+    pub fn path_inside(&mut self, value: &Value, what: &str, whole: &str) -> Option<String> {
         let text = self.text(value)?;
         let mut parts = Path::new(text).components();
         if text.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             self.wrong_hint(
-                "the entrypoint must be a relative path that stays inside the app".into(),
+                format!("{what} must be a relative path that stays inside the {whole}"),
                 "write it as in `src/index.ts`, without a leading `/` and without `..`",
             );
             return None;
@@ -219,76 +207,18 @@ impl Reader {
         }
         Some(env)
     }
-
-    pub fn prefix(&mut self, value: &Value) -> Option<String> {
-        let text = self.text(value)?;
-        if !is_variable(text) {
-            self.wrong_hint(
-                format!("`{}` is no prefix of variables", shorten(text)),
-                "write it as in `PUBLIC_`; `[]` publishes none",
-            );
-        }
-        Some(text.into())
-    }
-
-    pub fn passthrough(&mut self, value: &Value) -> Option<String> {
-        let text = self.text(value)?;
-        if !is_variable(text) {
-            self.wrong_hint(format!("`{}` is no name of a variable", shorten(text)), VARIABLE_HINT);
-        } else if OWN_VARIABLES.iter().any(|own| text.starts_with(own)) {
-            self.wrong(format!("`{}` is the runtime's own: no app may see it", shorten(text)));
-        }
-        Some(text.into())
-    }
-
-    pub fn instances(&mut self, value: &Value, cores: u32) -> Option<Instances> {
-        let mut instances = Manifest::default().instances;
-        let mut max_is_stated = false;
-        for (key, value) in self.map(value)? {
-            self.field(key, |reader, key| match key {
-                "min" => set(&mut instances.min, reader.small(value, 0, MAX_INSTANCES)),
-                "max" => {
-                    max_is_stated = true;
-                    match value.as_str() {
-                        Some("auto") => instances.max = cores,
-                        Some(_) => reader.wrong("expected a whole number or `auto` (one a core)".into()),
-                        None => set(&mut instances.max, reader.small(value, 1, MAX_INSTANCES)),
-                    }
-                }
-                unknown => reader.unknown_key(unknown, &["min", "max"]),
-            });
-        }
-        if self.findings.is_empty() && instances.min > instances.max {
-            let Instances { min, max } = instances;
-            let why = if max_is_stated { "" } else { ", its default" };
-            self.wrong(format!("`min` ({min}) is more than `max` ({max}{why})"));
-        }
-        Some(instances)
-    }
-
-    pub fn queue(&mut self, value: &Value) -> Option<Queue> {
-        let mut queue = Manifest::default().queue;
-        for (key, value) in self.map(value)? {
-            self.field(key, |reader, key| match key {
-                "size" => set(&mut queue.size, reader.small(value, 0, MAX_QUEUE)),
-                "timeout" => set(&mut queue.timeout, reader.duration(value)),
-                unknown => reader.unknown_key(unknown, &["size", "timeout"]),
-            });
-        }
-        Some(queue)
-    }
 }
 
 /// Puts what could be read into a field.
-pub(super) fn set<T>(field: &mut T, value: Option<T>) {
+pub(crate) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
-const VARIABLE_HINT: &str = "letters, digits and `_`, not starting with a digit";
+pub(crate) const VARIABLE_HINT: &str = "letters, digits and `_`, not starting with a digit";
 
-fn is_variable(text: &str) -> bool {
+pub(crate) fn is_variable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
@@ -303,7 +233,7 @@ fn scalar(value: &Value) -> String {
 }
 
 /// Keeps what an error quotes short.
-fn shorten(text: &str) -> &str {
+pub(crate) fn shorten(text: &str) -> &str {
     text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
 }
 
