@@ -233,9 +233,12 @@ pub struct WorkerList {
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
     pub id: String,
-    /// None = a spare.
+    /// None = a spare, or a plugin's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// The script plugin that it runs in an app's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     pub state: WorkerState,

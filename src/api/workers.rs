@@ -13,7 +13,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde_json::json;
 
-/// All workers of the apps that the key is for; spares for a key that is for all
+/// All workers of the apps that the key is for; spares and those of plugins for a key that is for all
 #[utoipa::path(
     get, path = "/workers", tag = "workers", operation_id = "listWorkers",
     responses((status = 200, body = types::WorkerList)),
@@ -83,7 +83,11 @@ async fn changed(
     if !done {
         return Err(unknown());
     }
-    let detail = json!({ "app": worker.app.as_ref().map(AppName::to_string) });
+    let name = |name: &Option<AppName>| name.as_ref().map(AppName::to_string);
+    let detail = match &worker.plugin {
+        None => json!({ "app": name(&worker.app) }),
+        plugin => json!({ "plugin": name(plugin) }),
+    };
     api.note(action, &worker.id.to_string(), caller, Outcome::Done, detail).await;
     Ok((StatusCode::ACCEPTED, axum::Json(types::Affected { workers: 1 })))
 }
@@ -118,6 +122,7 @@ pub(super) fn shown(worker: &WorkerInfo) -> types::Worker {
     types::Worker {
         id: worker.id.to_string(),
         app: worker.app.as_ref().map(AppName::to_string),
+        plugin: worker.plugin.as_ref().map(AppName::to_string),
         version: worker.version.as_ref().map(ToString::to_string),
         state: match worker.state {
             Stage::Creating => types::WorkerState::Creating,

@@ -22,6 +22,7 @@ pub fn app(key: u64, id: &str, kind: Kind) -> Arc<App> {
         kind,
         env: BTreeMap::new(),
         needs_fresh: None,
+        plugin: None,
     })
 }
 

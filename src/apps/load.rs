@@ -80,8 +80,17 @@ impl Loader {
         };
         let key = self.new_key();
         let Draft { dir, manifest, kind, env, needs_fresh } = draft;
-        let app =
-            App { key, name: name.clone(), version: version.clone(), dir, manifest, kind, env, needs_fresh };
+        let app = App {
+            key,
+            name: name.clone(),
+            version: version.clone(),
+            dir,
+            manifest,
+            kind,
+            env,
+            needs_fresh,
+            plugin: None,
+        };
         Reading { outcome: Outcome::App(Arc::new(app)), warnings }
     }
 

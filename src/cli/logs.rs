@@ -36,6 +36,7 @@ struct Line {
     at: String,
     worker: String,
     app: Option<String>,
+    plugin: Option<String>,
     version: Option<String>,
     #[serde(default)]
     stream: String,
@@ -156,9 +157,10 @@ impl Line {
     fn render(&self) -> String {
         // To the second: `2026-01-31T12:00:00`.
         let at = escape(self.at.get(..19).unwrap_or(&self.at)).replace('T', " ");
-        let app = match (&self.app, &self.version) {
-            (Some(app), Some(version)) => format!("{}@{}", escape(app), escape(version)),
-            (Some(app), None) => escape(app).into_owned(),
+        let name = self.app.as_ref().or(self.plugin.as_ref());
+        let app = match (name, &self.version) {
+            (Some(name), Some(version)) => format!("{}@{}", escape(name), escape(version)),
+            (Some(name), None) => escape(name).into_owned(),
             (None, _) => "(spare)".into(),
         };
         let head = format!("{at} {app} {}", escape(&self.worker));

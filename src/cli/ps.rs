@@ -47,15 +47,19 @@ fn render(workers: &[Worker]) -> String {
     table::render(&columns, rows)
 }
 
-/// The app of a worker, or that it has none yet.
+/// The app of a worker, the plugin, or that it has none yet.
 pub fn app(worker: &Worker) -> String {
-    worker.app.as_deref().map_or_else(|| "(spare)".to_owned(), |app| escape(app).into_owned())
+    match (&worker.app, &worker.plugin) {
+        (Some(app), _) => escape(app).into_owned(),
+        (None, Some(plugin)) => format!("{} (plugin)", escape(plugin)),
+        (None, None) => "(spare)".to_owned(),
+    }
 }
 
 pub fn state(worker: &Worker) -> String {
     let state = match worker.state {
         // Nothing is being made any more: it has no app yet.
-        WorkerState::Creating if worker.app.is_none() && worker.pid.is_some() => "waiting",
+        WorkerState::Creating if worker.version.is_none() && worker.pid.is_some() => "waiting",
         WorkerState::Creating => "creating",
         WorkerState::Ready => "ready",
         WorkerState::Active => "active",

@@ -69,6 +69,7 @@ pub fn workers() -> Vec<Worker> {
     let worker = |id: &str, app: Option<&str>, version: Option<&str>, state| Worker {
         id: id.into(),
         app: app.map(str::to_owned),
+        plugin: None,
         version: version.map(str::to_owned),
         state,
         draining: false,
@@ -104,6 +105,11 @@ pub fn workers() -> Vec<Worker> {
             ..worker("w2", Some("@team/blog"), Some("1.0.0"), WorkerState::Idle)
         },
         Worker { pid: Some(4713), ..worker("w3", None, None, WorkerState::Creating) },
+        Worker {
+            pid: Some(4714),
+            plugin: Some("@team/guard".into()),
+            ..worker("w4", None, Some("0.1.0"), WorkerState::Idle)
+        },
     ]
 }
 

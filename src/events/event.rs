@@ -50,9 +50,12 @@ pub enum Kind {
 pub struct WorkerEvent {
     #[serde(serialize_with = "text")]
     pub worker: WorkerId,
-    /// None = a spare.
+    /// None = a spare, or a plugin's.
     #[serde(serialize_with = "text_if", skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
+    /// The script plugin that it runs in an app's place.
+    #[serde(serialize_with = "text_if", skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<AppName>,
     #[serde(serialize_with = "text_if", skip_serializing_if = "Option::is_none")]
     pub version: Option<AppVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,9 @@ pub struct LogEvent {
     pub worker: WorkerId,
     #[serde(serialize_with = "text_if", skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
+    /// The script plugin that it runs in an app's place.
+    #[serde(serialize_with = "text_if", skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<AppName>,
     #[serde(serialize_with = "text_if", skip_serializing_if = "Option::is_none")]
     pub version: Option<AppVersion>,
     pub stream: Stream,
@@ -240,7 +246,7 @@ impl Event {
         }
     }
 
-    /// Whose event it is. None = nobody's: spares, keys, the server.
+    /// Whose event it is. None = nobody's: spares, plugins, keys, the server.
     pub fn app(&self) -> Option<&AppName> {
         match self {
             Event::Worker(event) => event.app.as_ref(),

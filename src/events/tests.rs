@@ -12,6 +12,7 @@ fn line(text: &str) -> Event {
     Event::Log(LogEvent {
         worker: WorkerId(1),
         app: None,
+        plugin: None,
         version: None,
         stream: Stream::Stdout,
         request_id: None,
@@ -274,6 +275,7 @@ fn an_event_is_one_flat_object() {
     hub.publish(Event::Worker(WorkerEvent {
         worker: WorkerId(3),
         app: Some(shop()),
+        plugin: None,
         version: Some(version("1.2.3")),
         pid: Some(7),
         from: Some("creating"),

@@ -112,6 +112,7 @@ mod tests {
             kind: Kind::Static { root: dir.to_owned(), index: "index.html".into() },
             env: BTreeMap::new(),
             needs_fresh: None,
+            plugin: None,
         })
     }
 

@@ -92,6 +92,7 @@ mod tests {
             kind,
             env: BTreeMap::new(),
             needs_fresh: None,
+            plugin: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! One app version as it was read from its directory: what the index hands out and the pool runs.
 
-use super::{AppName, AppVersion, Manifest, VersionKey};
+use super::{AppName, AppVersion, Manifest, PluginSeat, VersionKey};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One revision of one version of an app. Immutable.
 #[derive(Clone, Debug)]
@@ -18,6 +20,27 @@ pub struct App {
     pub env: BTreeMap<String, String>,
     /// Why a spare cannot take this version (`bunfig.toml`, `lowMemory`, …); none = it can.
     pub needs_fresh: Option<&'static str>,
+    /// None = an ordinary app, no script plugin.
+    pub plugin: Option<Arc<PluginSeat>>,
+}
+
+impl App {
+    /// Where its own files are, below the directory of all data. No app's name begins with a capital, so none has a plugin's.
+    pub fn data_name(&self) -> Cow<'_, str> {
+        match &self.plugin {
+            None => Cow::Borrowed(self.name.as_str()),
+            Some(seat) => Cow::Owned(format!("Plugins/{}", seat.name)),
+        }
+    }
+
+    /// Its name as an app, of which namespaces and the index know: a plugin has none.
+    pub fn app_name(&self) -> Option<&AppName> {
+        self.plugin.is_none().then_some(&self.name)
+    }
+
+    pub fn plugin_name(&self) -> Option<&AppName> {
+        self.plugin.as_ref().map(|seat| &seat.name)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

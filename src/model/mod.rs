@@ -5,6 +5,7 @@ pub mod app;
 pub mod manifest;
 pub mod mix;
 pub mod name;
+pub mod plugin;
 pub mod quantity;
 pub mod rfc3339;
 pub mod route;
@@ -14,6 +15,7 @@ pub use alias::{AliasName, Split};
 pub use app::{App, Kind};
 pub use manifest::Manifest;
 pub use name::AppName;
+pub use plugin::PluginSeat;
 pub use route::{Bucket, Route, Sticky};
 pub use version::{AppVersion, VersionSpec};
 

@@ -6,6 +6,7 @@ use crate::model::{Kind, VersionKey, WorkerId};
 use crate::worker::actor::{self, Birth};
 use crate::worker::orders::{Assignment, Order};
 use crate::worker::spawn;
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -74,7 +75,7 @@ impl Pool {
         inner.workers.insert(worker, handle);
         let private = self.settings.private_dir.join(worker.to_string());
         let (program, args) = environment::program(&self.settings, app);
-        let data = app.filter(|app| self.data_dirs.of(&app.name).1).map(|app| app.name.to_string());
+        let data = app.map(|app| app.data_name()).filter(|name| self.data_dirs.of(name).1);
         let birth = Birth {
             id: worker,
             start: spawn::Order {
@@ -83,7 +84,7 @@ impl Pool {
                 env: environment::of_process(&self.settings, app, &private),
                 dir: app.map_or_else(|| self.settings.empty_dir.clone(), |app| app.dir.clone()),
                 private,
-                data,
+                data: data.map(Cow::into_owned),
             },
             build: Arc::clone(&self.settings.shim.build),
             spawner: self.spawner.clone(),
@@ -97,20 +98,25 @@ impl Pool {
     fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
         let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
         let Kind::Worker { entrypoint } = &app.kind else { return };
-        let (data_dir, has_data) = self.data_dirs.of(&app.name);
+        let data_name = app.data_name();
+        let (data_dir, has_data) = self.data_dirs.of(&data_name);
         let private = self.settings.private_dir.join(worker.to_string());
         let assignment = Assignment {
             dir: app.dir.clone(),
             entry: entrypoint.clone(),
             name: app.name.clone(),
             version: app.version.clone(),
-            mount: format!("/{}", app.name),
+            mount: match &app.plugin {
+                None => format!("/{}", app.name),
+                Some(seat) => seat.base.clone().unwrap_or_else(|| "/".into()),
+            },
             origin: self.settings.origin.clone(),
             dev: self.settings.dev,
             env: environment::of_app(&self.settings, app, entrypoint, worker, &private, &data_dir),
             head_timeout: app.manifest.timeout,
             stream_timeout: app.manifest.stream_timeout,
-            data: has_data.then(|| app.name.to_string()),
+            data: has_data.then(|| data_name.into_owned()),
+            plugin: app.plugin.as_ref().map(|seat| (Arc::clone(seat), data_dir)),
             watch_memory: app.manifest.max_memory.is_some(),
         };
         if let Some(handle) = inner.workers.get_mut(&worker) {

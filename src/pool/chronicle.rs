@@ -3,7 +3,7 @@
 use super::core::types::{Reason, State};
 use super::{Inner, Pool, StartFailure};
 use crate::events::{AppAction, AppEvent, Event, Failure, WorkerEvent};
-use crate::model::{App, VersionKey, WorkerId};
+use crate::model::{App, AppName, VersionKey, WorkerId};
 use std::sync::Arc;
 
 impl Pool {
@@ -18,15 +18,17 @@ impl Pool {
         let app = version.and_then(|version| inner.versions.get(&version)).map(|version| &*version.app);
         let (from, to, why) = (from.map(State::as_str), to.as_str(), reason.as_str());
         let version = app.map(|app| app.version.to_string());
-        let name = app.map(|app| app.name.as_str());
+        let name = app.and_then(App::app_name).map(AppName::as_str);
+        let plugin = app.and_then(App::plugin_name).map(AppName::as_str);
         if reason.is_fault() {
-            tracing::warn!(app = name, version, %worker, from, to, reason = why, "worker");
+            tracing::warn!(app = name, plugin, version, %worker, from, to, reason = why, "worker");
         } else {
-            tracing::info!(app = name, version, %worker, from, to, reason = why, "worker");
+            tracing::info!(app = name, plugin, version, %worker, from, to, reason = why, "worker");
         }
         self.hub.publish(Event::Worker(WorkerEvent {
             worker,
-            app: app.map(|app| app.name.clone()),
+            app: app.and_then(|app| app.app_name().cloned()),
+            plugin: app.and_then(|app| app.plugin_name().cloned()),
             version: app.map(|app| app.version.clone()),
             pid: inner.workers.get(&worker).and_then(|handle| handle.pid),
             from,
@@ -36,11 +38,18 @@ impl Pool {
     }
 
     pub(super) fn tell_proven(&self, app: &App) {
-        self.hub.publish(of_app(app, AppAction::Proven, None));
+        // A plugin is no version of an app, and no namespace's.
+        if app.plugin.is_none() {
+            self.hub.publish(of_app(app, AppAction::Proven, None));
+        }
     }
 
     pub(super) fn tell_failure(&self, app: &App, worker: WorkerId, failure: &StartFailure) {
         let suggestion = failure.suggestion.as_deref();
+        if let Some(plugin) = app.plugin_name() {
+            tracing::error!(%plugin, version = %app.version, %worker, failure = %failure, suggestion, "a plugin failed to start");
+            return;
+        }
         tracing::error!(app = %app.name, version = %app.version, %worker, failure = %failure, suggestion, "an app failed to start");
         self.hub.publish(of_app(app, AppAction::Failed, Some(Arc::new(Failure::from(failure)))));
     }

@@ -1,7 +1,6 @@
-//! The apps' own data directories: made on a thread of their own when an app appears, so that its first request does not
+//! The apps' own data directories, and those of plugins: made on a thread of their own when an app appears, so that its first request does not
 //! wait for the disk.
 
-use crate::model::AppName;
 use crate::worker::isolation::Isolation;
 use std::collections::HashSet;
 use std::io;
@@ -11,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 pub struct DataDirs {
     making: Arc<Making>,
     /// The thread ends when this is dropped.
-    wanted: mpsc::Sender<AppName>,
+    wanted: mpsc::Sender<String>,
 }
 
 struct Making {
     root: PathBuf,
     isolation: Arc<Isolation>,
-    made: Mutex<HashSet<AppName>>,
+    made: Mutex<HashSet<String>>,
 }
 
 impl DataDirs {
@@ -26,7 +25,7 @@ impl DataDirs {
     /// # Errors
     /// The system allows no further thread.
     pub fn start(root: PathBuf, isolation: Arc<Isolation>) -> io::Result<DataDirs> {
-        let (wanted, inbox) = mpsc::channel::<AppName>();
+        let (wanted, inbox) = mpsc::channel::<String>();
         let making = Arc::new(Making { root, isolation, made: Mutex::default() });
         let maker = Arc::clone(&making);
         std::thread::Builder::new().name("buntime-data".into()).spawn(move || {
@@ -38,40 +37,40 @@ impl DataDirs {
         Ok(DataDirs { making, wanted })
     }
 
-    /// Has the directory of an app made soon, also where it was there once: somebody may have removed it since.
-    pub fn want(&self, name: &AppName) {
+    /// Has the directory of an app (`App::data_name`) made soon, also where it was there once: somebody may have removed it since.
+    pub fn want(&self, name: &str) {
         self.making.lock().remove(name);
         // Without its thread a directory is made when it is needed.
-        let _ = self.wanted.send(name.clone());
+        let _ = self.wanted.send(name.to_owned());
     }
 
     /// The directory of an app, made now unless it is there, and whether it is there.
-    pub fn of(&self, name: &AppName) -> (PathBuf, bool) {
-        let dir = self.making.root.join(name.as_str());
+    pub fn of(&self, name: &str) -> (PathBuf, bool) {
+        let dir = self.making.root.join(name);
         if self.making.lock().contains(name) {
             return (dir, true);
         }
         let made = self.making.make(name);
         if let Err(error) = &made {
-            tracing::warn!(app = %name, dir = %dir.display(), %error, "no data directory");
+            tracing::warn!(app = name, dir = %dir.display(), %error, "no data directory");
         }
         (dir, made.is_ok())
     }
 }
 
 impl Making {
-    fn make(&self, name: &AppName) -> io::Result<()> {
-        let dir = self.root.join(name.as_str());
+    fn make(&self, name: &str) -> io::Result<()> {
+        let dir = self.root.join(name);
         std::fs::create_dir_all(&dir)?;
         if let Some(identity) = self.isolation.identity() {
             identity.take_over(&dir)?;
         }
-        self.isolation.prepare_data(name.as_str())?;
-        self.lock().insert(name.clone());
+        self.isolation.prepare_data(name)?;
+        self.lock().insert(name.to_owned());
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<AppName>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,15 +83,15 @@ mod tests {
     fn a_directory_that_was_removed_is_made_again_for_the_next_version() {
         let temp = tempfile::tempdir().unwrap();
         let dirs = DataDirs::start(temp.path().join("data"), Arc::new(Isolation::none())).unwrap();
-        let name: AppName = "@team/shop".parse().unwrap();
+        let name = "@team/shop";
         for _ in 0..3 {
-            dirs.want(&name);
-            let (dir, made) = dirs.of(&name);
+            dirs.want(name);
+            let (dir, made) = dirs.of(name);
             assert!(made && dir.is_dir());
             // The thread has had its turn when it has this one too.
-            let next: AppName = "next".parse().unwrap();
-            dirs.want(&next);
-            while !dirs.making.lock().contains(&next) {
+            let next = "next";
+            dirs.want(next);
+            while !dirs.making.lock().contains(next) {
                 std::thread::yield_now();
             }
             std::fs::remove_dir_all(temp.path().join("data")).unwrap();

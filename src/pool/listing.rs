@@ -11,8 +11,11 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct WorkerInfo {
     pub id: WorkerId,
-    /// None = a spare; so are the next two.
+    /// None = a spare, or a plugin's.
     pub app: Option<AppName>,
+    /// The script plugin that it runs in an app's place.
+    pub plugin: Option<AppName>,
+    /// None = a spare; so is the next.
     pub version: Option<AppVersion>,
     pub key: Option<VersionKey>,
     pub state: State,
@@ -79,7 +82,8 @@ impl Pool {
             let app = worker.version.and_then(|key| inner.versions.get(&key)).map(|version| &version.app);
             WorkerInfo {
                 id: worker.id,
-                app: app.map(|app| app.name.clone()),
+                app: app.and_then(|app| app.app_name().cloned()),
+                plugin: app.and_then(|app| app.plugin_name().cloned()),
                 version: app.map(|app| app.version.clone()),
                 key: worker.version,
                 state: worker.state,

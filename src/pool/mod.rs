@@ -193,7 +193,7 @@ impl Pool {
         if !matches!(app.kind, Kind::Worker { .. }) {
             return;
         }
-        self.data_dirs.want(&app.name);
+        self.data_dirs.want(&app.data_name());
         let version = Version { app: Arc::clone(app), failure: None, ready: None };
         let mut inner = self.lock();
         inner.versions.insert(app.key, version);
@@ -413,6 +413,7 @@ fn policy(app: &App) -> Policy {
         queue_size: manifest.queue.size as usize,
         queue_timeout: manifest.queue.timeout,
         fresh: app.needs_fresh.is_some(),
+        pinned: app.plugin.is_some(),
     }
 }
 

@@ -77,6 +77,7 @@ impl House {
             kind: Kind::Worker { entrypoint },
             env: BTreeMap::new(),
             needs_fresh: None,
+            plugin: None,
         });
         self.pool.add(&app);
         app

@@ -1,7 +1,7 @@
 //! Frames: a header of nine bytes, then the payload. Splits a stream of bytes into frames and enforces their limits
 //! before any payload is waited for.
 
-use super::{MAX_CHUNK, MAX_CONTROL, MAX_EXCHANGE, WireError};
+use super::{MAX_CALL, MAX_CHUNK, MAX_CONTROL, MAX_EXCHANGE, WireError};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub const HEADER: usize = 9;
@@ -24,6 +24,8 @@ pub enum Kind {
     Pong = 0x21,
     Hook = 0x30,
     HookDone = 0x31,
+    Call = 0x40,
+    Result = 0x41,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,7 @@ impl Kind {
             0x16 => Kind::Error,
             0x21 => Kind::Pong,
             0x31 => Kind::HookDone,
+            0x40 => Kind::Call,
             _ => return None,
         })
     }
@@ -65,6 +68,7 @@ impl Kind {
             Kind::Ping | Kind::Pong => 8,
             Kind::Cancel | Kind::Hook => 64,
             Kind::HookDone => 64 * 1024,
+            Kind::Call | Kind::Result => MAX_CALL,
         }
     }
 
@@ -79,6 +83,8 @@ impl Kind {
                 | Kind::Pong
                 | Kind::Hook
                 | Kind::HookDone
+                | Kind::Call
+                | Kind::Result
         )
     }
 }

@@ -5,7 +5,7 @@ use super::pack::{self, Reader};
 use super::{MAX_HEAD, MAX_HEADERS, WireError};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 const FIN: u32 = 1;
@@ -48,6 +48,23 @@ pub struct Assign<'a> {
     pub origin: &'a str,
     pub dev: bool,
     pub env: &'a BTreeMap<String, String>,
+    /// Makes the app a script plugin. One value in bytes of its own, for the shim reads the rest of the map with a reader that
+    /// knows only texts.
+    #[serde(serialize_with = "packed", skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Seat<'a>>,
+}
+
+/// What a script plugin is told of itself.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Seat<'a> {
+    pub name: &'a str,
+    pub version: &'a str,
+    pub base: Option<&'a str>,
+    pub config: &'a serde_json::Value,
+    #[serde(rename = "stateDir")]
+    pub state_dir: &'a str,
+    /// The public URL, once the listener is bound.
+    pub server: Option<&'a str>,
 }
 
 /// The app is loaded.
@@ -92,6 +109,11 @@ impl Ready {
         };
         self.hooks & bit != 0
     }
+}
+
+fn packed<S: Serializer>(seat: &Option<Seat<'_>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let bytes = rmp_serde::to_vec_named(seat).map_err(serde::ser::Error::custom)?;
+    serializer.serialize_bytes(&bytes)
 }
 
 /// Appends a REQUEST frame without its body: the caller appends the `body_len` bytes.

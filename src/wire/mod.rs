@@ -1,6 +1,7 @@
 //! The wire between supervisor and worker: frames and the values inside them. The protocol itself is written down in
 //! `worker-shim/PROTOCOL.md`; this module depends on nothing else of ours and does no I/O.
 
+pub mod call;
 pub mod frame;
 pub mod message;
 mod pack;
@@ -19,6 +20,14 @@ pub const MAX_HEAD: usize = 256 * 1024;
 pub const MAX_CHUNK: usize = 256 * 1024;
 /// Largest payload of control frames.
 pub const MAX_CONTROL: usize = 1024 * 1024;
+/// Largest payload of CALL and RESULT frames.
+pub const MAX_CALL: usize = 1024 * 1024;
+/// Most calls of a worker that are open at once, and bytes of their arguments.
+pub const MAX_CALLS: usize = 1000;
+pub const MAX_CALLS_BYTES: usize = 16 * 1024 * 1024;
+/// Deepest nesting of the values in a CALL or RESULT, and the most values in one: each takes some fifty bytes in memory.
+pub const MAX_DEPTH: usize = 64;
+pub const MAX_VALUES: usize = 64 * 1024;
 /// Most header pairs in a head.
 pub const MAX_HEADERS: usize = 512;
 

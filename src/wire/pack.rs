@@ -84,6 +84,21 @@ pub fn fill_array(out: &mut BytesMut, at: usize, len: u16) {
     out[at + 1..at + 3].copy_from_slice(&len.to_be_bytes());
 }
 
+/// The length of the one value that `bytes` begin with.
+///
+/// # Errors
+/// It is no value, is nested deeper than `depth`, or is made of more than `values`.
+pub fn measure(bytes: &[u8], depth: usize, values: usize) -> Result<usize, WireError> {
+    let mut reader = Reader::new(bytes);
+    let mut left = values;
+    reader.skip_value(depth, &mut left)?;
+    Ok(reader.at)
+}
+
+fn deeper(depth: usize) -> Result<usize, WireError> {
+    depth.checked_sub(1).ok_or(WireError::OutOfRange("the nesting of values"))
+}
+
 /// Reads forward through one head.
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -147,6 +162,53 @@ impl<'a> Reader<'a> {
             _ => return Err(WireError::WrongType("bin")),
         };
         self.take(len)
+    }
+
+    /// Passes over one value of any kind but extensions. Texts are UTF-8, and keys are texts.
+    fn skip_value(&mut self, depth: usize, left: &mut usize) -> Result<(), WireError> {
+        *left = left.checked_sub(1).ok_or(WireError::OutOfRange("the number of values"))?;
+        let Some(marker) = self.bytes.get(self.at).copied() else { return Err(WireError::Truncated) };
+        let skipped = match marker {
+            0xa0..=0xbf | 0xd9..=0xdb => return self.text().map(drop),
+            0xc4..=0xc6 => return self.bin().map(drop),
+            0x90..=0x9f | 0xdc | 0xdd => {
+                let depth = deeper(depth)?;
+                for _ in 0..self.array()? {
+                    self.skip_value(depth, left)?;
+                }
+                return Ok(());
+            }
+            0x80..=0x8f | 0xde | 0xdf => {
+                let depth = deeper(depth)?;
+                for _ in 0..self.map()? {
+                    self.text()?;
+                    self.skip_value(depth, left)?;
+                }
+                return Ok(());
+            }
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => 1,
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 => 3,
+            0xca | 0xce | 0xd2 => 5,
+            0xcb | 0xcf | 0xd3 => 9,
+            _ => return Err(WireError::WrongType("a plain value")),
+        };
+        self.take(skipped).map(drop)
+    }
+
+    /// A str that is UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, WireError> {
+        let range = self.str()?;
+        std::str::from_utf8(&self.bytes[range]).map_err(|_| WireError::WrongType("UTF-8"))
+    }
+
+    fn map(&mut self) -> Result<usize, WireError> {
+        match self.byte()? {
+            marker @ 0x80..=0x8f => Ok(usize::from(marker & 0x0f)),
+            0xde => self.be(2),
+            0xdf => self.be(4),
+            _ => Err(WireError::WrongType("map")),
+        }
     }
 
     fn byte(&mut self) -> Result<u8, WireError> {

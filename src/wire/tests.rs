@@ -1,15 +1,17 @@
 //! Every limit of `PROTOCOL.md`, and bytes that keep to none. Corpora of the fuzz targets are in `__fuzz__`.
 
+mod calls;
+
 use super::frame::{Decoder, Frame, HEADER, Kind, put_frame, put_header};
 use super::message::{self, AppError, Cancel, Hello, HookDone, Ready};
 use super::pack::{self, Reader};
-use super::{MAX_CHUNK, MAX_CONTROL, MAX_EXCHANGE, MAX_HEAD, MAX_HEADERS, WireError};
+use super::{MAX_CALL, MAX_CHUNK, MAX_CONTROL, MAX_EXCHANGE, MAX_HEAD, MAX_HEADERS, WireError, call};
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// What a worker may send: the type, its largest payload, and whether it belongs to the link.
-const FROM_WORKER: [(Kind, usize, bool); 11] = [
+const FROM_WORKER: [(Kind, usize, bool); 12] = [
     (Kind::Hello, MAX_CONTROL, true),
     (Kind::Ready, MAX_CONTROL, true),
     (Kind::Failed, MAX_CONTROL, true),
@@ -21,6 +23,7 @@ const FROM_WORKER: [(Kind, usize, bool); 11] = [
     (Kind::Error, MAX_CONTROL, false),
     (Kind::Pong, 8, true),
     (Kind::HookDone, 64 * 1024, true),
+    (Kind::Call, MAX_CALL, true),
 ];
 
 /// How much time a fuzz target may take in an ordinary test run.
@@ -377,6 +380,11 @@ fn read_all(payload: &Bytes) {
     let _ = message::read_control::<Ready>(payload);
     let _ = message::read_control::<AppError>(payload);
     let _ = message::read_control::<HookDone>(payload);
+    if let Ok(frame) = call::read_call(payload) {
+        // What came can be sent back.
+        let value = rmpv::Value::Array(frame.args);
+        assert!(call::result(frame.id, &value).is_ok() || payload.len() + 16 > MAX_CALL);
+    }
 }
 
 #[test]

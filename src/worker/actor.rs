@@ -13,9 +13,11 @@ use super::socket::Socket;
 use super::spawn::{Order as Start, Spawned, Spawner};
 use super::usage;
 use crate::events::{Hub, Stream};
-use crate::model::WorkerId;
+use crate::model::plugin::{Call, Reply};
+use crate::model::{PluginSeat, WorkerId};
 use crate::uproot;
-use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready};
+use crate::wire::call::CallFrame;
+use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready, Seat};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +27,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// How long `onTerminate` may take.
+/// How long `onTerminate` may take, and a plugin's `onShutdown`.
 const HOOK_LIMIT: Duration = Duration::from_secs(5);
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// From SIGTERM to SIGKILL.
 const TERM_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process may outlive its link.
@@ -65,6 +68,8 @@ struct Life {
     ready: Option<Ready>,
     timeouts: Timeouts,
     memory: Option<Instant>,
+    /// Makes it a script plugin's.
+    plugin: Option<Arc<PluginSeat>>,
     ending: Ending,
 }
 
@@ -123,6 +128,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
             ping: PING_LIMIT,
         },
         memory: None,
+        plugin: None,
         ending: Ending::No,
     };
     report(Report::Spawned { pid: life.process.pid(), journey: life.journey });
@@ -216,7 +222,17 @@ impl Life {
                 (self.report)(self.start_failed(error));
             }
             Control::HookDone(done) => self.hook_done(&done),
+            Control::Call(call) => self.call(call),
         }
+    }
+
+    fn call(&self, frame: CallFrame) {
+        // The link lets no other worker call.
+        let Some(seat) = &self.plugin else { return };
+        let CallFrame { id, service, method, args } = frame;
+        let link = Arc::clone(&self.link);
+        let reply = Reply::new(move |result| link.answer(id, result));
+        seat.calls.call(Call { service, method, args }, reply);
     }
 
     fn loaded(&mut self, ready: Ready) {
@@ -249,7 +265,7 @@ impl Life {
 
     fn hook_done(&mut self, done: &HookDone) {
         if let Some(error) = &done.error {
-            let hook = if done.kind == Hook::Idle as u32 { "onIdle" } else { "onTerminate" };
+            let hook = if done.kind == Hook::Idle as u32 { "onIdle" } else { self.last_hook() };
             tracing::warn!(worker = %self.id, app = %self.identity, hook, error, "a hook failed");
         }
         if done.kind == Hook::Terminate as u32 && matches!(self.ending, Ending::Hook(_)) {
@@ -272,7 +288,8 @@ impl Life {
 
     fn assign(&mut self, assignment: &Assignment) {
         self.assigned = Some(Instant::now());
-        self.identity.set(&assignment.name, &assignment.version);
+        self.identity.set(&assignment.name, &assignment.version, assignment.plugin.is_some());
+        self.plugin = assignment.plugin.as_ref().map(|(seat, _)| Arc::clone(seat));
         self.timeouts.head = assignment.head_timeout;
         self.timeouts.stream = assignment.stream_timeout;
         self.memory = assignment.watch_memory.then(Instant::now);
@@ -284,6 +301,7 @@ impl Life {
         {
             return self.cannot_start("DataDirectoryError", &format!("no data directory: {error}"));
         }
+        let plugin = assignment.plugin.as_ref().map(|(seat, dir)| (&**seat, dir.to_string_lossy()));
         let sent = self.link.assign(&Assign {
             dir: &assignment.dir.to_string_lossy(),
             entry: &assignment.entry.to_string_lossy(),
@@ -294,6 +312,14 @@ impl Life {
             origin: &assignment.origin,
             dev: assignment.dev,
             env: &assignment.env,
+            plugin: plugin.as_ref().map(|(seat, state_dir)| Seat {
+                name: seat.name.as_str(),
+                version: &seat.version,
+                base: seat.base.as_deref(),
+                config: &seat.config,
+                state_dir,
+                server: seat.server(),
+            }),
         });
         if let Err(error) = sent {
             tracing::error!(worker = %self.id, %error, "the assignment cannot be encoded");
@@ -329,12 +355,21 @@ impl Life {
         }
         match self.ready {
             Some(ready) if ready.has(Hook::Terminate) => {
-                self.ending = Ending::Hook(Instant::now() + HOOK_LIMIT);
+                self.ending = Ending::Hook(Instant::now() + self.hook_limit());
                 self.link.hook(Hook::Terminate);
             }
             Some(_) if !quick => self.term(),
             _ => self.kill(),
         }
+    }
+
+    /// What its author calls HOOK 2.
+    fn last_hook(&self) -> &'static str {
+        if self.plugin.is_some() { "onShutdown" } else { "onTerminate" }
+    }
+
+    fn hook_limit(&self) -> Duration {
+        if self.plugin.is_some() { SHUTDOWN_LIMIT } else { HOOK_LIMIT }
     }
 
     fn term(&mut self) {
@@ -368,7 +403,7 @@ impl Life {
         let now = Instant::now();
         match self.ending {
             Ending::Hook(limit) if now >= limit => {
-                tracing::warn!(worker = %self.id, app = %self.identity, limit = ?HOOK_LIMIT, "onTerminate took too long");
+                tracing::warn!(worker = %self.id, app = %self.identity, limit = ?self.hook_limit(), "{} took too long", self.last_hook());
                 self.term();
             }
             Ending::Term(limit) if now >= limit => self.kill(),

@@ -4,14 +4,18 @@
 //! there. The driver is the only one that touches the socket: it reads whatever has come, hands it out, and
 //! writes whatever was queued meanwhile in one go, so that under load one system call serves many requests.
 
+mod calls;
 mod exchange;
 mod shared;
+use self::calls::Calls;
 pub use self::exchange::{Exchange, Upload};
 use self::shared::{Aftermath, Shared, Stage, Stream, put_cancel};
 use super::outbox::Outbox;
 use super::progress::Progress;
 use super::socket::Socket;
+use crate::model::plugin::CallError;
 use crate::wire::WireError;
+use crate::wire::call::{self, CallFrame};
 use crate::wire::frame::{self, Decoder, Kind};
 use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone, Ready};
 use bytes::BytesMut;
@@ -45,6 +49,8 @@ pub enum Control {
     Ready(Ready),
     Failed(Box<AppError>),
     HookDone(HookDone),
+    /// To be answered by `Link::answer`.
+    Call(CallFrame),
 }
 
 /// Why an exchange has no (further) answer.
@@ -173,6 +179,7 @@ impl Link {
         let payload = rmp_serde::to_vec_named(assign)?;
         let mut shared = self.lock();
         shared.stage = Stage::Assigned;
+        shared.calls = assign.plugin.map(|_| Calls::default());
         let held = std::mem::take(&mut shared.held);
         let out = shared.out.tail();
         frame::put_frame(out, Kind::Assign, 0, &payload);
@@ -196,6 +203,24 @@ impl Link {
         let due = &mut shared.hooks[hook as usize - 1];
         *due = due.saturating_add(1);
         shared.queue(Kind::Hook, &[0x91, hook as u8]);
+    }
+
+    /// Answers a CALL, once. What cannot be sent is an error to who called.
+    pub fn answer(&self, id: u32, result: Result<rmpv::Value, CallError>) {
+        let payload = match result {
+            Ok(value) => call::result(id, &value).unwrap_or_else(|why| {
+                call::error(id, "RangeError", &format!("the answer cannot be sent: {why}"))
+            }),
+            Err(error) => call::error(id, &error.name, &error.message),
+        };
+        let mut shared = self.lock();
+        if shared.closed {
+            return;
+        }
+        if let Some(calls) = &mut shared.calls {
+            calls.answered(id);
+        }
+        shared.queue(Kind::Result, &payload);
     }
 
     /// The largest request body in bytes that the app itself wants.
@@ -332,6 +357,9 @@ impl Link {
         loop {
             if output.is_empty() {
                 let mut shared = self.lock();
+                if let Some(calls) = &mut shared.calls {
+                    calls.turn_over(); // what it was given is in the kernel's hands
+                }
                 if shared.out.is_empty() {
                     match &mut shared.driver {
                         Some(waker) if waker.will_wake(cx.waker()) => {}
@@ -372,6 +400,12 @@ impl Link {
                     let done = message::read_control(payload)?;
                     shared.hook_done(&done)?;
                     after.control.push(Control::HookDone(done));
+                }
+                Kind::Call => {
+                    let calls = shared.calls.as_mut().ok_or(WireError::Unexpected("a CALL of no plugin"))?;
+                    let call = call::read_call(payload)?;
+                    calls.begin(call.id, payload.len())?;
+                    after.control.push(Control::Call(call));
                 }
                 Kind::Pong => {}
                 _ => shared.stream_frame(frame, now, after)?,

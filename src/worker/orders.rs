@@ -2,7 +2,7 @@
 
 use super::journey::Journey;
 use super::link::Link;
-use crate::model::{AppName, AppVersion};
+use crate::model::{AppName, AppVersion, PluginSeat};
 use crate::wire::WireError;
 use crate::wire::message::AppError;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct Assignment {
     pub stream_timeout: Duration,
     /// The name of its data directory, where there is one.
     pub data: Option<String>,
+    /// Makes it a script plugin, and where its state is.
+    pub plugin: Option<(Arc<PluginSeat>, PathBuf)>,
     /// Measure proportional memory while it serves.
     pub watch_memory: bool,
 }

@@ -30,6 +30,8 @@ pub struct Identity {
 
 struct Assigned {
     app: AppName,
+    /// The name is that of a script plugin.
+    is_plugin: bool,
     version: AppVersion,
     /// As text, for each line.
     shown: String,
@@ -54,21 +56,29 @@ impl Identity {
         Identity { worker, hub, app: OnceLock::new() }
     }
 
-    pub fn set(&self, app: &AppName, version: &AppVersion) {
+    pub fn set(&self, app: &AppName, version: &AppVersion, is_plugin: bool) {
         // A worker gets one app in its life.
         let shown = version.to_string();
-        let _ = self.app.set(Assigned { app: app.clone(), version: version.clone(), shown });
+        let _ = self.app.set(Assigned { app: app.clone(), is_plugin, version: version.clone(), shown });
     }
 
-    fn app(&self) -> (&str, &str) {
-        self.app.get().map_or(("", ""), |assigned| (assigned.app.as_str(), assigned.shown.as_str()))
+    /// Its app, or the plugin, and the version, as the log has them.
+    fn fields(&self) -> (Option<&str>, Option<&str>, &str) {
+        let Some(Assigned { app, is_plugin, shown, .. }) = self.app.get() else {
+            return (Some(""), None, "");
+        };
+        match is_plugin {
+            false => (Some(app.as_str()), None, shown),
+            true => (None, Some(app.as_str()), shown),
+        }
     }
 }
 
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.app.get() {
-            Some(Assigned { app, shown, .. }) => write!(f, "{app}@{shown}"),
+            Some(Assigned { app, shown, is_plugin: false, .. }) => write!(f, "{app}@{shown}"),
+            Some(Assigned { app, shown, is_plugin: true, .. }) => write!(f, "plugin {app}@{shown}"),
             None => f.write_str("spare"),
         }
     }
@@ -175,17 +185,17 @@ impl Output {
         }
         let Verdict::Log { dropped } = self.limit.admit(self.began.elapsed()) else { return };
         self.dropped(dropped);
-        let (app, version) = self.identity.app();
+        let (app, plugin, version) = self.identity.fields();
         let worker = self.identity.worker;
         let request = self.link.only_request();
         let request_id = request.as_ref().and_then(|id| id.to_str().ok());
         self.publish(dropped, request_id, Some(line));
         match self.stream {
             Stream::Stdout => {
-                tracing::info!(target: "buntime::app", app, version, %worker, request_id, stream = "stdout", "{line}");
+                tracing::info!(target: "buntime::app", app, plugin, version, %worker, request_id, stream = "stdout", "{line}");
             }
             Stream::Stderr => {
-                tracing::warn!(target: "buntime::app", app, version, %worker, request_id, stream = "stderr", "{line}");
+                tracing::warn!(target: "buntime::app", app, plugin, version, %worker, request_id, stream = "stderr", "{line}");
             }
         }
     }
@@ -194,7 +204,8 @@ impl Output {
         let assigned = self.identity.app.get();
         self.identity.hub.publish(Event::Log(LogEvent {
             worker: self.identity.worker,
-            app: assigned.map(|assigned| assigned.app.clone()),
+            app: assigned.filter(|assigned| !assigned.is_plugin).map(|assigned| assigned.app.clone()),
+            plugin: assigned.filter(|assigned| assigned.is_plugin).map(|assigned| assigned.app.clone()),
             version: assigned.map(|assigned| assigned.version.clone()),
             stream: self.stream,
             request_id: request_id.map(Into::into),
@@ -205,9 +216,9 @@ impl Output {
 
     fn dropped(&self, lines: u64) {
         if lines > 0 {
-            let (app, version) = self.identity.app();
+            let (app, plugin, version) = self.identity.fields();
             let worker = self.identity.worker;
-            tracing::warn!(app, version, %worker, lines, "output was dropped: the worker prints too much");
+            tracing::warn!(app, plugin, version, %worker, lines, "output was dropped: the worker prints too much");
         }
     }
 }

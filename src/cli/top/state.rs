@@ -101,7 +101,10 @@ impl State {
             Sort::Age => row.worker.age,
             Sort::Name => 0.0,
         };
-        let name = |row: &Row| (row.worker.app.is_none(), row.worker.app.clone(), row.worker.id.clone());
+        let name = |row: &Row| {
+            let Worker { app, plugin, id, .. } = &row.worker;
+            (app.is_none(), plugin.is_none(), app.clone(), plugin.clone(), id.clone())
+        };
         self.rows.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then_with(|| name(a).cmp(&name(b))));
         self.offset = self.offset.min(self.rows.len().saturating_sub(1));
     }
@@ -140,7 +143,7 @@ mod tests {
         };
         assert_eq!(
             ['c', 'm', 'f', 'a', 'n'].map(&mut ids),
-            ["w2 w1 w3", "w1 w2 w3", "w1 w2 w3", "w2 w1 w3", "w2 w1 w3"]
+            ["w2 w1 w4 w3", "w1 w2 w4 w3", "w1 w2 w4 w3", "w2 w1 w4 w3", "w2 w1 w4 w3"]
         );
     }
 
@@ -151,7 +154,7 @@ mod tests {
         assert_eq!(state.offset, 0);
         state.update(samples::workers(), None, Instant::now());
         state.scroll(50);
-        assert_eq!(state.offset, 2);
+        assert_eq!(state.offset, 3);
         state.scroll(isize::MIN);
         assert_eq!(state.offset, 0);
     }

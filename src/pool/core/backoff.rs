@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Crashes this far apart have nothing to do with each other.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 /// Begins at the third crash within a minute, or at the second before any success; then each further crash doubles
 /// the wait. A success ends it; the minute goes on counting, or a worker that answers one request between two
@@ -34,10 +34,11 @@ impl Backoff {
         self.crashes = [Some(now), last];
     }
 
-    pub fn success(&mut self) {
+    /// Returns whether that ends a wait.
+    pub fn success(&mut self) -> bool {
         self.succeeded = true;
         self.waits = 0;
-        self.until = None;
+        self.until.take().is_some()
     }
 
     /// The end of the wait, if `now` lies in one.

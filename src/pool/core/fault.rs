@@ -30,4 +30,7 @@ pub(super) enum Fault {
     NeverExpiresStarters,
     /// Whoever was sent ahead to a worker that fails to start hears nothing.
     ForgetsSent,
+    EvictsPinned,
+    /// Whoever has a request goes before a pinned version, whatever rests.
+    KeepsPinnedWaiting,
 }

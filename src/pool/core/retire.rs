@@ -8,7 +8,9 @@ use std::time::Duration;
 
 /// `onTerminate` may take 5s and SIGTERM is given 2s; after that it is SIGKILL. Whoever carries the actions out does
 /// it by these numbers as well; here they make sure that no worker holds its place for ever.
-const TERMINATE_GRACE: Duration = Duration::from_secs(7);
+pub(super) const TERMINATE_GRACE: Duration = Duration::from_secs(7);
+/// The same where a plugin's `onShutdown` may take 10s.
+pub(super) const PINNED_GRACE: Duration = Duration::from_secs(12);
 
 /// A worker that loads and is no longer wanted may be Ready at this very moment, and have handed its app what was sent ahead.
 /// If it is not so soon, that request is better made again elsewhere.
@@ -33,7 +35,7 @@ impl Core {
         if version.policy.max_memory.is_none_or(|limit| pss <= limit) || worker.is_creating() {
             return;
         }
-        if worker.state == State::Idle {
+        if worker.state == State::Idle && !version.policy.pinned {
             // Nobody misses it.
             self.drain(id, Reason::Memory, turn);
         } else if !worker.ephemeral {
@@ -105,7 +107,10 @@ impl Core {
         if worker.is_ending() {
             return;
         }
-        worker.course = Course::Terminate { reason, by: turn.now.saturating_add(TERMINATE_GRACE) };
+        let policy = worker.version.and_then(|key| self.versions.get(&key)).map(|version| &version.policy);
+        let pinned = policy.is_some_and(|policy| policy.pinned);
+        let grace = if pinned { PINNED_GRACE } else { TERMINATE_GRACE };
+        worker.course = Course::Terminate { reason, by: turn.now.saturating_add(grace) };
         self.room.leaving += usize::from(worker.version.is_some());
         turn.actions.push(Action::Terminate { worker: id, reason });
         self.arm_worker(id, turn.now);

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// Who goes first when there is room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Somebody waits for it.
+    /// Somebody waits for it, or it is pinned.
     Foreground,
     /// Better to have it: `min`, replacements. Evicts nothing that `min` of another version keeps.
     Background,
@@ -57,6 +57,7 @@ impl Core {
         let Some(version) = self.versions.get_mut(&key) else { return };
         let class = version.wants(now).map(|reason| match reason {
             Reason::Request | Reason::Prove => Class::Foreground,
+            _ if version.policy.pinned && !broken!(self, KeepsPinnedWaiting) => Class::Foreground,
             _ => Class::Background,
         });
         if class == version.queued {
@@ -101,7 +102,7 @@ impl Core {
     }
 
     /// The least recently used worker with nothing in flight. One that its version's `min` keeps comes last, and
-    /// only if a request needs the room.
+    /// only if a request or a pinned version needs the room; one of a pinned version never.
     fn victim(&self, for_request: bool) -> Option<WorkerId> {
         self.workers
             .iter()
@@ -110,6 +111,9 @@ impl Core {
             })
             .filter_map(|(id, worker)| {
                 let version = self.versions.get(&worker.version?)?;
+                if version.policy.pinned && !broken!(self, EvictsPinned) {
+                    return None;
+                }
                 let kept = version.steady() <= version.policy.min && matches!(worker.course, Course::Serve);
                 // It would make room for the very one that is to be Ready before it goes.
                 let restarts = matches!(worker.course, Course::Replace { reason: Reason::Restart, .. });

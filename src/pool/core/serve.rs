@@ -110,8 +110,9 @@ impl Core {
         worker.last_used = turn.now;
         let at_rest = worker.in_flight == 0;
         let (course, ephemeral, creating) = (worker.course, worker.ephemeral, worker.is_creating());
-        if ok && let Some(version) = self.versions.get_mut(&key) {
-            version.backoff.success();
+        if ok && self.versions.get_mut(&key).is_some_and(|version| version.backoff.success()) {
+            // It may want a worker that it had to wait for.
+            self.mark(key);
         }
         match course {
             // Its answer came before the word that it is Ready, with which it is ended as one that is.

@@ -1,5 +1,6 @@
 //! From the wish for a worker to one that is Ready, or failed.
 
+use super::backoff;
 use super::types::{Action, Now, Reason, Refusal, State};
 use super::worker::{Course, Worker};
 use super::{Core, Turn, broken};
@@ -240,7 +241,12 @@ impl Core {
             None => self.spare_lost(id, turn.now),
             Some(key) if creating => self.lost_start(id, key, why, turn),
             Some(key) => {
+                let start = self.workers.get(&id).map_or(turn.now, |worker| worker.start);
                 if let Some(version) = self.versions.get_mut(&key) {
+                    // It may never have a request to succeed with, so it has succeeded who has lived for long.
+                    if version.policy.pinned && turn.now.saturating_sub(start) > backoff::WINDOW {
+                        version.backoff.success();
+                    }
                     version.backoff.crash(turn.now);
                 }
                 self.mark(key);

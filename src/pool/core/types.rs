@@ -48,6 +48,8 @@ pub struct Policy {
     pub queue_timeout: Duration,
     /// No spare may be used.
     pub fresh: bool,
+    /// One worker of it is always wanted, before others, and is never evicted for others.
+    pub pinned: bool,
 }
 
 /// Where a worker is in its life. *Draining* is a flag beside it, not a state.

@@ -67,6 +67,10 @@ pub(super) struct Version {
 
 impl Version {
     pub fn new(mut policy: Policy) -> Version {
+        if policy.pinned {
+            policy.ephemeral = false;
+            (policy.min, policy.max) = (1, 1);
+        }
         policy.concurrency = if policy.ephemeral { 1 } else { policy.concurrency.max(1) };
         policy.max = policy.max.max(1);
         policy.min = if policy.ephemeral { 0 } else { policy.min.min(policy.max) };

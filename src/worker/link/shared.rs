@@ -1,6 +1,7 @@
 //! What a link keeps behind its lock: the streams that are open, and what their frames do to them.
 
 use super::super::outbox::Outbox;
+use super::calls::Calls;
 use super::{COPY_SMALL, COPY_WAITING, Control, Failure, Health, Timeouts};
 use crate::wire::frame::{self, Frame, Kind};
 use crate::wire::message::{self, Cancel, HookDone, ResponseHead};
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     /// HOOK_DONE frames that are due, by kind.
     pub hooks: [u8; 2],
     pub out: Outbox,
+    /// The calls of a script plugin. None = it is none, or has no app yet.
+    pub calls: Option<Calls>,
     /// What has to wait for ASSIGN.
     pub held: BytesMut,
     pub streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
@@ -105,6 +108,7 @@ impl Shared {
         Shared {
             stage: Stage::Silent,
             hooks: [0; 2],
+            calls: None,
             out: Outbox::default(),
             held: BytesMut::new(),
             streams: HashMap::default(),

@@ -1,5 +1,6 @@
 //! The link against a worker that the test plays on the other end of the socket. How it begins is in `start`.
 
+mod calls;
 mod start;
 
 use super::*;
@@ -75,6 +76,7 @@ impl Rig {
             origin: none,
             dev: false,
             env: &env,
+            plugin: None,
         };
         self.link.assign(&assign).unwrap();
     }

@@ -96,12 +96,16 @@ impl World {
                 && worker.state != State::Creating
                 && !worker.draining
                 && worker.in_flight == 0
+                && worker
+                    .version
+                    .and_then(|key| self.versions.get(&key))
+                    .is_some_and(|known| !known.policy.pinned)
         });
         let room = after.pooled < self.limits.pool_size || resting.is_some();
         for version in &after.versions {
-            let asked = version.waiting > 0 || version.starters > 0;
-            let needs = asked && version.starting + version.serving == 0;
             let known = &self.versions[&version.version];
+            let asked = version.waiting > 0 || version.starters > 0 || known.policy.pinned;
+            let needs = asked && version.starting + version.serving == 0;
             let may = version.back_off.is_none() && !known.removed && !known.held;
             ensure!(!room || !needs || !may, "{:?} waits beside {resting:?}", version.version);
         }
@@ -116,7 +120,8 @@ impl World {
             let since = |at| self.now.saturating_sub(at);
             if process.killed {
             } else if process.terminated {
-                ensure!(since(process.told) <= Duration::from_secs(7), "{id} does not end and is not killed");
+                let grace = Duration::from_secs(if policy.pinned { 12 } else { 7 });
+                ensure!(since(process.told) <= grace, "{id} does not end and is not killed");
             } else if let Some(draining) = process.draining {
                 let by_shutdown = self.shutdown.is_some_and(|at| self.now <= at);
                 let in_time = since(draining) <= policy.drain_timeout || by_shutdown;
@@ -237,6 +242,8 @@ impl World {
         let policy = self.policy(key)?;
         let min = policy.min.min(policy.max.max(1)) as usize;
         ensure!(retired == 0 || staying >= min, "{key:?} is retired below its minimum");
+        let rested = [Reason::Ttl, Reason::ScaleDown].map(|why| self.told_to_go(after, key, why).count());
+        ensure!(!policy.pinned || rested == [0, 0] || staying >= 1, "pinned {key:?} ends for rest");
         Ok(())
     }
 }

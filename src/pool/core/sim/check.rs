@@ -214,6 +214,10 @@ impl World {
         let now = self.now;
         let process = self.find(worker)?;
         ensure!(!process.terminated && !process.killed, "{worker} is ended twice");
+        let version = process.version;
+        let pinned = version.and_then(|key| self.versions.get(&key)).is_some_and(|known| known.policy.pinned);
+        ensure!(!pinned || reason != Reason::Evicted, "pinned {worker} is evicted");
+        let process = self.find(worker)?;
         // What is sent ahead to a worker does not keep it when its start fails.
         let failed = reason == Reason::StartFailed && process.state == State::Creating;
         let busy = !process.exchanges.is_empty() && !failed;

@@ -178,9 +178,9 @@ type Kind = fn(&mut Random) -> Op;
 pub fn policy(seed: u64) -> Policy {
     let mut random = Random::new(seed);
     let secs = Duration::from_secs;
-    Policy {
+    let policy = Policy {
         ephemeral: random.chance(20),
-        ttl: random.one_of(&[secs(2), secs(10), secs(600)]),
+        ttl: random.one_of(&[secs(2), secs(2), secs(2), secs(10), secs(600)]),
         idle_timeout: random.one_of(&[secs(1), secs(5), secs(60)]),
         start_timeout: random.one_of(&[secs(1), secs(5)]),
         drain_timeout: random.one_of(&[secs(1), secs(30)]),
@@ -192,5 +192,10 @@ pub fn policy(seed: u64) -> Policy {
         queue_size: random.one_of(&[0, 1, 3, 20]),
         queue_timeout: random.one_of(&[secs(0), secs(1), secs(10), secs(10)]),
         fresh: random.chance(25),
+        pinned: random.chance(10),
+    };
+    match policy.pinned {
+        true => Policy { ephemeral: false, min: 1, max: 1, ..policy },
+        false => policy,
     }
 }

@@ -193,4 +193,6 @@ notices! {
     notices_a_core_that_starts_what_is_held: StartsHeld => "while it is held",
     notices_a_core_that_never_expires_starters: NeverExpiresStarters => "for a start",
     notices_a_core_that_forgets_who_was_sent_ahead: ForgetsSent => "hears nothing",
+    notices_a_core_that_evicts_pinned_workers: EvictsPinned => "pinned",
+    notices_a_core_that_keeps_pinned_versions_waiting: KeepsPinnedWaiting => "waits beside",
 }

@@ -4,6 +4,7 @@ mod ahead;
 mod choosing;
 mod lifetimes;
 mod operating;
+mod pinned;
 mod proving;
 mod replacing;
 mod starting;
@@ -43,6 +44,7 @@ fn policy() -> Policy {
         queue_size: 10,
         queue_timeout: secs(10),
         fresh: false,
+        pinned: false,
     }
 }
 
