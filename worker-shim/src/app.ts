@@ -9,7 +9,27 @@ const EXAMPLE = "export default { fetch(request) { return new Response(\"hello\"
 
 type ErrorHandler = (this: unknown, error: unknown) => unknown;
 
-export class App {
+/** What serves the requests of a link: an app, or a plugin. */
+export interface Served {
+  /** Handed to every handler; set once, by whoever made this. */
+  server: WorkerServer;
+  /** Its own limit in bytes; null: none of its own. */
+  readonly maxRequestBodySize: number | null;
+  readonly hasRoutes: boolean;
+  /** What READY says of hooks. */
+  readonly hooks: number;
+  route(method: string, url: string): Match | undefined;
+  /** Answers a request that no route has matched. */
+  fetch(request: Request): unknown;
+  /** Answers one that a route has matched. */
+  handle(handler: Handler, request: Request): unknown;
+  /** Its own answer to an error, undefined where it has none. */
+  error(error: unknown): unknown;
+  reload(options: Record<string, unknown>): void;
+  runHook(kind: number): Promise<void>;
+}
+
+export class App implements Served {
   /** `this` of every handler, so that class instances work. */
   readonly #target: Record<string, unknown>;
   #fetch: Handler | null = null;

@@ -1,8 +1,11 @@
 /** ASSIGN: which app this worker is to run, and making it run. */
-import { App } from "./app.ts";
+import { App, type Served } from "./app.ts";
 import { replaceEnvironment } from "./environment.ts";
 import { Violation } from "./frames.ts";
 import { decodeMap } from "./msgpack.ts";
+import type { Calls } from "./plugin/calls.ts";
+import { loadPlugin } from "./plugin/plugin.ts";
+import { readSeat, type Seat } from "./plugin/seat.ts";
 
 export interface Assignment {
   dir: string;
@@ -14,6 +17,8 @@ export interface Assignment {
   origin: string;
   dev: boolean;
   env: Map<string, string>;
+  /** Makes it a script plugin; null: an app. */
+  plugin: Seat | null;
 }
 
 export function readAssignment(payload: Buffer): Assignment {
@@ -28,6 +33,8 @@ export function readAssignment(payload: Buffer): Assignment {
   const env = fields.get("env");
   if (!(env instanceof Map)) throw new Violation("ASSIGN has no map env");
   for (const value of env.values()) if (typeof value !== "string") throw new Violation("ASSIGN has an env value that is no string");
+  const plugin = fields.get("plugin");
+  if (plugin !== undefined && !(plugin instanceof Uint8Array)) throw new Violation("ASSIGN has a plugin that is no bytes");
   return {
     dir: text("dir"),
     entry: text("entry"),
@@ -38,6 +45,7 @@ export function readAssignment(payload: Buffer): Assignment {
     origin: text("origin"),
     dev,
     env: env as Map<string, string>,
+    plugin: plugin === undefined ? null : readSeat(plugin),
   };
 }
 
@@ -45,10 +53,11 @@ export function readAssignment(payload: Buffer): Assignment {
  * Turns this process into one that was started for the app, and loads its entrypoint: at once, or later where that has a
  * top-level await.
  */
-export function loadApp({ dir, entry, env }: Assignment): App | Promise<App> {
+export function loadApp({ dir, entry, env, plugin }: Assignment, calls: Calls | null): Served | Promise<Served> {
   replaceEnvironment(env);
   process.chdir(dir);
   const module = requireModule(entry);
+  if (plugin !== null && calls !== null) return loadPlugin(module ?? importModule(entry), plugin, calls);
   return module === null ? importApp(entry) : new App(module);
 }
 
@@ -68,7 +77,11 @@ export function requireModule(entry: string): object | null {
 }
 
 async function importApp(entry: string): Promise<App> {
-  return new App(await import(Bun.pathToFileURL(entry).href));
+  return new App(await importModule(entry));
+}
+
+function importModule(entry: string): Promise<object> {
+  return import(Bun.pathToFileURL(entry).href) as Promise<object>;
 }
 
 /** Whether this is what `require` returns of an ES module: a namespace, or Bun's stand-in for one, which no `Object` is. */

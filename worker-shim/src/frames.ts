@@ -19,6 +19,8 @@ export const enum FrameType {
   Pong = 0x21,
   Hook = 0x30,
   HookDone = 0x31,
+  Call = 0x40,
+  Result = 0x41,
 }
 
 export const enum CancelReason {
@@ -39,6 +41,11 @@ export const MAX_BODY_CHUNK = 256 * 1024;
 export const WINDOW = 256 * 1024;
 /** Credit is returned in steps of at least this many bytes. */
 export const CREDIT_STEP = 64 * 1024;
+/** Most bytes of a CALL or RESULT payload. */
+export const MAX_CALL_BYTES = 1024 * 1024;
+/** Most calls that may be open at once, and bytes of their payloads. */
+export const MAX_CALLS = 1000;
+export const MAX_CALLS_BYTES = 16 * 1024 * 1024;
 /** Most header pairs in a head. */
 export const MAX_HEADER_PAIRS = 512;
 /** The flag of a head whose body ends with its own frame. */
@@ -154,12 +161,15 @@ function checkHeader(type: number, stream: number, length: number): void {
     case FrameType.Assign:
       most = 1024 * 1024;
       break;
+    case FrameType.Result:
+      most = MAX_CALL_BYTES;
+      break;
     default:
       throw new Violation(`frame type 0x${type.toString(16).padStart(2, "0")} is not one that a worker receives`);
   }
   if (length < least || length > most) {
     throw new Violation(`frame type 0x${type.toString(16)}: a payload of ${length} bytes is not between ${least} and ${most}`);
   }
-  const onLink = type === FrameType.Ping || type === FrameType.Hook || type === FrameType.Assign;
+  const onLink = type === FrameType.Ping || type === FrameType.Hook || type === FrameType.Assign || type === FrameType.Result;
   if (onLink !== (stream === 0)) throw new Violation(`frame type 0x${type.toString(16)} cannot be on stream ${stream}`);
 }

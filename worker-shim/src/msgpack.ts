@@ -1,12 +1,12 @@
 /** MessagePack for the control payloads, which are few and small. The heads have their own reader and writer. */
 import { Violation } from "./frames.ts";
 
-export type Value = string | boolean | Map<string, string | boolean>;
+export type Value = string | boolean | Buffer | Map<string, string | boolean>;
 
 const TRUNCATED = "the MessagePack value is truncated";
 
 /**
- * The one value in `bytes`: a map of strings to strings, booleans and, `deep`, further such maps. Throws a
+ * The one value in `bytes`: a map of strings to strings, booleans and, `deep`, bytes and further such maps. Throws a
  * {@link Violation} at anything else.
  *
  * One loop reads keys and values alike: a function that is called some twenty times is compiled to machine code, on
@@ -56,6 +56,10 @@ class Cursor {
         throw new Violation("a MessagePack map has a key that is no string");
       } else if (tag === 0xc2 || tag === 0xc3) {
         value = tag === 0xc3;
+      } else if (deep && tag >= 0xc4 && tag <= 0xc6) {
+        const start = at + (1 << (tag - 0xc4));
+        if (start > size || (length = bytes.readUIntBE(at, start - at)) > size - start) throw new Violation(TRUNCATED);
+        value = bytes.subarray(start, (at = start + length));
       } else if (deep) {
         this.at = at - 1;
         value = this.map(false) as Map<string, string | boolean>;

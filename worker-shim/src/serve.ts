@@ -1,6 +1,6 @@
 /** The path of a request: from its frame to the app's handler, and from the handler's answer to frames. */
 import type { Stats } from "node:fs";
-import type { App } from "./app.ts";
+import type { Served } from "./app.ts";
 import { BodyIn } from "./body-in.ts";
 import { BodyOut } from "./body-out.ts";
 import { describeError } from "./errors.ts";
@@ -35,7 +35,7 @@ export class Dispatcher {
   constructor(
     private readonly link: Link,
     private readonly page: ProgressPage,
-    private readonly app: App,
+    private readonly app: Served,
   ) {}
 
   /** A request was cancelled before it could be handed over: what else comes for it is late. */

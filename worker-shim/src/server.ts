@@ -2,7 +2,7 @@
  * The second argument of `fetch`: what Bun's `Server` offers, as far as it makes
  * sense where the supervisor does the listening.
  */
-import type { App } from "./app.ts";
+import type { Served } from "./app.ts";
 import type { Assignment } from "./assign.ts";
 import type { Dispatcher } from "./serve.ts";
 import { NativeRequest } from "./natives.ts";
@@ -12,12 +12,12 @@ export class WorkerServer {
   readonly id = "";
   readonly development: boolean;
   readonly pendingWebSockets = 0;
-  readonly #app: App;
+  readonly #app: Served;
   readonly #dispatcher: Dispatcher;
   readonly #origin: string;
   readonly #mount: string;
 
-  constructor(app: App, dispatcher: Dispatcher, { origin, mount, dev }: Assignment) {
+  constructor(app: Served, dispatcher: Dispatcher, { origin, mount, dev }: Assignment) {
     this.#app = app;
     this.#dispatcher = dispatcher;
     this.#origin = origin;

@@ -1,10 +1,11 @@
 /** The life of a worker as its frames tell it: spare, assigned, serving. */
-import type { App } from "./app.ts";
+import type { Served } from "./app.ts";
 import { type Assignment, readAssignment } from "./assign.ts";
 import { describeError } from "./errors.ts";
 import { FrameType, Violation } from "./frames.ts";
 import type { Link } from "./link.ts";
 import { decodeNumber } from "./msgpack.ts";
+import { Calls } from "./plugin/calls.ts";
 import type { ProgressPage } from "./progress-page.ts";
 import { Dispatcher } from "./serve.ts";
 import { WorkerServer } from "./server.ts";
@@ -24,13 +25,15 @@ export class Session {
   #held: Frame[] = [];
   /** The last of the requests among those that were cancelled. */
   #cancelled = 0;
-  #app: App | null = null;
+  #app: Served | null = null;
+  /** Those of a plugin. */
+  #calls: Calls | null = null;
   #dispatcher: Dispatcher | null = null;
 
   constructor(
     private readonly link: Link,
     private readonly page: ProgressPage,
-    private readonly loadApp: (assignment: Assignment) => App | Promise<App>,
+    private readonly loadApp: (assignment: Assignment, calls: Calls | null) => Served | Promise<Served>,
     /** Runs a turn of the link after the promise jobs that are there now. */
     private readonly soon: (turn: () => void) => void,
   ) {}
@@ -55,6 +58,10 @@ export class Session {
         this.#assigned = true;
         this.#load(readAssignment(bytes.subarray(start, end)));
         break;
+      case FrameType.Result:
+        if (this.#calls === null) throw new Violation("a RESULT for a worker that is no plugin's");
+        this.#calls.result(bytes.subarray(start, end));
+        break;
       case FrameType.Hook:
         void this.#runHook(readHook(bytes, start, end));
         break;
@@ -76,7 +83,8 @@ export class Session {
 
   #load(assignment: Assignment): void {
     try {
-      const app = this.loadApp(assignment);
+      if (assignment.plugin !== null) this.#calls = new Calls(this.link);
+      const app = this.loadApp(assignment, this.#calls);
       if (app instanceof NativePromise) void this.#loadLater(app, assignment);
       else this.#ready(app, assignment);
     } catch (error) {
@@ -84,7 +92,7 @@ export class Session {
     }
   }
 
-  async #loadLater(app: Promise<App>, assignment: Assignment): Promise<void> {
+  async #loadLater(app: Promise<Served>, assignment: Assignment): Promise<void> {
     try {
       this.#ready(await app, assignment);
     } catch (error) {
@@ -92,7 +100,7 @@ export class Session {
     }
   }
 
-  #ready(app: App, assignment: Assignment): void {
+  #ready(app: Served, assignment: Assignment): void {
     const dispatcher = new Dispatcher(this.link, this.page, app);
     app.server = new WorkerServer(app, dispatcher, assignment);
     this.#app = app;

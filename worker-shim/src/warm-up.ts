@@ -13,7 +13,7 @@ import { WorkerServer } from "./server.ts";
 
 /** A REQUEST on stream 1 and one on 2: `GET http://localhost/` with an `accept` header. */
 const request = (stream: number) => `\0\0\0\x27\x10\0\0\0${String.fromCharCode(stream)}\x96\x01\xa3GET\xb1http://localhost/\x92\xa6accept\xc4\x03*/*\xa0\0`;
-const ASSIGNMENT: Assignment = { dir: "/", entry: "/", name: "", version: "", workerId: "", mount: "/", origin: "http://localhost", dev: false, env: new Map() };
+const ASSIGNMENT: Assignment = { dir: "/", entry: "/", name: "", version: "", workerId: "", mount: "/", origin: "http://localhost", dev: false, env: new Map(), plugin: null };
 /** An app cannot find it, other than by importing the very same. */
 const MODULE = "data:text/javascript,export default {} // buntime";
 

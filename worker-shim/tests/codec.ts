@@ -16,6 +16,8 @@ export const T = {
   PONG: 0x21,
   HOOK: 0x30,
   HOOK_DONE: 0x31,
+  CALL: 0x40,
+  RESULT: 0x41,
 } as const;
 
 export type Packed = null | boolean | number | string | Uint8Array | Packed[] | { [key: string]: Packed };

@@ -12,8 +12,10 @@ import { FrameReader, Violation } from "../src/frames.ts";
 import { Link } from "../src/link.ts";
 import { ProgressPage } from "../src/progress-page.ts";
 import { Session } from "../src/session.ts";
+import type { Calls } from "../src/plugin/calls.ts";
 import { PreparedResponse } from "../src/static-routes.ts";
 import { frame, frames, pack, T } from "./codec.ts";
+import { seatOf } from "./plugin.ts";
 import { generator } from "./random.ts";
 
 const MUTATIONS_PER_FILE = 200;
@@ -29,12 +31,19 @@ const isBad = (name: string) => name.startsWith("bad-");
 /** Files whose conversation begins with a spare. */
 const isSpare = (name: string) => name.endsWith("assign.bin");
 
-const ASSIGN = frame(T.ASSIGN, 0, pack({ dir: "/", entry: "/app.ts", name: "app", version: "1.0.0", workerId: "w", mount: "/app", origin: "", dev: false, env: {} }));
+/** Files whose conversation is with a plugin that has made three calls. */
+const isPlugin = (name: string) => name.includes("plugin");
+
+const FIELDS = { dir: "/", entry: "/app.ts", name: "app", version: "1.0.0", workerId: "w", mount: "/app", origin: "", dev: false, env: {} };
+const ASSIGN = frame(T.ASSIGN, 0, pack(FIELDS));
+const ASSIGN_PLUGIN = frame(T.ASSIGN, 0, pack({ ...FIELDS, plugin: seatOf() }));
 
 /** One conversation with an app that tries all that handlers do. */
 class Conversation {
   /** What the app was asked, in order. */
   readonly asked: string[] = [];
+  /** What its calls have come to, in order. */
+  readonly told: string[] = [];
   violation: string | null = null;
   #out = Buffer.alloc(0);
   readonly #link: Link;
@@ -49,12 +58,19 @@ class Conversation {
     } as never);
     const page = ProgressPage.scratch();
     const app = new App({ default: { fetch: (request: Request) => this.#handle(request), onIdle() {} } });
-    const session = new Session(this.#link, page, async () => app, (turn) => void setImmediate(turn));
+    const load = async (_assignment: unknown, calls: Calls | null) => {
+      for (const arg of calls === null ? [] : [1, "two", [3]]) {
+        const told = (value: unknown) => void this.told.push(`${Bun.inspect(arg)} → ${Bun.inspect(value)}`);
+        calls!.call("service", "method", [arg]).then(told, told);
+      }
+      return app;
+    };
+    const session = new Session(this.#link, page, load, (turn) => void setImmediate(turn));
     this.#reader = new FrameReader((...frame) => session.frame(...frame));
   }
 
-  async start(): Promise<this> {
-    this.push([ASSIGN]);
+  async start(assign: Buffer): Promise<this> {
+    this.push([assign]);
     while (!this.sent().some(({ type }) => type === T.READY)) await new Promise((resolve) => setImmediate(resolve));
     await new Promise((resolve) => setImmediate(resolve));
     return this;
@@ -157,12 +173,14 @@ function split(bytes: Buffer, random: (n: number) => number): Buffer[] {
 
 /** Reads `bytes` whole and split, and compares. */
 async function replay(name: string, bytes: Buffer, random: (n: number) => number): Promise<Conversation> {
-  const begin = async () => (isSpare(name) ? new Conversation() : new Conversation().start());
+  const begin = async () => (isSpare(name) ? new Conversation() : new Conversation().start(isPlugin(name) ? ASSIGN_PLUGIN : ASSIGN));
   const whole = await begin();
   whole.push([bytes]);
   const parts = await begin();
   parts.push(split(bytes, random));
-  expect({ asked: parts.asked, violation: parts.violation }).toEqual({ asked: whole.asked, violation: whole.violation });
+  if (isPlugin(name)) await new Promise((resolve) => setImmediate(resolve));
+  const outcome = ({ asked, told, violation }: Conversation) => ({ asked, told, violation });
+  expect(outcome(parts)).toEqual(outcome(whole));
   const answered = whole.sent().filter(({ type }) => type === T.RESPONSE || type === T.ERROR).map(({ stream }) => stream);
   expect(new Set(answered).size).toBe(answered.length);
   return whole;

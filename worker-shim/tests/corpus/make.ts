@@ -4,6 +4,7 @@
  */
 import path from "node:path";
 import { frame, pack, type Packed, T } from "../codec.ts";
+import { seatOf } from "../plugin.ts";
 import { requestFrame } from "../worker.ts";
 
 const bytes = (...list: number[]) => Buffer.from(list);
@@ -33,6 +34,13 @@ const conversations: Record<string, Uint8Array[]> = {
   "assign": [frame(T.ASSIGN, 0, pack({ dir: "/a", entry: "/a/b.ts", name: "n", version: "v", workerId: "w", mount: "/m", origin: "", dev: true, env: { A: "b", C: "" } }))],
   "throw": [requestFrame(1, "/throw"), requestFrame(2, "/reject")],
   "odd-url": [requestFrame(1, "", { url: "::" }), requestFrame(2, "/", { method: "TRACE" })],
+  "plugin-results": [frame(T.RESULT, 0, pack([2, null, { a: [1, "b", Buffer.of(3), null, true, 1.5] }])), frame(T.RESULT, 0, pack([1, ["TypeError", "no"], null])), requestFrame(1, "/"), frame(T.RESULT, 0, pack([3, null, [[[]]]]))],
+  "plugin-assign": [frame(T.ASSIGN, 0, pack({ dir: "/a", entry: "/a/b.ts", name: "n", version: "v", workerId: "w", mount: "/m", origin: "", dev: true, env: { A: "b" }, plugin: seatOf({ config: { a: 1, b: [true], c: { d: null } } }) }))],
+  "bad-plugin-result": [frame(T.RESULT, 0, pack([7, null, 1]))],
+  "bad-plugin-nested": [frame(T.RESULT, 0, Buffer.concat([bytes(0x93, 1, 0xc0), Buffer.alloc(70, 0x91), bytes(0xc0)]))],
+  "bad-plugin-length": [frame(T.RESULT, 0, bytes(0x93, 1, 0xc0, 0xdd, 0xff, 0xff, 0xff, 0xff))],
+  "bad-plugin-assign": [frame(T.ASSIGN, 0, pack({ dir: "/a", entry: "/a/b.ts", name: "n", version: "v", workerId: "w", mount: "/m", origin: "", dev: true, env: {}, plugin: pack({ name: "n" }) }))],
+  "bad-result": [frame(T.RESULT, 0, pack([1, null, 1]))],
   "bad-empty-head": [frame(T.REQUEST, 1, Buffer.alloc(0))],
   "bad-head-types": [request([1, 2, 3, 4, 5, 6])],
   "bad-head-nested": [request([1, "GET", "http://a/", [["a"], [Buffer.from("b")]], "", 0])],

@@ -1,0 +1,158 @@
+/**
+ * A script plugin of Buntime: the default export of its `plugin.ts`.
+ *
+ *     import type { Plugin } from "./plugin.d.ts";
+ *     export default {
+ *       onRequest(request) {
+ *         if (!request.headers.has("authorization")) return new Response("Who are you?", { status: 401 });
+ *       },
+ *     } satisfies Plugin;
+ *
+ * It runs in a process of its own, which is started again when it ends. Which of its hooks are called, and for which
+ * requests, its `manifest.yaml` says under `hooks`.
+ */
+export interface Plugin {
+  /**
+   * Called once in each process, before any other hook. The plugin takes part when it has returned, and stays out where it
+   * throws or takes longer than 30 seconds.
+   */
+  onInit?(context: Context): void | Promise<void>;
+  /**
+   * A request in one of the phases that the manifest names. What it returns says how to go on:
+   *
+   * - nothing: with the request as it was. Changes to `request` itself count for nothing.
+   * - a `Request`: with this one in its place. Without a body it keeps the one that there was, unless the manifest asks for bodies.
+   * - a `Response`: not at all; this is the answer.
+   *
+   * Throwing, or taking longer than `hookTimeout`, is answered with 503, unless the manifest says `failOpen`.
+   * The request has its body only where the manifest asks for it. Who reads it and returns nothing has to read a `request.clone()`.
+   *
+   * @param app the version that the request is for, where that is known
+   */
+  onRequest?(request: Request, app: App | undefined, info: HookInfo): Hooked<Request | Response>;
+  /**
+   * An answer of an app or a plugin. A `Response` that is returned goes out in its place; one without a body keeps the body that
+   * there was, unless the manifest asks for bodies. Throwing leaves the answer as it is.
+   *
+   * @param response has its body only where the manifest asks for it
+   * @param request what is answered, without its body
+   */
+  onResponse?(response: Response, app: App | undefined, request: Request): Hooked<Response>;
+  /** A worker of an app is ready. Nothing waits for this to return. */
+  onWorkerSpawn?(worker: WorkerInfo, app: App): void | Promise<void>;
+  /** A worker of an app has ended. Nothing waits for this to return. */
+  onWorkerTerminate?(worker: WorkerInfo, app: App, reason: string): void | Promise<void>;
+  /** The server listens; called at once in a process that is started later. */
+  onServerStart?(server: ServerInfo): void | Promise<void>;
+  /** The process is about to end: within ten seconds. */
+  onShutdown?(): void | Promise<void>;
+  /** Requests that are no app's, under any path. Status 404 means: not mine, ask the next. */
+  fetch?(request: Request, server: PluginServer): Response | Promise<Response>;
+  /** Routes as `Bun.serve` has them, mounted at the manifest's `base`, which their paths do not repeat. */
+  routes?: Record<string, Route>;
+  /** What other plugins may call, by the names of the services. */
+  services?: Record<string, ServiceMethods>;
+}
+
+/** What a hook returns: an answer, or nothing, at once or later. */
+export type Hooked<Answer> = Answer | null | undefined | void | Promise<Answer | null | undefined | void>;
+
+/** A version of an app. */
+export interface App {
+  /** As in `shop` or `@team/shop`. */
+  name: string;
+  /** As in `1.4.2`. */
+  version: string;
+}
+
+/** The steps that each request takes, in this order. */
+export type Phase = "resolve" | "preflight" | "identify" | "limit" | "permit" | "serve";
+
+export interface HookInfo {
+  phase: Phase;
+}
+
+/** A process that runs an app. */
+export interface WorkerInfo {
+  /** As in `w12`. */
+  id: string;
+  pid?: number;
+  app?: string;
+  version?: string;
+  /** `creating`, `ready`, `active`, `idle` or `terminated`. */
+  state?: string;
+}
+
+export interface ServerInfo {
+  /** Where clients reach the server, as in `http://127.0.0.1:8000`. */
+  url: string;
+}
+
+/** What is known of the server beside a request: some of what Bun's `Server` has. */
+export interface PluginServer {
+  /** Where clients reach the plugin, its base included. */
+  readonly url: URL;
+  /** The client's address; null where there is none. */
+  requestIP(request: Request): { address: string; family: "IPv4" | "IPv6"; port: number } | null;
+}
+
+export type RouteHandler = (request: RouteRequest, server: PluginServer) => Response | Promise<Response>;
+/** One handler, one for each method in capitals, or an answer that is always the same. `false`: none. */
+export type Route = RouteHandler | Response | Blob | false | { [method: string]: RouteHandler | Response | Blob | false };
+
+/** A request that a route has matched. */
+export interface RouteRequest extends Request {
+  /** What stands in the place of `:name` in the route's path. */
+  readonly params: Record<string, string>;
+}
+
+/**
+ * Functions that other plugins may call. Arguments and results are copied: null, booleans, numbers, bigints of 64 bits, strings,
+ * bytes, arrays and plain objects. A `Date` arrives as its text.
+ */
+export type ServiceMethods = Record<string, (...args: any[]) => unknown>;
+
+/** A service of the server or of another plugin: each method is a call to it. */
+export type Service = Record<string, (...args: unknown[]) => Promise<any>>;
+
+/** What the plugin may use, from `onInit` on for as long as its process lives. */
+export interface Context {
+  /** Its name and version in the manifest. */
+  readonly name: string;
+  readonly version: string;
+  /** Where its routes are mounted, as in `/shop`. */
+  readonly base: string | null;
+  /** Its settings: those of the manifest, checked, with their defaults. */
+  readonly config: Record<string, any>;
+  /** A directory of its own, which is kept. */
+  readonly stateDir: string;
+  /** Null until the server listens. */
+  readonly server: ServerInfo | null;
+  /** Lines in the server's log. What is printed is logged as well. */
+  readonly log: Log;
+  /**
+   * A service: `core:…`, or that of a plugin which the manifest names as a dependency. Whether it is there shows when it is called.
+   *
+   *     const hits = await context.get("keyval").increment("hits");
+   */
+  get<S = Service>(service: string): S;
+  readonly pool: {
+    workers(): Promise<WorkerInfo[]>;
+    /** Replaces the workers of an app, of one version or of all; returns how many. */
+    restart(app: string, version?: string): Promise<number>;
+  };
+  readonly apps: {
+    list(): Promise<App[]>;
+  };
+  readonly workerEnv: {
+    /** A variable for all workers that are started from now on; null takes it back. The manifest has to name it under `workerEnv`. */
+    set(name: string, value: string | null): Promise<void>;
+  };
+}
+
+export interface Log {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
