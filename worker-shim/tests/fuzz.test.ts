@@ -60,7 +60,7 @@ class Conversation {
     const app = new App({ default: { fetch: (request: Request) => this.#handle(request), onIdle() {} } });
     const load = async (_assignment: unknown, calls: Calls | null) => {
       for (const arg of calls === null ? [] : [1, "two", [3]]) {
-        const told = (value: unknown) => void this.told.push(`${Bun.inspect(arg)} → ${Bun.inspect(value)}`);
+        const told = (value: unknown) => void this.told.push(`${Bun.inspect(arg)} → ${value instanceof Error ? String(value) : Bun.inspect(value)}`);
         calls!.call("service", "method", [arg]).then(told, told);
       }
       return app;

@@ -40,7 +40,9 @@ test("an onInit that throws is FAILED, with its own error", async () => {
   const worker = await loadPlugin("export default { async onInit(ctx) { await ctx.get('a').b(); } }");
   const { id } = await takeCall(worker);
   answerCall(worker, id, null, ["Unavailable", "the service is unavailable"]);
-  expect((await error(worker)).slice(0, 2)).toEqual(["Unavailable", "the service is unavailable"]);
+  const [name, message, stack] = await error(worker);
+  expect([name, message]).toEqual(["Unavailable", "the service is unavailable"]);
+  expect(stack).toContain("plugin.ts");
   expect(await worker.stop()).toBe(0);
 });
 

@@ -9,6 +9,8 @@ const MAX_QUEUED = 10_000;
 interface Waiter {
   payload: Buffer;
   id: number;
+  /** Knows who called. */
+  failure: Error;
   resolve(value: unknown): void;
   reject(error: Error): void;
 }
@@ -30,7 +32,7 @@ export class Calls {
       const id = this.#number();
       const payload = encode([id, service, method, args]);
       if (payload.length > MAX_CALL_BYTES) throw new RangeError(`The arguments of ${service}.${method} have more than ${MAX_CALL_BYTES} bytes`);
-      this.#queue.push({ payload, id, resolve, reject });
+      this.#queue.push({ payload, id, failure: new Error(), resolve, reject });
       this.#send();
     } catch (error) {
       reject(error as Error);
@@ -49,7 +51,7 @@ export class Calls {
     this.#bytes -= waiter.payload.length;
     this.link.awaitJobs();
     if (error === null) waiter.resolve(value);
-    else waiter.reject(readError(error));
+    else waiter.reject(fail(waiter.failure, error));
     this.#send();
   }
 
@@ -73,11 +75,14 @@ export class Calls {
   }
 }
 
-function readError(error: unknown): Error {
+/** Makes `failure` the error of a RESULT, with the stack of the call. */
+function fail(failure: Error, error: unknown): Error {
   if (!Array.isArray(error) || error.length !== 2) throw new Violation("the error of a RESULT is no array of two");
   const [name, message] = error as unknown[];
   if (typeof name !== "string" || typeof message !== "string") throw new Violation("the error of a RESULT has no name or no message");
-  const made = new Error(message);
-  made.name = name;
-  return made;
+  const stack = String(failure.stack).split("\n").slice(1);
+  failure.name = name;
+  failure.message = message;
+  failure.stack = [`${name}: ${message}`, ...stack].join("\n");
+  return failure;
 }
