@@ -1,5 +1,7 @@
 //! The pool with real workers: what the management API asks of it, and what is told of it.
 
+mod plugins;
+
 use super::core::types::State;
 use super::*;
 use crate::config::{Bun, Environment, bun};
@@ -62,13 +64,20 @@ impl House {
     }
 
     fn add(&self, key: u64, code: &str, change: impl FnOnce(&mut Manifest)) -> Arc<App> {
+        let app = Arc::new(self.app(key, code, change));
+        self.pool.add(&app);
+        app
+    }
+
+    /// Written, and not yet told to the pool.
+    fn app(&self, key: u64, code: &str, change: impl FnOnce(&mut Manifest)) -> App {
         let dir = self.dir.path().join(format!("app{key}"));
         std::fs::create_dir_all(&dir).unwrap();
         let entrypoint = dir.join("index.ts");
         std::fs::write(&entrypoint, code).unwrap();
         let mut manifest = Manifest::default();
         change(&mut manifest);
-        let app = Arc::new(App {
+        App {
             key: VersionKey(key),
             name: "shop".parse().unwrap(),
             version: format!("1.0.{key}").parse().unwrap(),
@@ -78,9 +87,7 @@ impl House {
             env: BTreeMap::new(),
             needs_fresh: None,
             plugin: None,
-        });
-        self.pool.add(&app);
-        app
+        }
     }
 
     /// Returns when such an event was published, or is.
