@@ -24,6 +24,13 @@ pub use version::{AppVersion, VersionSpec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VersionKey(pub u64);
 
+impl VersionKey {
+    /// The key of the `number`th script plugin that was loaded: apart from all keys of apps, which count from 1.
+    pub fn of_plugin(number: u64) -> VersionKey {
+        VersionKey(number | 1 << 63)
+    }
+}
+
 /// Identifies one worker process for the life of this process. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u64);

@@ -25,14 +25,16 @@ impl Pool {
                 self.tell_transition(inner, worker, version, (from, to), reason);
             }
             Action::Proven { version } => {
-                if let Some(Version { app, .. }) = inner.versions.get(&version) {
-                    self.tell_proven(app);
+                let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
+                self.tell_proven(app);
+                if app.plugin.is_none() {
+                    self.observer.proven(version);
                 }
-                self.observer.proven(version);
             }
             Action::Unproven { version } => {
-                if let Some(failure) = inner.versions.get(&version).and_then(|v| v.failure.clone()) {
-                    self.observer.unproven(version, &failure);
+                let Some(Version { app, failure, .. }) = inner.versions.get(&version) else { return };
+                if let Some(failure) = failure.as_deref().filter(|_| app.plugin.is_none()) {
+                    self.observer.unproven(version, failure);
                 }
             }
             Action::Forgotten { version } => {

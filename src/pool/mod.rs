@@ -72,7 +72,7 @@ pub struct Settings {
 
 /// Who wants to know what becomes of versions. Called with the pool's lock held: must only take a note.
 pub trait Observer: Send + Sync + 'static {
-    /// The first worker of this version became Ready.
+    /// The first worker of this version became Ready. Not told of plugins, nor is the next.
     fn proven(&self, version: VersionKey);
     /// A worker of this not yet proven version failed to start.
     fn unproven(&self, version: VersionKey, why: &StartFailure);

@@ -322,8 +322,7 @@ impl Life {
             }),
         });
         if let Err(error) = sent {
-            tracing::error!(worker = %self.id, %error, "the assignment cannot be encoded");
-            self.kill();
+            self.cannot_start("AssignmentError", &format!("it cannot be given to a worker: {error}"));
         }
         // It has been ending meanwhile.
         drop(visitor);

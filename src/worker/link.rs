@@ -14,10 +14,10 @@ use super::outbox::Outbox;
 use super::progress::Progress;
 use super::socket::Socket;
 use crate::model::plugin::CallError;
-use crate::wire::WireError;
 use crate::wire::call::{self, CallFrame};
 use crate::wire::frame::{self, Decoder, Kind};
 use crate::wire::message::{self, AppError, Assign, Cancel, Hello, Hook, HookDone, Ready};
+use crate::wire::{MAX_CONTROL, WireError};
 use bytes::BytesMut;
 use http::HeaderValue;
 use nix::sys::socket::MsgFlags;
@@ -175,8 +175,17 @@ impl Link {
     }
 
     /// Sends the app to load.
+    ///
+    /// # Errors
+    /// It has more bytes than the worker takes: its environment or its settings are too large.
     pub fn assign(&self, assign: &Assign<'_>) -> Result<(), rmp_serde::encode::Error> {
         let payload = rmp_serde::to_vec_named(assign)?;
+        if payload.len() > MAX_CONTROL {
+            let (len, limit) = (payload.len(), MAX_CONTROL);
+            return Err(serde::ser::Error::custom(format_args!(
+                "its environment and its settings have {len} bytes, {limit} are allowed"
+            )));
+        }
         let mut shared = self.lock();
         shared.stage = Stage::Assigned;
         shared.calls = assign.plugin.map(|_| Calls::default());

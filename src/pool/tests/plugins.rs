@@ -45,7 +45,8 @@ impl Guarded {
         let seat = PluginSeat::new("@team/guard".parse().unwrap(), "1.2.0".into(), None, config, switchboard);
         let seat = Arc::new(seat);
         let plain = house.app(7, GUARD, |_| {});
-        let app = Arc::new(App { name: seat.name.clone(), plugin: Some(Arc::clone(&seat)), ..plain });
+        let (key, name) = (VersionKey::of_plugin(7), seat.name.clone());
+        let app = Arc::new(App { key, name, plugin: Some(Arc::clone(&seat)), ..plain });
         house.pool.add(&app);
         Some(Guarded { house, app, seat, calls })
     }

@@ -8,7 +8,7 @@ use crate::wire::frame;
 use crate::wire::{MAX_EXCHANGE, WINDOW};
 use bytes::Bytes;
 use nix::sys::uio::pwrite;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -64,7 +64,10 @@ impl Rig {
     }
 
     fn assign(&self) {
-        let env = std::collections::BTreeMap::new();
+        self.assign_with(&BTreeMap::new()).unwrap();
+    }
+
+    fn assign_with(&self, env: &BTreeMap<String, String>) -> Result<(), rmp_serde::encode::Error> {
         let none = "";
         let assign = Assign {
             dir: none,
@@ -75,10 +78,10 @@ impl Rig {
             mount: none,
             origin: none,
             dev: false,
-            env: &env,
+            env,
             plugin: None,
         };
-        self.link.assign(&assign).unwrap();
+        self.link.assign(&assign)
     }
 
     async fn end(&mut self) -> LinkEnd {

@@ -18,7 +18,7 @@ impl Rig {
         let mut rig = Rig::spare();
         rig.worker.send(Kind::Hello, 0, &[0x93, 0xa1, b'b', 0xa1, b'v', 0xc3]).await;
         rig.told().await;
-        let (env, config) = (std::collections::BTreeMap::new(), serde_json::json!({}));
+        let (env, config) = (BTreeMap::new(), serde_json::json!({}));
         let none = "";
         let seat =
             Seat { name: none, version: none, base: None, config: &config, state_dir: none, server: None };

@@ -23,6 +23,17 @@ async fn what_is_sent_before_the_assignment_follows_it() {
 }
 
 #[tokio::test]
+async fn an_assignment_that_the_worker_would_not_take_is_not_sent() {
+    let mut rig = Rig::spare();
+    let env = [("LARGE".to_owned(), "x".repeat(1 << 20))].into();
+    assert!(rig.assign_with(&env).unwrap_err().to_string().contains("bytes"));
+    rig.assign();
+    let (kind, _, payload) = rig.worker.frame().await;
+    assert_eq!(kind, Kind::Assign as u8);
+    assert!(payload.len() < 200);
+}
+
+#[tokio::test]
 async fn a_worker_that_dies_before_it_is_ready_has_handed_nothing_over() {
     let rig = Rig::spare();
     rig.assign();
