@@ -4,6 +4,7 @@ mod address;
 mod admin;
 mod dirs;
 mod isolate;
+mod plugins;
 mod watching;
 
 use self::address::{Address, listen};
@@ -18,7 +19,6 @@ use crate::http::kept::Kept;
 use crate::http::listener::Listener;
 use crate::http::management::AdminSocket;
 use crate::http::pipeline::Site;
-use crate::plugin::{Current, Set};
 use crate::pool::core::types::Limits;
 use crate::pool::{Pool, Settings};
 use crate::shim::{self, Shim};
@@ -83,8 +83,9 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         ceilings: options.ceilings,
     };
     sweep(&config.worker_dirs);
-    let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
+    let plugins = plugins::start(&config, &dirs, &gate, &index, &pool, &hub).await?;
+    let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let api = Api::new(api::Parts {
         store,
         index: Arc::clone(&index),
@@ -94,6 +95,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         gate: Arc::clone(&gate),
         about: about(&config, &bun, &origin),
         places,
+        plugins: Arc::clone(&plugins),
         draining: draining.clone(),
     });
     let site = Arc::new(Site {
@@ -107,14 +109,19 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         local_host: HeaderValue::from_str(&origin.authority).unwrap_or(HeaderValue::from_static("localhost")),
         draining,
         kept,
-        plugins: Arc::new(Current::new(Set::default())),
+        plugins: Arc::clone(&plugins.current),
     });
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);
     for book in [&book, &desk] {
         tokio::spawn(Arc::clone(book).sweep());
     }
-    let admin = AdminSocket { api, pool: Arc::clone(&pool), may_be_an_app: false };
+    let admin = AdminSocket {
+        api,
+        pool: Arc::clone(&pool),
+        plugins: Arc::clone(&plugins.current),
+        may_be_an_app: false,
+    };
     let stopped = || {
         let mut draining = site.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }
@@ -122,6 +129,8 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
     let administering = admin_listener
         .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&desk), admin, stopped())));
+    let server = buntime_plugin::Server { url: origin.url.clone(), api_base: config.api_base() };
+    plugins.server_started(server).await;
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
     let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
     hub.publish(Event::Server(started));
@@ -144,6 +153,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         // Requests that are there may still need a worker: connections first, then the pool.
         let emptied = async { tokio::join!(book.emptied(), desk.emptied()) };
         let _ = tokio::time::timeout_at(deadline, emptied).await;
+        plugins.shut_down().await;
         pool.shut_down(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     };
     tokio::select! {

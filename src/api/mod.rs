@@ -41,6 +41,7 @@ use self::turns::Turns;
 use crate::apps::manifest::Ceilings;
 use crate::apps::{Index, Lookout};
 use crate::events::Hub;
+use crate::plugin::Host;
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
 use axum::Router;
@@ -74,6 +75,7 @@ pub struct Api {
     pub gate: Arc<Gate>,
     pub about: About,
     places: Places,
+    plugins: Arc<Host>,
     pub draining: watch::Receiver<bool>,
     turns: Turns,
     uploads: Arc<Semaphore>,
@@ -115,12 +117,13 @@ pub struct Parts {
     pub gate: Arc<Gate>,
     pub about: About,
     pub places: Places,
+    pub plugins: Arc<Host>,
     pub draining: watch::Receiver<bool>,
 }
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Api> {
-        let Parts { store, index, lookout, pool, hub, gate, about, places, draining } = parts;
+        let Parts { store, index, lookout, pool, hub, gate, about, places, plugins, draining } = parts;
         let (router, document) = openapi::routes(&about.base);
         let (turns, uploads) = (Turns::default(), Arc::new(Semaphore::new(UPLOADS)));
         Arc::new(Api {
@@ -132,6 +135,7 @@ impl Api {
             gate,
             about,
             places,
+            plugins,
             draining,
             turns,
             uploads,

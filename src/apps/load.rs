@@ -6,7 +6,7 @@ use super::entrypoint::{self, Hints, Package};
 use super::manifest::{self, Ceilings, MAX_MANIFEST, ManifestError};
 use super::{App, Kind, dotenv};
 use crate::model::version::MAX_VERSION;
-use crate::model::{AppName, AppVersion, Manifest, VersionKey};
+use crate::model::{AppName, AppVersion, Manifest, PluginSeat, VersionKey};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,7 +119,36 @@ impl Loader {
         let Some(kind) = entrypoint::find(&self.disk, &dir, &listing, &hints)? else {
             return Ok(Found::Nothing);
         };
-        let env = self.env(&dir, &listing, &manifest)?;
+        Ok(Found::App(Box::new(self.draft(dir, &listing, manifest, kind)?)))
+    }
+
+    /// Reads a directory whose manifest is known, with its entrypoint.
+    pub fn load_stated(
+        &self,
+        dir: &Path,
+        key: VersionKey,
+        (name, version): (AppName, AppVersion),
+        manifest: Manifest,
+        plugin: Option<Arc<PluginSeat>>,
+    ) -> Result<App, LoadError> {
+        let io = |error| LoadError::Io { file: dir.display().to_string(), error };
+        let dir = self.disk.canonical(dir).map_err(io)?;
+        let listing = self.disk.list(&dir, MAX_LISTED).map_err(io)?;
+        let hints = Hints { has_manifest: true, manifest: manifest.entrypoint.as_deref(), package: None };
+        let missing = || entrypoint::EntrypointError::Missing("index.html".into());
+        let kind = entrypoint::find(&self.disk, &dir, &listing, &hints)?.ok_or_else(missing)?;
+        let Draft { dir, manifest, kind, env, needs_fresh } = self.draft(dir, &listing, manifest, kind)?;
+        Ok(App { key, name, version, dir, manifest, kind, env, needs_fresh, plugin })
+    }
+
+    fn draft(
+        &self,
+        dir: PathBuf,
+        listing: &Listing,
+        manifest: Manifest,
+        kind: Kind,
+    ) -> Result<Draft, LoadError> {
+        let env = self.env(&dir, listing, &manifest)?;
         let bunfig = listing.may_have("bunfig.toml") && self.disk.is_file(&dir.join("bunfig.toml"));
         let needs_fresh = match (bunfig, manifest.low_memory, manifest.max_memory) {
             (true, _, _) => Some("bunfig.toml"),
@@ -129,7 +158,7 @@ impl Loader {
             _ if at_start::reads_tsconfig(&self.disk, &dir, self.production) => Some("tsconfig.json"),
             _ => None,
         };
-        Ok(Found::App(Box::new(Draft { dir, manifest, kind, env, needs_fresh })))
+        Ok(Draft { dir, manifest, kind, env, needs_fresh })
     }
 
     /// The manifest and the `package.json` of a directory, where it has them.

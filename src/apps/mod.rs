@@ -5,6 +5,7 @@
 //! included. `split_path` says what a request path asks for.
 
 mod agenda;
+mod alone;
 mod at_start;
 mod catalog;
 mod disk;
@@ -26,6 +27,7 @@ mod slots;
 mod tree;
 mod watch;
 
+pub use alone::Alone;
 pub use catalog::Listed;
 pub(crate) use disk::Disk;
 pub use disk::first_writable;

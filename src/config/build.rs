@@ -39,6 +39,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let env = b.value(&settings::ENV, "", env_from, || Env::Development, Env::to_string)?;
     let listen = b.listen(env)?;
     let worker_dirs = b.worker_dirs()?;
+    let plugin_dirs = b.plugin_dirs()?;
     b.config_row(named_file);
     let home = b.home()?;
     let state_dir = b.dir(&settings::STATE_DIR, environment, "STATE_DIRECTORY", ".buntime".into())?;
@@ -78,6 +79,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
         env,
         listen,
         worker_dirs,
+        plugin_dirs,
         home,
         state_dir,
         cache_dir,
@@ -178,6 +180,31 @@ impl Builder<'_> {
 
     fn worker_dirs(&mut self) -> Result<Vec<PathBuf>, ConfigError> {
         let found = self.layers.find(&settings::WORKER_DIRS)?.ok_or(ConfigError::NoWorkerDirs)?;
+        let (dirs, existing) = self.dirs(&found)?;
+        let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        if existing == 0 {
+            return Err(ConfigError::WorkerDirsMissing {
+                place: found.source.to_string(),
+                dirs: shown.join(", "),
+            });
+        }
+        self.rows.push(Row::new(&settings::WORKER_DIRS, shown.join(":"), found.source));
+        Ok(dirs)
+    }
+
+    fn plugin_dirs(&mut self) -> Result<Vec<PathBuf>, ConfigError> {
+        let (dirs, source) = match self.layers.find(&settings::PLUGIN_DIRS)? {
+            Some(found) => (self.dirs(&found)?.0, found.source),
+            // It need not be there.
+            None => (vec![self.working_dir.join("plugins")], Source::Default(String::new())),
+        };
+        let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        self.rows.push(Row::new(&settings::PLUGIN_DIRS, shown.join(":"), source));
+        Ok(dirs)
+    }
+
+    /// Directories separated by colons, each once, and how many of them are there.
+    fn dirs(&mut self, found: &Found) -> Result<(Vec<PathBuf>, usize), ConfigError> {
         let mut dirs: Vec<PathBuf> = Vec::new();
         let mut existing = 0;
         for item in found.items(':') {
@@ -199,15 +226,7 @@ impl Builder<'_> {
             }
             dirs.push(dir);
         }
-        let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-        if existing == 0 {
-            return Err(ConfigError::WorkerDirsMissing {
-                place: found.source.to_string(),
-                dirs: shown.join(", "),
-            });
-        }
-        self.rows.push(Row::new(&settings::WORKER_DIRS, shown.join(":"), found.source));
-        Ok(dirs)
+        Ok((dirs, existing))
     }
 
     fn config_row(&mut self, named: Option<Found>) {

@@ -39,6 +39,8 @@ pub struct Config {
     pub listen: Listen,
     /// In order of precedence. A directory that does not exist yet may be among them; at least one exists.
     pub worker_dirs: Vec<PathBuf>,
+    /// In order of precedence. One need not exist.
+    pub plugin_dirs: Vec<PathBuf>,
     /// The app served at `/`.
     pub home: Option<AppName>,
     pub state_dir: PathBuf,

@@ -63,6 +63,15 @@ pub static WORKER_DIRS: Setting = Setting {
     default: "",
     allowed: "directories separated by `:` (in the file also a list)",
 };
+pub static PLUGIN_DIRS: Setting = Setting {
+    variable: "RUNTIME_PLUGIN_DIRS",
+    flag: "plugin-dirs",
+    key: Some("pluginDirs"),
+    value_name: "DIR[:DIR...]",
+    help: "Directories that hold plugins",
+    default: "./plugins",
+    allowed: "directories separated by `:` (in the file also a list)",
+};
 pub static HOME: Setting = Setting {
     variable: "RUNTIME_HOME_APP",
     flag: "home",
@@ -227,8 +236,9 @@ pub static CONFIG: Setting = Setting {
 };
 
 /// Every setting, in the order in which people meet them.
-pub static SETTINGS: [&Setting; 22] = [
+pub static SETTINGS: [&Setting; 23] = [
     &WORKER_DIRS,
+    &PLUGIN_DIRS,
     &PORT,
     &HOST,
     &ENV,
@@ -253,8 +263,7 @@ pub static SETTINGS: [&Setting; 22] = [
 ];
 
 /// Refused by name, so that nobody believes that they work.
-pub static MISSING: [Missing; 3] = [
-    Missing { variable: "RUNTIME_PLUGIN_DIRS", flag: "plugin-dirs", key: "pluginDirs" },
+pub static MISSING: [Missing; 2] = [
     Missing { variable: "RUNTIME_TLS_CERT", flag: "tls-cert", key: "tlsCert" },
     Missing { variable: "RUNTIME_TLS_KEY", flag: "tls-key", key: "tlsKey" },
 ];

@@ -1,14 +1,17 @@
 //! The two doors of the management API: `{prefix}/api` on the public listener, and the admin socket.
 
 use super::connection::Conn;
-use super::forward::REQUEST_ID;
+use super::forward::{REQUEST_ID, Source};
 use super::listener::Service;
+use super::problem::{Code, Problem};
 use super::{answers, peer, request_id};
-use crate::api::{Api, ApiError, Door};
+use crate::api::{Api, ApiError, ByAdminSocket, Door};
+use crate::plugin::{Current, Set, Stopped};
 use crate::pool::Pool;
 use buntime_plugin::Body;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -24,6 +27,7 @@ const STALL: Duration = Duration::from_secs(60);
 pub struct AdminSocket {
     pub api: Arc<Api>,
     pub pool: Arc<Pool>,
+    pub plugins: Arc<Current>,
     /// Of this connection's client.
     pub may_be_an_app: bool,
 }
@@ -60,16 +64,44 @@ impl Service for AdminSocket {
                     None => answer(&self.api, Door::AdminSocket, head, &rest, body, &id).await,
                 }
             }
-            None => {
-                let error =
-                    ApiError::not_found("not_found", "The admin socket has the management API alone.")
-                        .hint("ask for /api/…");
-                refused(&error, &head.method, &id)
-            }
+            None => self.plugin(head, body, &id).await,
         };
         limit_stall(&response, &conn);
         response.headers_mut().insert(REQUEST_ID, id);
         response
+    }
+}
+
+impl AdminSocket {
+    /// The routes of plugins, without any hook: a guard that is broken must not keep the operator out.
+    async fn plugin(&self, head: Parts, body: Incoming, id: &HeaderValue) -> Response<Body> {
+        let method = head.method.clone();
+        let set = arc_swap::Guard::into_inner(self.plugins.load());
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+        let mounted = set.mounted(&target).filter(|(plugin, _)| plugin.hooks.routes);
+        let Some((plugin, base)) = mounted else {
+            let detail = "The admin socket has the management API and the routes of plugins alone.";
+            let error = ApiError::not_found("not_found", detail).hint("ask for /api/…");
+            return refused(&error, &method, id);
+        };
+        let host = HeaderValue::from_static("localhost");
+        let body = Source::Client(body).into_body();
+        let mut request = buntime_plugin::Request::from_parts(head, host, id.clone(), Some(body));
+        request.extensions_mut().insert(ByAdminSocket);
+        let rest = &target[base..];
+        let inside = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+        if let Ok(inside) = PathAndQuery::try_from(inside) {
+            request.set_path_and_query(inside);
+        }
+        let problem = match Set::route(plugin, request).await {
+            Ok(mut response) => match response.extensions_mut().remove::<buntime_plugin::Problem>() {
+                Some(problem) => problem.into(),
+                None => return response,
+            },
+            Err(Stopped::Refused(problem)) => problem.into(),
+            Err(Stopped::Failed(error)) => Problem::new(Code::PluginFailed).detail(error.to_string()),
+        };
+        problem.respond(&method, None, id.to_str().unwrap_or_default(), true)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::api::{Api, ApiError, Door};
 use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
 use crate::config::CidrList;
 use crate::model::{App, AppName};
-use crate::plugin::Current;
+use crate::plugin::{Current, native};
 use crate::pool::Pool;
 use buntime_plugin::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -122,6 +122,9 @@ impl Site {
         let given = head.headers.remove(REQUEST_ID).filter(|_| origin::is_believed(conn.peer, trusts));
         let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
         watch.name(&id);
+        for name in native::OWNED_HEADERS.iter() {
+            head.headers.remove(name);
+        }
         let origin = Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
         let result = match origin {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),

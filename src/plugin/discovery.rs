@@ -4,6 +4,7 @@
 //! keys take the place of the manifest's. It holds only what was changed, so that a new version of the plugin is not held
 //! back by a copy of the old manifest.
 
+use super::Proposed;
 use super::manifest::{self, Broken, Layer, MAX_MANIFEST, ManifestErrors, PluginManifest, PluginName, Rules};
 use crate::apps::{Disk, first_writable};
 use crate::manifest::ManifestError;
@@ -24,6 +25,8 @@ pub struct Places<'p> {
     pub dirs: &'p [PathBuf],
     pub linked: &'p [Linked<'p>],
     pub state_dir: &'p Path,
+    /// What files are taken to say, whatever they say.
+    pub changes: &'p [Proposed],
 }
 
 /// A native plugin, with the manifest that it has where no directory has one of its name.
@@ -254,8 +257,16 @@ impl Search<'_> {
         (manifest, over.is_some())
     }
 
+    /// What a change that is not made yet says of a file.
+    fn proposed(&self, file: &Path) -> Option<&String> {
+        self.places.changes.iter().rev().find(|change| change.file == file).map(|change| &change.text)
+    }
+
     fn changes(&self, name: &PluginName) -> Result<Option<Text>, PluginError> {
         let file = state_file(self.places.state_dir, name);
+        if let Some(text) = self.proposed(&file) {
+            return Ok(Some(Text { file: file.display().to_string(), text: text.clone() }));
+        }
         if self.disk.stat_link(&file).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return Ok(None);
         }
@@ -268,6 +279,9 @@ impl Search<'_> {
     fn text(&self, dir: &Path, name: &str) -> Result<Text, PluginError> {
         let path = dir.join(name);
         let file = path.display().to_string();
+        if let Some(text) = self.proposed(&path) {
+            return Ok(Text { file, text: text.clone() });
+        }
         let bytes = self.disk.read_inside(dir, name, MAX_MANIFEST);
         let bytes = bytes.map_err(|error| PluginError::Io { file: file.clone(), error })?;
         let text = String::from_utf8(bytes).map_err(|_| at_start(&path, "not UTF-8"))?;

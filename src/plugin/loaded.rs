@@ -1,6 +1,7 @@
 //! A plugin that is loaded, and the border around it: nothing that it does wrong gets past here as anything but a [`HookError`].
 
-use crate::model::App;
+use crate::model::{App, Kind};
+use crate::pool::Pool;
 use buntime_plugin::{Context, Error, Hooks, Outcome, Plugin};
 use futures_util::FutureExt;
 use std::any::Any;
@@ -22,7 +23,7 @@ pub struct Loaded {
     /// Where it is mounted: `/` or `/metrics`.
     pub base: Option<String>,
     /// Its own app, served at `base`.
-    pub app: Option<Arc<App>>,
+    pub app: Option<OwnApp>,
     /// What of its environment variables workers get.
     pub worker_env: Vec<String>,
     /// Why it is degraded.
@@ -68,8 +69,29 @@ pub struct Parts {
     pub context: Arc<Context>,
     pub rules: Rules,
     pub base: Option<String>,
-    pub app: Option<Arc<App>>,
+    pub app: Option<OwnApp>,
     pub worker_env: Vec<String>,
+}
+
+/// A plugin's own app, which the pool has for as long as this is there.
+pub struct OwnApp {
+    pub app: Arc<App>,
+    pool: Arc<Pool>,
+}
+
+impl OwnApp {
+    pub fn new(app: Arc<App>, pool: &Arc<Pool>) -> OwnApp {
+        pool.add(&app);
+        OwnApp { app, pool: Arc::clone(pool) }
+    }
+}
+
+impl Drop for OwnApp {
+    fn drop(&mut self) {
+        if let Kind::Worker { .. } = self.app.kind {
+            self.pool.remove(self.app.key, None);
+        }
+    }
 }
 
 impl Loaded {

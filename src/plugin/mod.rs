@@ -1,25 +1,38 @@
 //! The host of plugins: which there are, in which order they stand, and the way of a request through them.
 //!
-//! Its rules are pure: `discovery` finds the plugins, `manifest` reads what they say of themselves, `settings` what the
-//! operator has set, `order` says which of them start and when, and `edit` changes a manifest as a careful person would.
+//! What is on disk is found (`discovery`, `manifest`, `settings`) and put in order (`order`); a set is built of it and started
+//! (`build`), natives (`native`) and scripts (`script`) alike; `host` swaps it in. A request sees a `set` alone.
 
+mod build;
+mod change;
 mod current;
 pub mod discovery;
 pub mod edit;
+mod follow;
+mod host;
 pub mod loaded;
 pub mod manifest;
 pub mod native;
 pub mod order;
+pub mod script;
 pub mod set;
 pub mod settings;
+mod status;
 
+pub use build::Workshop;
+pub use change::Placement;
 pub use current::{Current, Left, Serving};
+pub use follow::follow;
+pub use host::{ChangeError, Host, Proposed};
 pub use loaded::{HookError, Loaded};
 pub use manifest::{PluginManifest, PluginName};
 pub use set::{Set, Stopped};
-pub use settings::Settings;
+pub use status::{State, Status};
 
 use std::time::Duration;
 
 /// How long a plugin may take until the head of its own answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,13 @@
 
 use super::core::types::{Action, Reason};
 use super::{Handle, Inner, Journey, Pool, Version, environment};
-use crate::model::{Kind, VersionKey, WorkerId};
+use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::worker::actor::{self, Birth};
 use crate::worker::orders::{Assignment, Order};
 use crate::worker::spawn;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -97,6 +99,26 @@ impl Pool {
         tokio::spawn(actor::run(birth, Arc::new(move |report| pool.hear(worker, report))));
     }
 
+    /// The environment that an app sees, with what plugins add and it does not have itself.
+    fn env_of(
+        &self,
+        app: &App,
+        entrypoint: &Path,
+        worker: WorkerId,
+        private: &Path,
+        data_dir: &Path,
+    ) -> BTreeMap<String, String> {
+        let mut env = environment::of_app(&self.settings, app, entrypoint, worker, private, data_dir);
+        if app.plugin.is_none()
+            && let Some(extra) = self.extra_env.get()
+        {
+            for (name, value) in extra(app, worker) {
+                env.entry(name).or_insert(value);
+            }
+        }
+        env
+    }
+
     fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
         let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
         let Kind::Worker { entrypoint } = &app.kind else { return };
@@ -114,7 +136,7 @@ impl Pool {
             },
             origin: self.settings.origin.clone(),
             dev: self.settings.dev,
-            env: environment::of_app(&self.settings, app, entrypoint, worker, &private, &data_dir),
+            env: self.env_of(app, entrypoint, worker, &private, &data_dir),
             head_timeout: app.manifest.timeout,
             stream_timeout: app.manifest.stream_timeout,
             data: has_data.then(|| data_name.into_owned()),

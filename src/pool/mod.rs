@@ -38,7 +38,7 @@ use crate::worker::spawn::Spawner;
 pub use crate::worker::usage::{Measure, Memory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -80,6 +80,9 @@ pub trait Observer: Send + Sync + 'static {
     fn forgotten(&self, version: VersionKey);
 }
 
+/// Variables for a worker that gets an app. Called with the pool's lock held: it must be quick.
+pub type ExtraEnv = Box<dyn Fn(&App, WorkerId) -> Vec<(String, String)> + Send + Sync>;
+
 /// Why a request got no worker.
 #[derive(Debug)]
 pub struct Refused {
@@ -96,6 +99,8 @@ pub struct Pool {
     data_dirs: DataDirs,
     observer: Box<dyn Observer>,
     hub: Arc<Hub>,
+    /// What plugins add to the environment of an app's worker.
+    extra_env: OnceLock<ExtraEnv>,
     /// The timer task has to look at its deadline again.
     rearm: Notify,
     drained: Notify,
@@ -180,12 +185,19 @@ impl Pool {
             settings,
             observer,
             hub,
+            extra_env: OnceLock::new(),
             rearm: Notify::new(),
             drained: Notify::new(),
         });
         tokio::spawn(Arc::clone(&pool).keep_time());
         pool.tell(Event::Tick);
         Ok(pool)
+    }
+
+    /// Says who adds to the environments of workers, once.
+    pub fn set_extra_env(&self, extra: ExtraEnv) {
+        // It is said once.
+        let _ = self.extra_env.set(extra);
     }
 
     /// A version can be asked for.

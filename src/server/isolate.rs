@@ -17,7 +17,8 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
     // Through these sockets a user's own services take orders, which would run where nothing is hidden.
     let session = PathBuf::from(format!("/run/user/{}", nix::unistd::geteuid()));
     let admin = config.admin_socket.parent().filter(|dir| is_private(dir)).map(Path::to_owned);
-    let worker_dirs: Vec<PathBuf> = config.worker_dirs.iter().filter_map(|dir| real(dir).ok()).collect();
+    let all_dirs = || config.worker_dirs.iter().chain(&config.plugin_dirs);
+    let worker_dirs: Vec<PathBuf> = all_dirs().filter_map(|dir| real(dir).ok()).collect();
     let apart = |dir: &PathBuf| !worker_dirs.iter().any(|apps| apps.starts_with(dir));
     let environment =
         |name: &str| config.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -35,7 +36,7 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
         shown: vec![real(shim.files())?],
         // Those that are not there yet cannot be cleared a way to.
         worker_dirs,
-        needed: config.worker_dirs.iter().cloned().chain([bun.path.clone()]).collect(),
+        needed: all_dirs().filter(|dir| dir.is_dir()).cloned().chain([bun.path.clone()]).collect(),
     };
     let (program, args) = shim.command(&bun.path);
     let isolation = Isolation::establish(layout, &program, &args)?;

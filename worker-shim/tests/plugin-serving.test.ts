@@ -1,8 +1,8 @@
 /** A plugin's `fetch`, routes and services, and what it is told. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { pack, type Packed, unpack } from "./codec.ts";
-import { read, runHook, startPlugin } from "./plugin.ts";
-import type { AppError, TestWorker } from "./worker.ts";
+import { pack, type Packed, T, unpack } from "./codec.ts";
+import { answerCall, read, runHook, seatOf, startPlugin, takeCall } from "./plugin.ts";
+import { type AppError, TestWorker } from "./worker.ts";
 
 const SOURCE = `
 class Base { inherited() {} }
@@ -94,6 +94,21 @@ describe("routes", () => {
 });
 
 describe("services", () => {
+  test("are named to the supervisor before onInit", async () => {
+    const worker = await TestWorker.spawn();
+    await worker.take(T.HELLO);
+    const source = "export default { services: { a: {}, b: {} }, async onInit(ctx) { await ctx.get('x').y(); } }";
+    worker.assign({ "plugin.ts": source }, { plugin: seatOf() });
+    const first = await takeCall(worker);
+    expect(first).toMatchObject({ service: "core:services", method: "provide", args: ["a", "b"] });
+    answerCall(worker, first.id, null);
+    const second = await takeCall(worker);
+    expect(second).toMatchObject({ service: "x", method: "y" });
+    answerCall(worker, second.id, null);
+    await worker.take(T.READY);
+    expect(await worker.stop()).toBe(0);
+  });
+
   const call = async (service: string, method: string, args: Packed) =>
     unpack((await runHook(worker, "service", { method: "POST", body: pack(args), headers: { _service: service, _method: method } })).body).value;
 

@@ -17,6 +17,12 @@ export async function loadPlugin(source: string | Record<string, string>, seat: 
   const worker = await TestWorker.spawn();
   await worker.take(T.HELLO);
   worker.assign(typeof source === "string" ? { "plugin.ts": source } : source, { plugin: seatOf(seat) });
+  // A plugin names its services before all else.
+  if (typeof source === "string" && source.includes("services: {\n")) {
+    const call = await takeCall(worker);
+    if (call.service !== "core:services") throw new Error(`the first call is ${call.service}.${call.method}`);
+    answerCall(worker, call.id, null);
+  }
   return worker;
 }
 

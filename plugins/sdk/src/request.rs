@@ -217,6 +217,11 @@ impl Request {
         *slot = slot.take().or(body);
     }
 
+    /// Of the runtime: the same body again, after somebody had it who did not want it.
+    pub fn restore_body(&mut self, body: Body) {
+        *self.slot() = Some(body);
+    }
+
     /// Of the runtime: takes it apart again. The body is none where it was none and was not replaced.
     pub fn into_parts(self) -> (Parts, Option<Route>, Option<Body>) {
         (self.head, self.route, self.body.into_inner().unwrap_or_else(PoisonError::into_inner))

@@ -5,6 +5,7 @@ use super::super::forward::Source;
 use super::super::problem::{Code, Problem};
 use super::super::split::Place;
 use super::{Asked, Meant, Site, Target, Who};
+use crate::plugin::loaded::OwnApp;
 use crate::plugin::{Loaded, Serving, Set, Stopped};
 use buntime_plugin::{Body, Fetched, Phase, Request, Response, Route};
 use http::uri::PathAndQuery;
@@ -225,7 +226,7 @@ impl Site {
         let answer = answer?;
         let is_read = matches!(method, Method::GET | Method::HEAD);
         match &plugin.app {
-            Some(app) if answer.status() == StatusCode::NOT_FOUND && is_read => {
+            Some(OwnApp { app, .. }) if answer.status() == StatusCode::NOT_FOUND && is_read => {
                 let target = Target {
                     app: Arc::clone(app),
                     place: None,
@@ -250,7 +251,7 @@ enum Passed {
 /// A plugin's app alone is an app like any other, which takes bodies too; routes come first where there are some.
 fn mounted(plugin: &Arc<Loaded>, target: &str, base: usize) -> Destination {
     match &plugin.app {
-        Some(app) if !plugin.hooks.routes => Destination::App(Box::new(Target {
+        Some(OwnApp { app, .. }) if !plugin.hooks.routes => Destination::App(Box::new(Target {
             app: Arc::clone(app),
             place: None,
             mount: target[..base].to_owned().into(),

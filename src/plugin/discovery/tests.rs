@@ -36,7 +36,7 @@ impl Tree {
         let reserved = ["api".to_owned()];
         let ceilings = Ceilings { max_body_size: 1 << 20, cores: 1 };
         let rules = Rules { reserved: &reserved, ceilings, environment: &|_| None };
-        discover(&Places { dirs: &dirs, linked, state_dir: &state }, &rules)
+        discover(&Places { dirs: &dirs, linked, state_dir: &state, changes: &[] }, &rules)
     }
 }
 

@@ -42,14 +42,20 @@ export class PluginApp implements Served {
   /** `onServerStart` has been called. */
   #started = false;
 
+  readonly #calls: Calls;
+
   constructor(module: object, seat: Seat, calls: Calls) {
     this.#target = checkPlugin(module);
+    this.#calls = calls;
     this.#url = seat.server;
     this.#context = makeContext(seat, calls, () => this.#url);
   }
 
   async init(): Promise<void> {
-    const { onInit } = this.#target;
+    const { onInit, services } = this.#target;
+    // Others may call them from now on.
+    const names = Object.keys(services ?? {});
+    if (names.length > 0) await this.#calls.call("core:services", "provide", names);
     if (isFunction(onInit)) await onInit.call(this.#target, this.#context);
     // It may have made its routes only now.
     this.#route(this.#target.routes);

@@ -1,0 +1,185 @@
+//! Builds a set of plugins from what is on disk: found, put in order, made, started.
+
+use super::discovery::{Discovery, Found, Linked, Places, discover};
+use super::host::Proposed;
+use super::loaded::{OwnApp, Parts, Rules};
+use super::manifest::{self, PluginManifest};
+use super::{Loaded, native, order, script};
+use crate::apps::manifest::Ceilings;
+use crate::model::AppVersion;
+use buntime_plugin::service::Services;
+use buntime_plugin::{Context, Core, Identity, Native, Outcome, Plugin, Settings};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long `onInit` may take.
+const INIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What plugins are made with.
+pub struct Workshop {
+    pub dirs: Vec<PathBuf>,
+    pub state_dir: PathBuf,
+    /// First path segments that no plugin may have.
+    pub reserved: Vec<String>,
+    pub ceilings: Ceilings,
+    /// What settings may refer to.
+    pub environment: BTreeMap<String, String>,
+    pub core: Arc<dyn Core>,
+    /// The native plugins that there are.
+    pub natives: &'static [&'static Native],
+    /// None = where no process can be started.
+    pub scripts: Option<script::Maker>,
+}
+
+/// A set that is started and serves nobody yet.
+pub struct Built {
+    pub discovery: Discovery,
+    /// In their order.
+    pub loaded: Vec<Arc<Loaded>>,
+    /// Those that are on and not loaded, and why.
+    pub out: BTreeMap<String, String>,
+    pub warnings: Vec<String>,
+}
+
+impl Built {
+    /// A plugin that the runtime must not do without and that is not there.
+    pub fn fatal(&self) -> Option<&str> {
+        let required = |name: &&String| {
+            let found = self.discovery.found.iter().find(|found| found.name.as_str() == **name);
+            found.is_some_and(Found::is_required)
+        };
+        self.out.keys().find(required).map(String::as_str)
+    }
+}
+
+impl Workshop {
+    /// Builds the set that there would be if `changes` had been made.
+    pub async fn build(&self, changes: &[Proposed]) -> Built {
+        let mut discovery = self.discover(changes);
+        let plan = order::plan(discovery.found.iter().map(order::Candidate::from));
+        let mut warnings = std::mem::take(&mut discovery.warnings);
+        warnings.extend(plan.warnings.iter().cloned());
+        let mut built = Built { discovery, loaded: Vec::new(), out: BTreeMap::new(), warnings };
+        for (name, reason) in &plan.out {
+            let found = built.discovery.found.iter().find(|found| found.name == *name);
+            let error = found.and_then(|found| found.manifest.as_ref().err());
+            let why = error.map_or_else(|| reason.to_string(), |unusable| unusable.error.to_string());
+            built.out.insert(name.to_string(), why);
+        }
+        let services = Arc::new(Services::default());
+        for name in &plan.order {
+            let Some(found) = built.discovery.found.iter().find(|found| found.name == *name) else {
+                continue;
+            };
+            let Ok(manifest) = &found.manifest else { continue };
+            let lacks =
+                manifest.dependencies.iter().find(|needed| built.out.contains_key(needed.name.as_str()));
+            let loaded = match lacks {
+                Some(needed) => Err(format!("it needs {}, which is out", needed.name)),
+                None => self.load(found, manifest, &built.loaded, &services).await,
+            };
+            match loaded {
+                Ok(loaded) => built.loaded.push(loaded),
+                Err(why) => drop(built.out.insert(name.to_string(), why)),
+            }
+        }
+        built
+    }
+
+    fn discover(&self, changes: &[Proposed]) -> Discovery {
+        let names: Vec<_> = self.natives.iter().map(|native| native::name(native)).collect();
+        let named =
+            names.iter().zip(self.natives).filter_map(|(name, native)| Some((name.as_ref()?, native)));
+        let linked: Vec<Linked<'_>> =
+            named.map(|(name, native)| Linked { name: name.as_str(), manifest: native.manifest }).collect();
+        let places = Places { dirs: &self.dirs, linked: &linked, state_dir: &self.state_dir, changes };
+        let lookup = |name: &str| self.environment.get(name).cloned();
+        let rules =
+            manifest::Rules { reserved: &self.reserved, ceilings: self.ceilings, environment: &lookup };
+        discover(&places, &rules)
+    }
+
+    async fn load(
+        &self,
+        found: &Found,
+        manifest: &PluginManifest,
+        others: &[Arc<Loaded>],
+        services: &Arc<Services>,
+    ) -> Result<Arc<Loaded>, String> {
+        let name = manifest.name.as_str();
+        let settings = manifest.settings.as_ref().map_err(ToString::to_string)?;
+        let is_there = |name: &str| others.iter().any(|other| *other.name == *name);
+        let needed = manifest.dependencies.iter().chain(&manifest.optional_dependencies);
+        let identity = Identity {
+            name: name.to_owned(),
+            version: manifest.version.to_string(),
+            base: manifest.base.as_ref().map(|base| base.as_str().to_owned()),
+            state_dir: self.state_dir.join("plugin-data").join(name),
+            dependencies: needed
+                .map(|needed| needed.name.to_string())
+                .filter(|name| is_there(name))
+                .collect(),
+        };
+        let settings = Settings::new(settings.value().clone());
+        let context = Context::new(identity, settings, Arc::clone(&self.core), Arc::clone(services));
+        let native = self.natives.iter().find(|native| native::name(native).as_ref() == Some(&found.name));
+        let plugin = match (native, &found.dir) {
+            (Some(native), _) => make(native, &context)?,
+            (None, Some(dir)) => self.scripts()?.make(dir, manifest, &context)?,
+            (None, None) => return Err("it is neither in a directory nor linked in".to_owned()),
+        };
+        let app = match (&manifest.app, &found.dir) {
+            (Some(app), Some(dir)) => Some(self.own_app(manifest, app, dir)?),
+            (Some(_), None) => return Err("its app needs a directory, and it has none".to_owned()),
+            (None, _) => None,
+        };
+        let parts = Parts {
+            name: name.into(),
+            plugin,
+            context,
+            rules: Rules { hook_timeout: manifest.hook_timeout, fail_open: manifest.fail_open },
+            base: manifest.base.as_ref().map(|base| base.as_str().to_owned()),
+            app,
+            worker_env: manifest.worker_env.clone(),
+        };
+        let loaded = Arc::new(Loaded::new(parts).map_err(|error| error.to_string())?);
+        let started =
+            loaded.call_within("onInit", INIT_LIMIT, |plugin| Outcome::Later(plugin.on_init())).await;
+        match started {
+            Ok(()) => Ok(loaded),
+            Err(error) => {
+                loaded.context.end();
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+impl Workshop {
+    /// A plugin's own app, which the pool runs like any other.
+    fn own_app(
+        &self,
+        manifest: &PluginManifest,
+        app: &crate::model::Manifest,
+        dir: &Path,
+    ) -> Result<OwnApp, String> {
+        let (name, version) = (manifest.name.as_app().clone(), AppVersion::Semver(manifest.version.clone()));
+        let scripts = self.scripts()?;
+        let app = scripts.loader.load(dir, name, version, app.clone(), None)?;
+        Ok(OwnApp::new(app, &scripts.pool))
+    }
+
+    fn scripts(&self) -> Result<&script::Maker, String> {
+        self.scripts.as_ref().ok_or_else(|| "no process can be started here".to_owned())
+    }
+}
+
+fn make(native: &Native, context: &Arc<Context>) -> Result<Arc<dyn Plugin>, String> {
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (native.make)(context)));
+    match made {
+        Ok(made) => made.map_err(|error| error.to_string()),
+        Err(_) => Err("it panicked when it was made".to_owned()),
+    }
+}

@@ -1,0 +1,347 @@
+//! One question to a script plugin: a request on its worker's link, and what comes back.
+
+use super::flow;
+use crate::model::App;
+use crate::pool::{Lease, Pool};
+use crate::wire::message::{AppError, ResponseHead, put_request};
+use crate::worker::link::{Exchange, Failure, RequestBody, Upload};
+use buntime_plugin::service::CallError;
+use buntime_plugin::{Body, BodyError, Error, Phase, Request, Response, Result};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::task::JoinHandle;
+
+/// A body that has arrived goes with its head up to this size.
+const INLINE: usize = 64 * 1024;
+/// So much of a body is kept until it is known whether the plugin wanted it: no more is sent before it reads.
+const WINDOW: usize = 256 * 1024;
+/// Of a whole answer that is read at once.
+const MAX_PLAIN: usize = 1 << 20;
+
+/// Whom to ask.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    pub pool: &'a Arc<Pool>,
+    pub app: &'a Arc<App>,
+}
+
+/// What to ask.
+pub struct Asked {
+    method: String,
+    /// Absolute.
+    url: String,
+    headers: HeaderMap,
+    /// Internal ones, which nothing from outside can have.
+    own: Vec<(&'static str, String)>,
+    id: HeaderValue,
+    peer: String,
+    /// What goes before the request's own body.
+    pub body: Bytes,
+}
+
+/// What of a request's body is still to be had.
+pub struct Rest {
+    kept: Vec<Bytes>,
+    rest: Body,
+    /// Nothing was given away that is not kept.
+    whole: bool,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    Threw(Box<AppError>),
+    Absent(Error),
+}
+
+/// What carries a body.
+pub type Carrier = Option<JoinHandle<Rest>>;
+
+impl Asked {
+    /// About no request.
+    pub fn own(hook: &'static str) -> Asked {
+        Asked {
+            method: "POST".to_owned(),
+            url: "http://localhost/".to_owned(),
+            headers: HeaderMap::new(),
+            own: vec![("x-buntime-hook", hook.to_owned())],
+            id: HeaderValue::from_static("plugin"),
+            peer: String::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    pub fn request(request: &Request, headers: HeaderMap, phase: Phase) -> Asked {
+        let mut asked = Asked::about(request, headers, "request");
+        asked.own.push(("x-buntime-phase", phase.as_str().to_owned()));
+        asked
+    }
+
+    pub fn response(request: &Request, headers: HeaderMap, response: &Response) -> Asked {
+        let mut asked = Asked::about(request, headers, "response");
+        // GET and HEAD have no bodies on the link.
+        let method = std::mem::replace(&mut asked.method, "POST".to_owned());
+        asked.own.push(("x-buntime-method", method));
+        Asked { body: flow::head_of(response), ..asked }
+    }
+
+    pub fn answer(request: &Request, headers: HeaderMap, hook: &'static str) -> Asked {
+        Asked::about(request, headers, hook)
+    }
+
+    pub fn service(service: &str, method: &str, arguments: Bytes) -> Asked {
+        let mut asked = Asked::own("service");
+        asked.own.push(("x-buntime-service", service.to_owned()));
+        asked.own.push(("x-buntime-method", method.to_owned()));
+        Asked { body: arguments, ..asked }
+    }
+
+    fn about(request: &Request, mut headers: HeaderMap, hook: &'static str) -> Asked {
+        flow::keep_internal(&mut headers);
+        headers.insert(http::header::HOST, request.host.clone());
+        let mut own = vec![("x-buntime-hook", hook.to_owned())];
+        if let Some(app) = request.app() {
+            own.push(("x-buntime-app", format!("{}@{}", app.name, app.version)));
+        }
+        let scheme = if request.https { "https" } else { "http" };
+        let host = request.host.to_str().unwrap_or("localhost");
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        Asked {
+            method: request.method().as_str().to_owned(),
+            url: format!("{scheme}://{host}{path}"),
+            headers,
+            own,
+            id: request.id.clone(),
+            peer: request.client.map(|client| client.to_string()).unwrap_or_default(),
+            body: Bytes::new(),
+        }
+    }
+}
+
+impl Ask<'_> {
+    /// Asks for an answer that is read as a whole.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn plain(self, asked: Asked) -> Result<Bytes> {
+        let (_, body, _) = self.streaming(asked, Body::Empty).await?;
+        whole(body).await
+    }
+
+    /// Calls a service. What the module throws is the caller's.
+    ///
+    /// # Errors
+    /// What was thrown, or why nobody answered.
+    pub async fn called(self, asked: Asked) -> Result<Bytes, CallError> {
+        let unavailable = |error: Error| CallError::new("Unavailable", error.to_string());
+        match self.exchange(asked, Body::Empty).await {
+            Ok((_, body, _)) => whole(body).await.map_err(unavailable),
+            Err(Unanswered::Threw(error)) => Err(CallError::new(error.name, error.message)),
+            Err(Unanswered::Absent(error)) => Err(unavailable(error)),
+        }
+    }
+
+    /// Asks, with a body that is sent as it comes.
+    ///
+    /// # Errors
+    /// The plugin has no worker, threw, or died.
+    pub async fn streaming(self, asked: Asked, body: Body) -> Result<(ResponseHead, Body, Carrier)> {
+        self.exchange(asked, body).await.map_err(|unanswered| match unanswered {
+            Unanswered::Threw(error) => {
+                let more = if error.stack.is_empty() { String::new() } else { format!("\n{}", error.stack) };
+                Error::new(format!("it threw {}: {}{more}", error.name, error.message))
+            }
+            Unanswered::Absent(error) => error,
+        })
+    }
+
+    async fn exchange(self, asked: Asked, body: Body) -> Result<(ResponseHead, Body, Carrier), Unanswered> {
+        let mut body = Some(body);
+        let mut second_try = false;
+        loop {
+            let leased = self.pool.checkout(self.app, false, || true).await;
+            let mut lease = leased.map_err(|refused| {
+                let failure = refused.failure.map(|failure| failure.summary.clone());
+                let error = Error::new(format!("its process is not there ({:?})", refused.why));
+                Unanswered::Absent(error.hint(failure.unwrap_or_else(|| "its log says why".to_owned())))
+            })?;
+            let Some((mut exchange, carrier)) = begin(&lease, &asked, &mut body) else {
+                lease.lost();
+                continue;
+            };
+            match exchange.head().await {
+                Ok(head) => {
+                    lease.answered();
+                    return Ok(answered(head, exchange, lease, carrier));
+                }
+                Err(Failure::App(error)) => {
+                    lease.answered();
+                    return Err(Unanswered::Threw(error));
+                }
+                Err(failure) => {
+                    if let Failure::Gone { .. } = failure {
+                        lease.lost();
+                    }
+                    // It has not been seen by anybody.
+                    let again = matches!(failure, Failure::Gone { started: false }) && carrier.is_none();
+                    if !again || std::mem::replace(&mut second_try, true) {
+                        return Err(Unanswered::Absent(Error::new(failure.to_string())));
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn whole(mut body: Body) -> Result<Bytes> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::new("the plugin's answer broke off").because(error))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if whole.len() + piece.len() > MAX_PLAIN {
+            return Err(Error::new(format!("the plugin's answer has more than {MAX_PLAIN} bytes")));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.into())
+}
+
+/// Puts the question on the link. None = the worker is dead, and nothing was sent.
+fn begin(lease: &Lease, asked: &Asked, body: &mut Option<Body>) -> Option<(Exchange, Carrier)> {
+    let whole = match body {
+        None | Some(Body::Empty) => Some(Bytes::new()),
+        Some(Body::Full(bytes)) if bytes.len() <= INLINE => Some(bytes.clone()),
+        Some(_) => None,
+    };
+    let inline: Vec<&Bytes> =
+        [&asked.body].into_iter().chain(&whole).filter(|bytes| !bytes.is_empty()).collect();
+    let length: usize = inline.iter().map(|bytes| bytes.len()).sum();
+    let exchange =
+        lease.link().open(Instant::now(), &asked.id, length as u32, whole.is_some(), |out, stream| {
+            let own = asked.own.iter().map(|(name, value)| (*name, value.as_bytes()));
+            let headers = asked.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+            let url = [asked.url.as_bytes()];
+            let headers = own.chain(headers);
+            put_request(out, stream, whole.is_some(), &asked.method, &url, headers, (&asked.peer, 0), length);
+            inline.iter().for_each(|bytes| out.extend_from_slice(bytes));
+        })?;
+    let carrier = match whole {
+        Some(_) => None,
+        None => body.take().map(|body| tokio::spawn(carry(body, exchange.upload()))),
+    };
+    Some((exchange, carrier))
+}
+
+/// Sends a body as the plugin takes it.
+async fn carry(mut body: Body, upload: Upload) -> Rest {
+    let (mut kept, mut bytes, mut whole) = (Vec::new(), 0, true);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = upload.unwanted() => break,
+            frame = body.frame() => frame,
+        };
+        match frame {
+            None => {
+                upload.finish();
+                // Whether it was wanted is known when the exchange is over.
+                upload.unwanted().await;
+                break;
+            }
+            Some(Err(_)) => {
+                upload.fail(RequestBody::Broken);
+                whole = false;
+                break;
+            }
+            Some(Ok(frame)) => {
+                let Ok(piece) = frame.into_data() else { continue };
+                bytes += piece.len();
+                if bytes <= WINDOW + INLINE {
+                    kept.push(piece.clone());
+                } else {
+                    whole = false;
+                    kept.clear();
+                }
+                if !upload.send(piece).await {
+                    break;
+                }
+            }
+        }
+    }
+    Rest { kept, rest: body, whole }
+}
+
+impl Rest {
+    /// The body as if nobody had seen it. None = too much of it has gone.
+    pub fn restored(self) -> Option<Body> {
+        self.whole.then(|| Body::stream(Restored { kept: self.kept.into(), rest: self.rest }))
+    }
+}
+
+/// Turns a worker's head and what follows into an answer.
+fn answered(
+    mut head: ResponseHead,
+    exchange: Exchange,
+    mut lease: Lease,
+    carrier: Carrier,
+) -> (ResponseHead, Body, Carrier) {
+    if head.fin {
+        let body = Body::from(std::mem::take(&mut head.body));
+        return (head, body, carrier);
+    }
+    lease.head_came();
+    exchange.hold(Box::new(lease));
+    (head, Body::stream(Streaming { exchange }), carrier)
+}
+
+struct Streaming {
+    exchange: Exchange,
+}
+
+impl http_body::Body for Streaming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.exchange
+            .poll_body(cx)
+            .map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(BodyError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_over()
+    }
+}
+
+/// What was kept, and the rest.
+struct Restored {
+    kept: std::collections::VecDeque<Bytes>,
+    rest: Body,
+}
+
+impl http_body::Body for Restored {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.kept.pop_front() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kept.is_empty() && self.rest.is_end_stream()
+    }
+}

@@ -1,0 +1,244 @@
+//! Plugins that are scripts: a module in a supervised process, asked over the link that apps are asked over.
+//!
+//! To the host such a plugin is like any other. Each hook is a request on its worker's link, with internal headers that
+//! nobody outside can send (`worker-shim/PROTOCOL.md`); what its module calls comes back as CALL.
+
+mod ask;
+mod desk;
+mod flow;
+
+use self::ask::{Ask, Asked, Carrier, Rest};
+use self::desk::Desk;
+use super::manifest::{Hooks as Declared, PluginManifest};
+use crate::apps;
+use crate::model::manifest::Instances;
+use crate::model::{App, AppVersion, Manifest, PluginSeat};
+use crate::pool::Pool;
+use buntime_plugin::{
+    Body, BoxFuture, Context, Error, Fetched, Flow, Hooks, Outcome, Phase, Plugin, Request, Response, Result,
+    Server, WorkerEvent,
+};
+use http::{HeaderMap, Method};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Workers' comings and goings that a plugin may be behind with.
+const UNTOLD: usize = 1024;
+
+/// Makes script plugins.
+#[derive(Clone)]
+pub struct Maker {
+    pub pool: Arc<Pool>,
+    pub loader: Arc<apps::Alone>,
+    /// Takes the operator's keys out of a head.
+    pub keep_keys: Arc<dyn Fn(&mut HeaderMap) + Send + Sync>,
+}
+
+/// A script plugin.
+struct Script {
+    app: Arc<App>,
+    seat: Arc<PluginSeat>,
+    pool: Arc<Pool>,
+    declared: Declared,
+    context: Arc<Context>,
+    desk: Arc<Desk>,
+    keep_keys: Arc<dyn Fn(&mut HeaderMap) + Send + Sync>,
+    workers: mpsc::Sender<WorkerEvent>,
+    told: std::sync::Mutex<Option<mpsc::Receiver<WorkerEvent>>>,
+}
+
+impl Maker {
+    /// # Errors
+    /// Its directory cannot be read, or has no such module.
+    pub fn make(
+        &self,
+        dir: &Path,
+        manifest: &PluginManifest,
+        context: &Arc<Context>,
+    ) -> Result<Arc<dyn Plugin>, String> {
+        let name = manifest.name.as_app().clone();
+        let desk = Arc::new(Desk::new(Arc::clone(context), Arc::clone(&self.pool)));
+        let seat = Arc::new(PluginSeat::new(
+            name.clone(),
+            manifest.version.to_string(),
+            context.identity().base.clone(),
+            context.settings().value().clone(),
+            Arc::clone(&desk) as _,
+        ));
+        let run = Manifest {
+            entrypoint: Some(manifest.plugin_entry.clone()),
+            instances: Instances { min: 1, max: 1 },
+            // Hooks have limits of their own.
+            timeout: super::ANSWER_LIMIT.max(manifest.hook_timeout),
+            ..Manifest::default()
+        };
+        let version = AppVersion::Semver(manifest.version.clone());
+        let app = self.loader.load(dir, name, version, run, Some(Arc::clone(&seat)))?;
+        desk.open(&app);
+        let (workers, told) = mpsc::channel(UNTOLD);
+        Ok(Arc::new(Script {
+            app,
+            seat,
+            pool: Arc::clone(&self.pool),
+            declared: manifest.hooks.clone(),
+            context: Arc::clone(context),
+            desk,
+            keep_keys: Arc::clone(&self.keep_keys),
+            workers,
+            told: Some(told).into(),
+        }))
+    }
+}
+
+impl Script {
+    fn ask(&self) -> Ask<'_> {
+        Ask { pool: &self.pool, app: &self.app }
+    }
+
+    /// A request's head, as its module may see it.
+    fn seen(&self, request: &Request) -> HeaderMap {
+        let mut headers = request.headers().clone();
+        (self.keep_keys)(&mut headers);
+        headers
+    }
+
+    async fn tell(&self, hook: &'static str, what: &serde_json::Value) -> Result<()> {
+        let mut asked = Asked::own(hook);
+        asked.body = rmp_serde::to_vec_named(what)
+            .map_err(|error| Error::new("what a plugin is told cannot be encoded").because(error))?
+            .into();
+        self.ask().plain(asked).await.map(drop)
+    }
+
+    async fn run_request(&self, phase: Phase, request: &mut Request) -> Result<Flow> {
+        let headers = self.seen(request);
+        // GET and HEAD have no bodies on the link.
+        let reads = !matches!(*request.method(), Method::GET | Method::HEAD);
+        let body = if reads { request.body().map(std::mem::take) } else { None };
+        let asked = Asked::request(request, headers, phase);
+        let (head, body, _) = self.ask().streaming(asked, body.unwrap_or_default()).await?;
+        flow::of_request(head, body, request)
+    }
+
+    async fn run_response(&self, response: &mut Response, request: &Request) -> Result<()> {
+        let reads = self.declared.on_response.as_ref().is_some_and(|hook| hook.body);
+        let asked = Asked::response(request, self.seen(request), response);
+        let body = if reads { std::mem::take(response.body_mut()) } else { buntime_plugin::Body::Empty };
+        let (head, body, _) = self.ask().streaming(asked, body).await?;
+        flow::of_response(head, body, response)
+    }
+
+    /// Its answer, and whether it is none: the request is not the plugin's. What carries the body has it then.
+    async fn answer(&self, hook: &'static str, request: &mut Request) -> Result<(Response, bool, Carrier)> {
+        let headers = self.seen(request);
+        let body = request.take_body();
+        let asked = Asked::answer(request, headers, hook);
+        let (head, body, carrier) = self.ask().streaming(asked, body).await?;
+        let (response, passed) = flow::answer(head, body);
+        Ok((response, passed, carrier))
+    }
+}
+
+impl Plugin for Script {
+    fn hooks(&self) -> Hooks {
+        flow::declared(&self.declared, self.seat.base.is_some())
+    }
+
+    fn on_init(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.pool.add(&self.app);
+            if let Err(error) = self.pool.start_one(self.app.key).await {
+                self.pool.remove(self.app.key, None);
+                return Err(Error::new(format!("its process did not start: {error}")));
+            }
+            let told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(told) = told {
+                self.context.spawn(follow(told, self.pool.clone(), self.app.clone(), self.declared.clone()));
+            }
+            Ok(())
+        })
+    }
+
+    fn on_server_start(&self, server: Server) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let url = server.url.unwrap_or_default();
+            self.seat.set_server(&url);
+            if !self.declared.on_server_start {
+                return Ok(());
+            }
+            self.tell("server-start", &serde_json::json!({ "url": url, "apiBase": server.api_base })).await
+        })
+    }
+
+    fn on_request<'a>(&'a self, phase: Phase, request: &'a mut Request) -> Outcome<'a, Flow> {
+        Outcome::later(self.run_request(phase, request))
+    }
+
+    fn on_response<'a>(&'a self, response: &'a mut Response, request: &'a Request) -> Outcome<'a, ()> {
+        Outcome::later(self.run_response(response, request))
+    }
+
+    fn on_worker(&self, event: &WorkerEvent) {
+        if flow::worker_hook(&self.declared, event).is_some() && self.workers.try_send(event.clone()).is_err()
+        {
+            tracing::debug!(target: "buntime::plugin", plugin = self.context.name(), "a worker was not told of");
+        }
+    }
+
+    fn fetch(&self, mut request: Request) -> BoxFuture<'_, Result<Fetched>> {
+        Box::pin(async move {
+            // A small body that is there is only copied.
+            let small = request.body().and_then(|body| match body {
+                Body::Full(bytes) => Some(bytes.clone()),
+                _ => None,
+            });
+            let (response, passed, carrier) = self.answer("fetch", &mut request).await?;
+            if !passed {
+                return Ok(Fetched::Answer(response));
+            }
+            drop(response);
+            let body = match carrier {
+                None => small.map_or(Body::Empty, Body::from),
+                Some(carrier) => {
+                    let rest = carrier.await.ok().and_then(Rest::restored);
+                    rest.ok_or_else(|| Error::new("it read the body of a request that it then passed on"))?
+                }
+            };
+            request.restore_body(body);
+            Ok(Fetched::Pass(Box::new(request)))
+        })
+    }
+
+    fn route(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
+        Box::pin(async move {
+            let (response, passed, _) = self.answer("route", &mut request).await?;
+            Ok(if passed { request.not_found() } else { response })
+        })
+    }
+
+    fn worker_env(&self, _: &str, _: &str, _: &str) -> Vec<(String, String)> {
+        self.desk.env()
+    }
+
+    fn on_shutdown(&self) -> BoxFuture<'_, Result<()>> {
+        self.pool.remove(self.app.key, None);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Tells a plugin of workers, one after the other.
+async fn follow(mut events: mpsc::Receiver<WorkerEvent>, pool: Arc<Pool>, app: Arc<App>, declared: Declared) {
+    const LIMIT: Duration = Duration::from_secs(2);
+    while let Some(event) = events.recv().await {
+        let Some(hook) = flow::worker_hook(&declared, &event) else { continue };
+        let mut asked = Asked::own(hook);
+        let Ok(body) = rmp_serde::to_vec_named(&flow::worker(&event)) else { continue };
+        asked.body = body.into();
+        let ask = Ask { pool: &pool, app: &app };
+        if let Ok(Err(error)) = tokio::time::timeout(LIMIT, ask.plain(asked)).await {
+            tracing::debug!(target: "buntime::plugin", plugin = %app.name, %error, "a worker was not told of");
+        }
+    }
+}
