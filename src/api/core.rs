@@ -5,7 +5,7 @@ use super::error::ApiError;
 use super::gate::Gate;
 use super::workers::shown;
 use crate::access::Permission;
-use crate::apps::Index;
+use crate::apps::{Index, split_request};
 use crate::model::AppName;
 use crate::pool::Pool;
 use buntime_plugin::{self as sdk, Access, AppInfo, BoxFuture, Core, Problem, Request, WorkerInfo};
@@ -46,6 +46,11 @@ impl Core for RuntimeCore {
     fn apps(&self) -> Vec<AppInfo> {
         let apps = self.index.apps();
         apps.iter().map(|app| AppInfo::new(app.name.as_str(), app.version.to_string())).collect()
+    }
+
+    fn resolves(&self, app: &str) -> Result<(), String> {
+        let (name, spec) = split_request(app);
+        self.index.resolve(name, spec).map(drop).map_err(|error| error.to_string())
     }
 
     fn workers(&self) -> BoxFuture<'_, Vec<WorkerInfo>> {

@@ -14,7 +14,7 @@ use super::split::Place;
 use super::watch::Watch;
 use super::{answers, landing, management, request_id};
 use crate::api::{Api, ApiError, Door};
-use crate::apps::{Index, Meaning, Mount, ResolveError, split_path};
+use crate::apps::{Index, Meaning, Mount, ResolveError, split_path, split_request};
 use crate::config::CidrList;
 use crate::model::{App, AppName};
 use crate::plugin::{Current, native};
@@ -250,7 +250,7 @@ impl Site {
         who: Who<'_>,
         earlier: Option<&Place>,
     ) -> Result<(Arc<App>, Option<Place>), Problem> {
-        let (name, spec) = version_request(wanted);
+        let (name, spec) = split_request(wanted);
         match self.index.resolve(name, spec) {
             Ok(meaning) => Ok(choose(meaning, who, earlier)),
             Err(error) => Err(unresolved(&error)),
@@ -293,15 +293,6 @@ fn choose(meaning: Meaning, who: Who<'_>, earlier: Option<&Place>) -> (Arc<App>,
             let place = Place::find(fork, who.headers, who.client, earlier);
             (Arc::clone(place.app()), Some(place))
         }
-    }
-}
-
-/// `@team/shop@1` as name and what stands behind the `@`.
-fn version_request(wanted: &str) -> (&str, Option<&str>) {
-    let scope = usize::from(wanted.starts_with('@'));
-    match wanted[scope..].split_once('@') {
-        Some((name, spec)) => (&wanted[..scope + name.len()], Some(spec)),
-        None => (wanted, None),
     }
 }
 

@@ -1,35 +1,13 @@
 //! App names: npm's grammar.
 
 use super::AppVersion;
+pub use buntime_plugin::name::{MAX_NAME, NameError, check};
 use std::borrow::Borrow;
 use std::sync::Arc;
-
-/// Longest name, its scope included, in bytes.
-pub const MAX_NAME: usize = 214;
-
-/// Names that npm refuses although they fit its grammar.
-const FORBIDDEN: [&str; 2] = ["node_modules", "favicon.ico"];
 
 /// An app's name: `shop` or `@team/shop`. Lower case, digits, `-._~`, at most 214 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppName(Arc<str>);
-
-/// Why a text is no app name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    #[error("an app name must not be empty")]
-    Empty,
-    #[error("an app name has at most {MAX_NAME} characters, this one has {0}")]
-    TooLong(usize),
-    #[error("an app name must not start with `{0}`")]
-    Start(char),
-    #[error("`{0}` cannot stand in an app name: lower case letters, digits and `-._~` can")]
-    Character(char),
-    #[error("a scoped app name has two parts, as in `@team/shop`")]
-    Scope,
-    #[error("`{0}` is no app name: npm reserves it")]
-    Forbidden(&'static str),
-}
 
 impl AppName {
     pub fn parse(text: &str) -> Result<AppName, NameError> {
@@ -71,35 +49,6 @@ impl std::str::FromStr for AppName {
 impl Borrow<str> for AppName {
     fn borrow(&self) -> &str {
         &self.0
-    }
-}
-
-/// Whether `text` is an app name, without keeping it.
-pub fn check(text: &str) -> Result<(), NameError> {
-    if text.len() > MAX_NAME {
-        return Err(NameError::TooLong(text.chars().count()));
-    }
-    let Some(scoped) = text.strip_prefix('@') else { return check_part(text) };
-    let (scope, name) = scoped.split_once('/').ok_or(NameError::Scope)?;
-    if scope.is_empty() || name.is_empty() {
-        return Err(NameError::Scope);
-    }
-    check_part(scope)?;
-    check_part(name)
-}
-
-/// A name without scope, or a scope without its `@`.
-fn check_part(part: &str) -> Result<(), NameError> {
-    let first = part.chars().next().ok_or(NameError::Empty)?;
-    if let Some(odd) = part.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.' | '_' | '~')) {
-        return Err(NameError::Character(odd));
-    }
-    if matches!(first, '.' | '_') {
-        return Err(NameError::Start(first));
-    }
-    match FORBIDDEN.iter().find(|&&name| name == part) {
-        Some(name) => Err(NameError::Forbidden(name)),
-        None => Ok(()),
     }
 }
 

@@ -14,6 +14,13 @@ pub trait Core: Send + Sync {
     /// All versions of all apps, ordered by name.
     fn apps(&self) -> Vec<AppInfo>;
 
+    /// Whether a version request (`shop`, `shop@1`, `@team/shop@latest`) means something that can be asked now, which need not
+    /// be well. Looks at what is in memory.
+    ///
+    /// # Errors
+    /// Why it means nothing, for the log.
+    fn resolves(&self, app: &str) -> Result<(), String>;
+
     fn workers(&self) -> BoxFuture<'_, Vec<WorkerInfo>>;
 
     /// Replaces the workers of an app, or of one version of it, without losing a request. Returns how many.

@@ -82,12 +82,12 @@ impl Filter {
 
     fn has_path(&self, path: &str) -> bool {
         let any = |path: &str| self.paths.iter().any(|glob| glob.matches(path));
-        any(path) || matches!(plain(path), Cow::Owned(plain) if any(&plain))
+        any(path) || matches!(plain_path(path), Cow::Owned(plain) if any(&plain))
     }
 }
 
 /// A path as the most lenient reader takes it: percent-encoding undone, backslashes as slashes, no empty and no dot segments.
-fn plain(path: &str) -> Cow<'_, str> {
+pub fn plain_path(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     let odd = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !bytes.windows(2).any(odd) {

@@ -52,7 +52,8 @@ pub enum Route {
         mount: String,
         /// What the app is told as its base (`x-base`), such as `/`.
         base: String,
-        /// What the app sees: path and query.
+        /// What the app sees: path and query. Without a leading slash (empty or `?x`) where the request named the mount itself: a
+        /// browser is sent to `{mount}/` then.
         path: String,
     },
     /// The plugin itself will answer, in [`Phase::Serve`](crate::Phase::Serve).

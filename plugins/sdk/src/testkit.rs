@@ -219,6 +219,24 @@ impl Core for FakeCore {
         self.apps.clone()
     }
 
+    /// Knows versions, what they begin with (`1`, `1.2`) and `latest`.
+    fn resolves(&self, app: &str) -> Result<(), String> {
+        let (name, spec) = match app.rfind('@') {
+            Some(at) if at > 0 => (&app[..at], Some(&app[at + 1..])),
+            _ => (app, None),
+        };
+        let fits = |version: &str, spec: &str| {
+            spec == "latest"
+                || version.strip_prefix(spec).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let mut versions = self.apps.iter().filter(|known| known.name == name).peekable();
+        versions.peek().ok_or("there is no such app")?;
+        match versions.any(|known| spec.is_none_or(|spec| fits(&known.version, spec))) {
+            true => Ok(()),
+            false => Err("there is no such version".to_owned()),
+        }
+    }
+
     fn workers(&self) -> BoxFuture<'_, Vec<WorkerInfo>> {
         Box::pin(std::future::ready(self.workers.clone()))
     }
