@@ -95,11 +95,11 @@ fn count(name: &str) -> usize {
     name.bytes().filter(|&byte| byte == b'.').count() + 1
 }
 
-fn walk<'n>(
-    name: &'n str,
+fn walk(
+    name: &str,
     labels: (usize, usize),
     mut look: impl FnMut(&str) -> Option<Node>,
-) -> Option<(Id, Option<&'n str>)> {
+) -> Option<(Id, Option<&str>)> {
     if let Some(id) = look(name).and_then(|node| node.exact) {
         return Some((id, None));
     }
