@@ -16,6 +16,7 @@ use crate::table::{Found, Table};
 use buntime_plugin::http::{HeaderName, HeaderValue, StatusCode, header};
 use buntime_plugin::{
     Context, Filter, Flow, Hooks, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, Route,
+    name,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -32,6 +33,15 @@ struct Vhosts {
     context: Arc<Context>,
     table: Table,
     since: Instant,
+}
+
+/// Why nobody answers at a host of the table. Told in full to the log alone.
+#[derive(Debug, thiserror::Error)]
+enum Nowhere {
+    #[error("{0}")]
+    NoApp(String),
+    #[error("it is redirected to itself")]
+    Loop,
 }
 
 impl Vhosts {
@@ -63,28 +73,22 @@ impl Vhosts {
                 let Some(from) = &authority else { return ambiguous_host().into() };
                 match redirect.location(request.https, from, target) {
                     Ok(location) => respond(redirect.status, location),
-                    Err(redirect::Loop) => {
-                        let why = "it is redirected to itself";
-                        self.bad_gateway(entry, name, "-", why, "vhost_redirect_loop")
-                    }
+                    Err(redirect::Loop) => self.nowhere(entry, name, &Nowhere::Loop),
                 }
             }
             Action::App { request: app, is_template, strips } => {
                 let app = match tenant.filter(|_| *is_template) {
-                    None => app.to_string(),
-                    // A label of the client's making must mean nothing but a part of a name.
-                    Some(tenant) => match buntime_plugin::name::check_part(tenant) {
-                        Ok(()) => app.replace(TENANT, tenant),
-                        Err(error) => return self.no_app(entry, name, app, &error.to_string()),
-                    },
+                    None => Ok(app.to_string()),
+                    Some(tenant) => fill(app, tenant),
                 };
-                let checked = match is_template {
-                    true => settings::check_request(&app),
-                    false => Ok(()),
+                let known = app.and_then(|app| match self.context.core().resolves(&app) {
+                    Ok(()) => Ok(app),
+                    Err(why) => Err(format!("{app}: {why}")),
+                });
+                let app = match known {
+                    Ok(app) => app,
+                    Err(why) => return self.nowhere(entry, name, &Nowhere::NoApp(why)),
                 };
-                if let Err(why) = checked.and_then(|()| self.context.core().resolves(&app)) {
-                    return self.no_app(entry, name, &app, &why);
-                }
                 let tenant = tenant.and_then(|tenant| HeaderValue::from_str(tenant).ok());
                 request.route_to(route(app, rule, *strips, request));
                 if let Some(tenant) = tenant {
@@ -95,30 +99,23 @@ impl Vhosts {
         }
     }
 
-    fn no_app(&self, entry: &Entry, host: Option<&str>, app: &str, why: &str) -> Flow {
-        self.bad_gateway(entry, host, app, why, "vhost_app_unknown")
-    }
-
-    fn bad_gateway(
-        &self,
-        entry: &Entry,
-        host: Option<&str>,
-        app: &str,
-        why: &str,
-        code: &'static str,
-    ) -> Flow {
-        let host = host.unwrap_or("-");
+    fn nowhere(&self, entry: &Entry, host: Option<&str>, why: &Nowhere) -> Flow {
+        let host = host.unwrap_or("(none)");
         let now = u32::try_from(self.since.elapsed().as_secs()).unwrap_or(u32::MAX);
         if entry.may_log(now) {
-            tracing::warn!(host, app, "a host leads nowhere: {why}");
+            tracing::warn!(host, "a host leads nowhere: {why}");
         }
-        let problem = Problem::new(StatusCode::BAD_GATEWAY, code);
-        let (detail, hint) = match code {
-            "vhost_redirect_loop" => ("is redirected to itself", "Give that host an entry of its own."),
-            _ => {
-                ("has no app that could answer", "Deploy the app that its entry names, or change the entry.")
+        let (code, detail, hint) = match why {
+            Nowhere::NoApp(_) => (
+                "vhost_app_unknown",
+                "has no app that could answer",
+                "Deploy the app that its entry names, or change the entry.",
+            ),
+            Nowhere::Loop => {
+                ("vhost_redirect_loop", "is redirected to itself", "Give that host an entry of its own.")
             }
         };
+        let problem = Problem::new(StatusCode::BAD_GATEWAY, code);
         problem.detail(format!("The host {host} {detail}.")).hint(hint).into()
     }
 }
@@ -134,6 +131,15 @@ impl Plugin for Vhosts {
             _ => Outcome::CONTINUE,
         }
     }
+}
+
+/// A version request with the labels of a wildcard in it, which are of the client's making: they must mean nothing but a part of
+/// a name.
+fn fill(template: &str, tenant: &str) -> Result<String, String> {
+    name::check_part(tenant).map_err(|error| format!("{tenant:?}: {error}"))?;
+    let app = template.replace(TENANT, tenant);
+    settings::check_request(&app)?;
+    Ok(app)
 }
 
 /// Where a rule sends a request.
