@@ -5,7 +5,7 @@ use std::fmt;
 
 /// How much text is read again to find places, in bytes: each place costs one reading up to it. All that is wrong with a
 /// file of ordinary size is placed.
-const MOST_REREAD: usize = 64 << 20;
+const MOST_REREAD: usize = 16 << 20;
 
 /// Everything that is wrong with one manifest; at least one problem, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
