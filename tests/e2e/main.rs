@@ -55,3 +55,4 @@ mod stalled;
 mod states;
 mod time_limits;
 mod traffic;
+mod vhosts;
