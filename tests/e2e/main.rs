@@ -41,6 +41,7 @@ mod operator;
 mod output;
 mod own;
 mod paths;
+mod plugins;
 mod probe;
 mod queue;
 mod raw;

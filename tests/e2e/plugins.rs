@@ -1,0 +1,185 @@
+//! Script plugins: what the examples do, and what becomes of requests when a plugin's process dies or hangs.
+
+use super::harness::{Answer, Apps, Launch, PATIENCE, Server};
+use http::Request;
+use http_body_util::Full;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A directory of plugins, written by the test.
+pub struct Plugins(TempDir);
+
+impl Plugins {
+    pub fn new() -> Plugins {
+        let dir = TempDir::new().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Plugins(dir)
+    }
+
+    /// Those of `plugins/examples`.
+    pub fn examples() -> Plugins {
+        let plugins = Plugins::new();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/examples");
+        for name in ["counter", "gate"] {
+            for file in ["manifest.yaml", "plugin.ts"] {
+                let text = std::fs::read_to_string(examples.join(name).join(file)).unwrap();
+                plugins.write(&format!("{name}/{file}"), &text);
+            }
+        }
+        plugins
+    }
+
+    pub fn write(&self, file: &str, text: &str) -> &Plugins {
+        let path = self.0.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    pub fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.0.path().join(file)).unwrap()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn of(&self, launch: Launch) -> Launch {
+        launch.env("RUNTIME_PLUGIN_DIRS", self.0.path().to_str().unwrap())
+    }
+}
+
+const HELLO: &str =
+    "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) }";
+
+async fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let request =
+        headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
+    server.send(request.body(Full::default()).unwrap()).await
+}
+
+/// The process of a plugin, once it is another than `last`.
+async fn process_of(server: &Server, plugin: &str, last: Option<Pid>) -> Pid {
+    let mut admin = server.admin().await;
+    let asking = async {
+        loop {
+            let request = Request::get("/api/workers").body(Full::default()).unwrap();
+            let workers = admin.send(request).await.unwrap().json();
+            let own = workers["workers"].as_array().unwrap().iter().find(|worker| {
+                worker["plugin"] == plugin && worker["state"] != "creating" && worker["state"] != "terminated"
+            });
+            let pid = own.and_then(|worker| worker["pid"].as_i64()).map(|pid| Pid::from_raw(pid as i32));
+            if let Some(pid) = pid.filter(|pid| Some(*pid) != last) {
+                return pid;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("the plugin has another process")
+}
+
+#[tokio::test]
+async fn the_example_guards_a_path_adds_a_header_answers_a_route_and_calls_another() {
+    let plugins = Plugins::examples();
+    let apps = Apps::new().file("hello/index.ts", HELLO).file("other/index.ts", HELLO);
+    let server = plugins.of(apps.lean()).start().await;
+    let answer = ask(&server, "/hello/x", &[]).await;
+    assert_eq!((answer.status(), answer.text()), (200, "hello /x"));
+    assert_eq!(answer.header("x-gate"), "was here");
+    assert_eq!(ask(&server, "/other/x", &[]).await.header("x-gate"), "", "another app");
+    for path in ["/hello/secret", "/hello/secret/x", "/hello/%73ecret", "/hello//secret"] {
+        let answer = ask(&server, path, &[]).await;
+        assert_eq!(answer.status(), 401, "{path}");
+    }
+    let answer = ask(&server, "/hello/secret", &[("authorization", "Bearer sesame")]).await;
+    assert_eq!((answer.status(), answer.text()), (200, "hello /secret"));
+    let stats = ask(&server, "/gate/stats", &[]).await;
+    assert_eq!(stats.json(), serde_json::json!({ "admitted": 1, "refused": 4 }));
+    assert_eq!(ask(&server, "/gate/nothing", &[]).await.status(), 404);
+    server.logged(|line| line["plugin"] == "gate" && line["message"] == "refused").await;
+}
+
+#[tokio::test]
+async fn a_guard_whose_process_is_killed_under_load_never_lets_anybody_pass() {
+    let plugins = Plugins::examples();
+    let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
+    ask(&server, "/hello/x", &[]).await;
+    let server = Arc::new(server);
+    let ends = Arc::new(AtomicBool::new(false));
+    let (refused, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut clients = Vec::new();
+    for number in 0..8 {
+        let (server, ends) = (Arc::clone(&server), Arc::clone(&ends));
+        let (refused, failed) = (Arc::clone(&refused), Arc::clone(&failed));
+        clients.push(tokio::spawn(async move {
+            let mut client = server.connect().await;
+            while !ends.load(Ordering::Relaxed) {
+                let path = if number % 2 == 0 { "/hello/secret/x" } else { "/other/x" };
+                let answer = client.send(Request::get(path).body(Full::default()).unwrap()).await.unwrap();
+                match (path, answer.status()) {
+                    ("/hello/secret/x", 401) => drop(refused.fetch_add(1, Ordering::Relaxed)),
+                    ("/hello/secret/x", 503) => drop(failed.fetch_add(1, Ordering::Relaxed)),
+                    ("/other/x", 404) => {}
+                    (path, status) => panic!("{path}: {status}: {}", answer.text()),
+                }
+            }
+        }));
+    }
+    let mut last = None;
+    for _ in 0..4 {
+        let pid = process_of(&server, "gate", last).await;
+        last = Some(pid);
+        let before = refused.load(Ordering::Relaxed);
+        // It is certainly in the middle of something.
+        while refused.load(Ordering::Relaxed) < before + 20 {
+            tokio::task::yield_now().await;
+        }
+        nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+    }
+    let before = refused.load(Ordering::Relaxed);
+    tokio::time::timeout(PATIENCE, async {
+        while refused.load(Ordering::Relaxed) < before + 20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("the guard came back");
+    ends.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_hangs_refuses_and_health_stays() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "hang/manifest.yaml",
+            "name: hang\nversion: 1.0.0\nguards: true\nhookTimeout: 100ms\nhooks:\n  onRequest: {paths: [/hello/**]}\n",
+        )
+        .write("hang/plugin.ts", "export default { onRequest: () => new Promise(() => {}) }");
+    let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
+    let answer = ask(&server, "/hello/x", &[]).await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.json()["code"], "plugin_failed");
+    assert_eq!(answer.header("retry-after"), "1");
+    let health: Answer = ask(&server, "/api/health", &[]).await;
+    assert_eq!((health.status(), &health.json()["status"]), (200, &Value::from("ok")));
+}
+
+#[tokio::test]
+async fn a_guard_that_does_not_start_keeps_the_runtime_from_starting() {
+    let plugins = Plugins::new();
+    plugins
+        .write("shut/manifest.yaml", "name: shut\nversion: 1.0.0\nguards: true\nhooks: {onRequest: true}\n")
+        .write("shut/plugin.ts", "export default { onInit() { throw new Error('no key') }, onRequest() {} }");
+    let said = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).fail().await;
+    assert!(said.contains("shut would not be loaded") && said.contains("no key"), "{said}");
+}
