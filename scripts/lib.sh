@@ -215,7 +215,7 @@ lints() {
     skip "cargo fmt" "rustfmt is missing: rustup component add rustfmt"
   fi
   if cargo clippy --version >/dev/null 2>&1; then
-    step "cargo clippy" cargo clippy --locked --all-targets -- -D warnings
+    step "cargo clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
   else
     skip "cargo clippy" "clippy is missing: rustup component add clippy"
   fi

@@ -15,9 +15,10 @@ import { ephemeral } from "./rows/ephemeral.ts";
 import { hello } from "./rows/hello.ts";
 import { idle } from "./rows/idle.ts";
 import { latency } from "./rows/latency.ts";
+import { plugins } from "./rows/plugins.ts";
 import { transfer } from "./rows/transfer.ts";
 
-const ROWS: Row[] = [hello, latency, cold, ephemeral, idle, transfer];
+const ROWS: Row[] = [hello, plugins, latency, cold, ephemeral, idle, transfer];
 /** The whole run ends after so long, whatever hangs, in ms. */
 const LIMIT = 2 * 60 * 60 * 1000;
 /** With more processes than this wanting to run, the numbers are of them too. */

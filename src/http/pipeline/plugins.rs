@@ -22,6 +22,12 @@ enum Destination {
     Landing,
 }
 
+/// What a request meant before a plugin sent it to another path.
+#[derive(Clone, Copy)]
+struct Earlier<'a> {
+    place: Option<&'a Place>,
+}
+
 /// When to come again where a plugin has failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -127,11 +133,11 @@ impl Site {
                 return Ok(Passed::Answered(response));
             }
             if request.has_moved() {
-                let earlier = match &destination {
+                let place = match &destination {
                     Ok(Destination::App(target)) => target.place.as_ref(),
                     _ => None,
                 };
-                destination = self.destination(plugins, request, earlier);
+                destination = self.destination(plugins, request, Some(Earlier { place }));
             }
         }
         destination.map(Passed::On)
@@ -142,7 +148,7 @@ impl Site {
         &self,
         plugins: &Set,
         request: &mut Request,
-        earlier: Option<&Place>,
+        earlier: Option<Earlier<'_>>,
     ) -> Result<Destination, Problem> {
         use buntime_plugin::Target as Told;
         let found = self.find_destination(plugins, request, earlier);
@@ -158,18 +164,22 @@ impl Site {
         &self,
         plugins: &Set,
         request: &Request,
-        earlier: Option<&Place>,
+        before: Option<Earlier<'_>>,
     ) -> Result<Destination, Problem> {
+        let earlier = before.and_then(|before| before.place);
         let who = Who { headers: request.headers(), client: request.client };
         match request.route() {
             Some(Route::App { app, mount, base, path }) => {
-                let (found, place) = self.find_app(app, who, earlier)?;
+                let (found, place) = self.find_app(app, who, earlier).map_err(|problem| astray(&problem))?;
+                // A plugin that came later may have sent it to another path of the same app.
+                let moved = request.uri().path_and_query().filter(|_| before.is_some());
+                let moved = moved.and_then(|path| path.as_str().strip_prefix(&**mount));
                 return Ok(Destination::App(Box::new(Target {
                     app: found,
                     place,
                     mount: mount.clone().into(),
                     base: Some(base.clone().into()),
-                    rest: path.clone().into(),
+                    rest: moved.unwrap_or(path).to_owned().into(),
                     meant: Meant::Route(app.clone().into()),
                 })));
             }
@@ -261,6 +271,12 @@ fn mounted(plugin: &Arc<Loaded>, target: &str, base: usize) -> Destination {
         })),
         _ => Destination::Plugin(Arc::clone(plugin), base),
     }
+}
+
+/// A plugin has sent the request to what is not there: that is no fault of the client's.
+fn astray(problem: &Problem) -> Problem {
+    let detail = problem.words().to_owned();
+    Problem::new(Code::UnknownTarget).detail(detail)
 }
 
 fn lent(source: &mut Option<Source>) -> Body {

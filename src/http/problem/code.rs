@@ -47,6 +47,8 @@ pub enum Code {
     ShuttingDown,
     /// The app got the request and did not answer in time.
     AppTimeout,
+    /// A plugin has sent the request to an app that is not there.
+    UnknownTarget,
     /// A plugin that had to let the request pass failed.
     PluginFailed,
 }
@@ -103,6 +105,7 @@ impl Code {
             Code::QueueTimeout => (S::SERVICE_UNAVAILABLE, "queue_timeout", "The app is busy", "The app had no room for this request in time."),
             Code::BackOff => (S::SERVICE_UNAVAILABLE, "back_off", "The app keeps failing", "The app failed several times; it is started again after a pause."),
             Code::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down", "Shutting down", "The server is shutting down."),
+            Code::UnknownTarget => (S::BAD_GATEWAY, "unknown_target", "No such app", "This address leads to an app that is not there."),
             Code::PluginFailed => (S::SERVICE_UNAVAILABLE, "plugin_failed", "A plugin failed", "A plugin that this request has to pass failed."),
             Code::AppTimeout => (S::GATEWAY_TIMEOUT, "app_timeout", "The app did not answer in time", "The app did not answer in time."),
         }

@@ -65,6 +65,11 @@ impl Problem {
         matches!(self.kind, Kind::Own(Code::NotFound | Code::UnknownApp))
     }
 
+    /// What it says, in a sentence.
+    pub fn words(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.kind.summary())
+    }
+
     /// What is wrong with this request in particular.
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Problem {
         self.detail = Some(detail.into());
