@@ -7,7 +7,7 @@ use crate::model::{AppName, AppVersion};
 use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A version that is in its place, and on the disk. What was there before, if it was replaced, is kept as long as this
 /// is: workers may still be reading it. Dropped, that is removed from disk. (If the process ends first, `sweep` removes
@@ -77,6 +77,17 @@ fn rename_alone(from: BorrowedFd, old: &str, to: BorrowedFd, new: &str) -> Resul
     }
 }
 
+/// Moves a staged package to `path` in the directory that it was staged in: `name` or `@scope/name`.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_at(mut staged: Staged, path: &Path, replace: bool) -> Result<Installed, PackageError> {
+    staged.sync()?;
+    let (staging, root) = staged.into_parts();
+    let place = Place::at(staging.worker_dir(), path)?;
+    put(staging, root, place, replace, &path.display().to_string())
+}
+
 /// Moves a staged package into the worker directory that it was staged in: `shop/1.2.0` if the app has such
 /// directories, else `shop@1.2.0`.
 ///
@@ -95,8 +106,19 @@ pub fn install(
     staged.sync()?;
     let (staging, root) = staged.into_parts();
     let place = Place::find(staging.worker_dir(), name, version)?;
+    put(staging, root, place, replace, &format!("{name}@{version}"))
+}
+
+/// The rename. `what` is what it is called.
+fn put(
+    staging: Staging,
+    root: String,
+    place: Place,
+    replace: bool,
+    what: &str,
+) -> Result<Installed, PackageError> {
     let there = || {
-        let message = format!("{name}@{version} is there already, in {}", place.path.display());
+        let message = format!("{what} is there already, in {}", place.path.display());
         PackageError::new(Code::AlreadyThere, message).hint("give it another version, or ask to replace it")
     };
     if place.taken && !replace {
@@ -108,7 +130,7 @@ pub fn install(
         let exchange = RenameFlags::EXCHANGE;
         match renameat_with(staging.directory(), root.as_str(), &place.parent, place.name.as_str(), exchange)
         {
-            Err(Errno::INVAL | Errno::NOSYS) => return Err(cannot_replace(name, version)),
+            Err(Errno::INVAL | Errno::NOSYS) => return Err(cannot_replace(what)),
             exchanged => exchanged.map_err(io)?,
         }
     } else {
@@ -132,8 +154,8 @@ pub fn install(
     Ok(installed)
 }
 
-fn cannot_replace(name: &AppName, version: &AppVersion) -> PackageError {
-    let message =
-        format!("{name}@{version} cannot be replaced: this file system cannot exchange two directories");
-    PackageError::new(Code::ReplaceUnsupported, message).hint("deploy it under another version")
+fn cannot_replace(what: &str) -> PackageError {
+    let message = format!("{what} cannot be replaced: this file system cannot exchange two directories");
+    PackageError::new(Code::ReplaceUnsupported, message)
+        .hint("remove it first; an app can be deployed under another version")
 }

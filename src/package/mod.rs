@@ -30,11 +30,11 @@ mod zip;
 
 pub use check::{Checked, check};
 pub use error::{Code, PackageError};
-pub use install::{Installed, install};
+pub use install::{Installed, install, install_at};
 pub use limits::Limits;
 pub use pack::{Packed, pack};
 pub use place::locate;
-pub use remove::remove;
+pub use remove::{Removed, remove, remove_at};
 pub use staging::{Staged, Staging, sweep};
 pub use unpack::{Kind, Summary, unpack};
 

@@ -64,6 +64,38 @@ impl Place {
     }
 }
 
+impl Place {
+    /// A directory by its name, or by its scope and its name. Makes the directory of a scope if it is missing.
+    ///
+    /// # Errors
+    /// `Place` (a link or a file is in the way, or that is no such path) or `Io`.
+    pub fn at(dir: BorrowedFd, path: &Path) -> Result<Place, PackageError> {
+        let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+        let io = |error: Errno| PackageError::io(format!("look for {}", path.display()), error);
+        let (parent, name) = match parts[..] {
+            [name] => {
+                (dir.try_clone_to_owned().map_err(|error| PackageError::io("open a directory", error))?, name)
+            }
+            [scope, name] => (open_scope(dir, scope)?, name),
+            _ => {
+                return Err(PackageError::new(Code::Place, format!("{} is no place for it", path.display())));
+            }
+        };
+        let there = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) => Some(FileType::from_raw_mode(there.st_mode)),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(io(error)),
+        };
+        let taken = match there {
+            None => false,
+            Some(FileType::Directory) => true,
+            Some(FileType::Symlink) => return Err(is_link(name)),
+            Some(_) => return Err(PackageError::new(Code::Place, format!("`{name}` is not a directory"))),
+        };
+        Ok(Place { parent, name: name.to_owned(), path: path.to_owned(), taken })
+    }
+}
+
 /// Where `install` would replace and `remove` would take away this version, relative to the worker directory. None = nowhere.
 ///
 /// # Errors
@@ -122,6 +154,6 @@ fn open_scope(worker_dir: BorrowedFd, scope: &str) -> Result<OwnedFd, PackageErr
 }
 
 fn is_link(name: &str) -> PackageError {
-    PackageError::new(Code::Place, format!("`{name}` in the worker directory is a link"))
+    PackageError::new(Code::Place, format!("`{name}` is a link"))
         .hint("packages are installed into real directories only: put one there")
 }
