@@ -1,9 +1,9 @@
 //! Builds a set of plugins from what is on disk: found, put in order, made, started.
 
-use super::discovery::{Discovery, Found, Linked, Places, discover};
-use super::host::Proposed;
+use super::discovery::{Discovery, Found, Linked, Places, discover, inspect};
+use super::host::{Proposed, aside};
 use super::loaded::{OwnApp, Parts, Rules};
-use super::manifest::{self, PluginManifest};
+use super::manifest::{self, PluginManifest, PluginName};
 use super::{Loaded, native, order, script};
 use crate::apps::manifest::Ceilings;
 use crate::model::AppVersion;
@@ -57,7 +57,7 @@ impl Built {
 impl Workshop {
     /// Builds the set that there would be if `changes` had been made.
     pub async fn build(&self, changes: &[Proposed]) -> Built {
-        let mut discovery = self.discover(changes);
+        let mut discovery = aside(|| self.discover(changes));
         let plan = order::plan(discovery.found.iter().map(order::Candidate::from));
         let mut warnings = std::mem::take(&mut discovery.warnings);
         warnings.extend(plan.warnings.iter().cloned());
@@ -89,6 +89,25 @@ impl Workshop {
     }
 
     fn discover(&self, changes: &[Proposed]) -> Discovery {
+        self.search(changes, discover)
+    }
+
+    /// The manifest of a plugin that is linked in.
+    pub fn embedded(&self, name: &PluginName) -> Option<&'static str> {
+        let is_it = |native: &&&Native| native::name(native).as_ref() == Some(name);
+        self.natives.iter().find(is_it).map(|native| native.manifest)
+    }
+
+    /// Looks at a directory as at a plugin that might come in.
+    pub fn inspect(&self, dir: &Path) -> Option<Found> {
+        self.search(&[], |places, rules| inspect(dir, places, rules))
+    }
+
+    fn search<T>(
+        &self,
+        changes: &[Proposed],
+        search: impl FnOnce(&Places<'_>, &manifest::Rules<'_>) -> T,
+    ) -> T {
         let names: Vec<_> = self.natives.iter().map(|native| native::name(native)).collect();
         let named =
             names.iter().zip(self.natives).filter_map(|(name, native)| Some((name.as_ref()?, native)));
@@ -98,7 +117,7 @@ impl Workshop {
         let lookup = |name: &str| self.environment.get(name).cloned();
         let rules =
             manifest::Rules { reserved: &self.reserved, ceilings: self.ceilings, environment: &lookup };
-        discover(&places, &rules)
+        search(&places, &rules)
     }
 
     async fn load(

@@ -4,8 +4,8 @@
 //! keys take the place of the manifest's. It holds only what was changed, so that a new version of the plugin is not held
 //! back by a copy of the old manifest.
 
-use super::Proposed;
 use super::manifest::{self, Broken, Layer, MAX_MANIFEST, ManifestErrors, PluginManifest, PluginName, Rules};
+use super::{ChangeError, Proposed};
 use crate::apps::{Disk, first_writable};
 use crate::manifest::ManifestError;
 use std::collections::btree_map::Entry;
@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 /// Entries of a plugin directory, or of a scope in one, that are looked at.
 const MAX_ENTRIES: usize = 10_000;
-const MANIFESTS: [&str; 2] = ["manifest.yaml", "manifest.yml"];
 
 /// Where plugins are.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +90,22 @@ pub enum PluginError {
     BaseTaken { base: String, holder: PluginName, name: PluginName },
 }
 
+impl Discovery {
+    pub fn named(&self, name: &str) -> Option<&Found> {
+        self.found.iter().find(|found| found.name.as_str() == name)
+    }
+}
+
+impl PluginError {
+    /// As the answer to whoever wanted it otherwise.
+    pub fn refusal(&self) -> ChangeError {
+        match self {
+            PluginError::BaseTaken { .. } => ChangeError::BaseTaken(self.to_string()),
+            _ => ChangeError::Invalid(self.to_string()),
+        }
+    }
+}
+
 impl Found {
     pub fn is_enabled(&self) -> bool {
         match &self.manifest {
@@ -124,6 +139,15 @@ pub fn discover(places: &Places<'_>, rules: &Rules<'_>) -> Discovery {
     }
     refuse_taken_bases(&mut search.discovery.found);
     search.discovery
+}
+
+/// Looks at one directory, wherever it is, as at a plugin. None = it has no manifest.
+pub fn inspect(dir: &Path, places: &Places<'_>, rules: &Rules<'_>) -> Option<Found> {
+    let (disk, discovery, names) = (Disk::default(), Discovery::default(), BTreeSet::new());
+    let mut search = Search { places, rules, disk, discovery, names };
+    // It is called by its manifest alone.
+    search.entry(dir, Path::new("unnamed"));
+    search.discovery.found.pop()
 }
 
 /// The file of what is changed where the manifest cannot be written.
@@ -187,7 +211,7 @@ impl Search<'_> {
 
     fn entry(&mut self, path: &Path, relative: &Path) {
         let is_there = |name: &&&str| self.disk.stat_link(&path.join(**name)).is_ok();
-        let names: Vec<_> = MANIFESTS.iter().filter(is_there).copied().collect();
+        let names: Vec<_> = manifest::FILES.iter().filter(is_there).copied().collect();
         let Some(&name) = names.first() else { return };
         let label = relative.to_str().ok_or_else(|| "its name is not UTF-8".to_owned());
         let label = match label.and_then(|text| PluginName::parse(text).map_err(|error| error.to_string())) {

@@ -4,15 +4,20 @@
 //! its file. What does not start leaves everything as it was. So there is no moment without the guards that were on.
 
 use super::build::{Built, Workshop};
-use super::discovery::Discovery;
+use super::discovery::{Discovery, Found};
 use super::edit::write_atomically;
-use super::status::{self, Status};
+use super::manifest::PluginManifest;
+use super::settings::is_missing;
+use super::status::{self, Configuration, Status};
 use super::{Current, Left, Loaded, Set};
 use buntime_plugin::{Outcome, Server};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinHandle;
 
 /// How long `onServerStart` and `onShutdown` may take.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -56,10 +61,26 @@ pub enum ChangeError {
     NotLoaded { plugin: String, reason: String },
     #[error("{0}")]
     Invalid(String),
+    /// Others that are loaded could not go on without it.
+    #[error("{plugin} is needed by {}\n\nhint: disable what needs it first", by.join(", "))]
+    Needed { plugin: String, by: Vec<String> },
     #[error("{0}")]
-    Conflict(String),
+    BaseTaken(String),
     #[error("the change could not be written: {0}")]
-    NotWritten(String),
+    NotWritten(io::Error),
+}
+
+/// What a change is about, and what must become of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Demand<'a> {
+    /// All that is on and was loaded is loaded.
+    Whole,
+    /// Likewise, and what is written is right, also where it has no effect yet.
+    Valid,
+    /// Likewise, and this plugin is loaded.
+    Loaded(&'a str),
+    /// As `Whole`; and this plugin is loaded unless it is off.
+    Placed(&'a str),
 }
 
 impl Host {
@@ -107,12 +128,46 @@ impl Host {
     }
 
     pub fn find(&self, name: &str) -> Option<Status> {
-        self.list().into_iter().find(|status| status.name == name)
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.discovery.named(name)?;
+        Some(status::one(found, &known.out, &self.current.load()))
+    }
+
+    /// The settings of a plugin, its secrets masked.
+    pub fn configuration(&self, name: &str) -> Option<Configuration> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.discovery.named(name).map(status::configuration)
+    }
+
+    /// Where plugins are, the first one first.
+    pub fn dirs(&self) -> &[PathBuf] {
+        &self.workshop.dirs
+    }
+
+    /// Names of those that are loaded and could not be without this one, in their order.
+    pub fn needed_by(&self, name: &str) -> Vec<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let needs = |plugin: &&Arc<Loaded>| {
+            let manifest = known.discovery.named(&plugin.name).and_then(|found| found.manifest.as_ref().ok());
+            manifest.is_some_and(|manifest| {
+                manifest.dependencies.iter().any(|needed| needed.name.as_str() == name)
+            })
+        };
+        self.current.load().plugins().iter().filter(needs).map(|plugin| plugin.name.to_string()).collect()
     }
 
     /// First path segments that belong to plugins.
     pub fn bases(&self) -> Vec<String> {
         self.current.load().bases().map(str::to_owned).collect()
+    }
+
+    /// Whose a first path segment is.
+    pub fn at(&self, segment: &str) -> Option<String> {
+        let current = self.current.load();
+        let is_it = |plugin: &&Arc<Loaded>| {
+            plugin.base.as_deref().and_then(|base| base.strip_prefix('/')) == Some(segment)
+        };
+        current.plugins().iter().find(is_it).map(|plugin| plugin.name.to_string())
     }
 
     /// Builds everything anew from what is on disk.
@@ -121,28 +176,20 @@ impl Host {
     /// A plugin that serves would not any more, although it is on; or one that is required.
     pub async fn reload(&self) -> Result<(), ChangeError> {
         let _turn = self.changing.lock().await;
-        self.exchange(&[], None).await
+        self.exchange(&[], Demand::Whole).await.map(drop)
     }
 
-    /// Makes changes to files, as if they had been made and everything were loaded anew; and makes them if that succeeds.
-    /// `must` is to be loaded then.
+    /// Looks at a plugin as it was found.
     ///
     /// # Errors
-    /// As [`Host::reload`]; or the files cannot be written.
-    pub(super) async fn propose(
+    /// There is none of that name, or `look` says so.
+    pub(super) fn look<T>(
         &self,
-        make: impl FnOnce(&Discovery) -> Result<Vec<Proposed>, ChangeError>,
-        must: Option<&str>,
-    ) -> Result<(), ChangeError> {
-        let _turn = self.changing.lock().await;
-        let changes = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            make(&known.discovery)?
-        };
-        match changes.is_empty() {
-            true => Ok(()),
-            false => self.exchange(&changes, must).await,
-        }
+        name: &str,
+        look: impl FnOnce(&Found) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.discovery.named(name).ok_or_else(|| ChangeError::Unknown(name.to_owned())).and_then(look)
     }
 
     /// Waits until nobody else changes anything.
@@ -150,14 +197,22 @@ impl Host {
         self.changing.lock().await
     }
 
-    /// To be called by whoever has the turn.
-    pub(super) async fn exchange(&self, changes: &[Proposed], must: Option<&str>) -> Result<(), ChangeError> {
+    /// Builds everything as if changes to files had been made, swaps it in if it starts, and makes the changes then. To be called
+    /// by whoever has the turn. What is given ends when the old set has ended.
+    ///
+    /// # Errors
+    /// The new set is not what is demanded, or a file cannot be written; nothing has changed then.
+    pub(super) async fn exchange(
+        &self,
+        changes: &[Proposed],
+        demand: Demand<'_>,
+    ) -> Result<JoinHandle<()>, ChangeError> {
         let built = self.workshop.build(changes).await;
-        if let Err(error) = valid(&built, changes).and_then(|()| self.accept(&built, must)) {
+        if let Err(error) = valid(&built, changes, demand).and_then(|()| self.accept(&built, demand)) {
             abandon(built.loaded).await;
             return Err(error);
         }
-        if let Err(error) = commit(changes) {
+        if let Err(error) = aside(|| commit(changes)) {
             abandon(built.loaded).await;
             return Err(error);
         }
@@ -180,23 +235,25 @@ impl Host {
             let set = arc_swap::Guard::into_inner(self.current.load());
             tell_start(set.plugins(), &server).await;
         }
-        tokio::spawn(retire(old, left));
+        let retiring = tokio::spawn(retire(old, left));
         tracing::info!(target: "buntime::plugin", "another set of plugins serves");
-        Ok(())
+        Ok(retiring)
     }
 
     /// Whether a new set may take the place of the one that serves.
-    fn accept(&self, built: &Built, must: Option<&str>) -> Result<(), ChangeError> {
+    fn accept(&self, built: &Built, demand: Demand<'_>) -> Result<(), ChangeError> {
         let why = |name: &str| {
             let reason = built.out.get(name).cloned();
             let reason = reason.unwrap_or_else(|| "it is not there, or not on".to_owned());
             ChangeError::NotLoaded { plugin: name.to_owned(), reason }
         };
         let is_loaded = |name: &str| built.loaded.iter().any(|plugin| *plugin.name == *name);
-        if let Some(name) = must.filter(|name| !is_loaded(name)) {
-            return Err(why(name));
-        }
-        if let Some(name) = built.fatal() {
+        let must = match demand {
+            Demand::Loaded(name) => Some(name).filter(|name| !is_loaded(name)),
+            Demand::Placed(name) => Some(name).filter(|name| built.out.contains_key(*name)),
+            Demand::Whole | Demand::Valid => None,
+        };
+        if let Some(name) = must.or_else(|| built.fatal()) {
             return Err(why(name));
         }
         let serving = self.current.load();
@@ -251,13 +308,21 @@ async fn end(plugins: &[Arc<Loaded>]) {
     }
 }
 
-/// What is changed must be right also where it has no effect yet.
-fn valid(built: &Built, changes: &[Proposed]) -> Result<(), ChangeError> {
+/// What is changed must be right also where it has no effect yet, unless it is turned off because it is wrong.
+fn valid(built: &Built, changes: &[Proposed], demand: Demand<'_>) -> Result<(), ChangeError> {
+    if matches!(demand, Demand::Whole) {
+        return Ok(());
+    }
     let changed = |file: &PathBuf| changes.iter().any(|change| change.file == *file);
     let wrong = built.discovery.found.iter().filter(|found| changed(&found.file));
     for found in wrong {
-        if let Err(unusable) = &found.manifest {
-            return Err(ChangeError::Invalid(unusable.error.to_string()));
+        match &found.manifest {
+            Err(unusable) => return Err(unusable.error.refusal()),
+            // One that is off may lack what it takes to be on, and get it bit by bit.
+            Ok(PluginManifest { settings: Err(errors), .. }) if !errors.all(is_missing) => {
+                return Err(ChangeError::Invalid(errors.to_string()));
+            }
+            Ok(_) => {}
         }
     }
     Ok(())
@@ -265,9 +330,16 @@ fn valid(built: &Built, changes: &[Proposed]) -> Result<(), ChangeError> {
 
 fn commit(changes: &[Proposed]) -> Result<(), ChangeError> {
     for Proposed { file, text } in changes {
-        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| error.to_string());
-        let written = made.and_then(|()| write_atomically(file, text).map_err(|error| error.to_string()));
+        let written = write_atomically(file, text).map_err(|error| io::Error::new(error.error.kind(), error));
         written.map_err(ChangeError::NotWritten)?;
     }
     Ok(())
+}
+
+/// Does what takes its time where others need not wait for it: a manifest may have a hundred thousand lines.
+pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }

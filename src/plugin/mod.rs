@@ -20,14 +20,14 @@ pub mod settings;
 mod status;
 
 pub use build::Workshop;
-pub use change::Placement;
+pub use change::{Inspected, Placement};
 pub use current::{Current, Left, Serving};
 pub use follow::follow;
 pub use host::{ChangeError, Host, Proposed};
 pub use loaded::{HookError, Loaded};
 pub use manifest::{PluginManifest, PluginName};
 pub use set::{Set, Stopped};
-pub use status::{State, Status};
+pub use status::{Configuration, State, Status};
 
 use std::time::Duration;
 

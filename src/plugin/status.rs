@@ -31,9 +31,21 @@ pub struct Status {
     /// Of one that is loaded: the phases in which it sees requests.
     pub phases: Vec<Phase>,
     pub menus: Vec<Menu>,
-    /// Its settings, secrets masked, and their schema.
+}
+
+/// What can be set of a plugin, and what is.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// An object, secrets masked. None = what is stated is no valid configuration.
     pub settings: Option<Value>,
+    /// None = the manifest cannot be read.
     pub schema: Option<Value>,
+    /// JSON pointers of what the environment decides, with the variables.
+    pub overridden: BTreeMap<String, String>,
+    /// Why there are no settings.
+    pub error: Option<String>,
+    /// Where changes go.
+    pub file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +76,22 @@ pub fn list(discovery: &Discovery, out: &BTreeMap<String, String>, serving: &Set
     all
 }
 
-fn one(found: &Found, out: &BTreeMap<String, String>, serving: &Set) -> Status {
+pub fn configuration(found: &Found) -> Configuration {
+    let manifest = found.manifest.as_ref().map_err(|unusable| unusable.error.to_string());
+    let settings = manifest
+        .as_ref()
+        .map_err(String::clone)
+        .and_then(|manifest| manifest.settings.as_ref().map_err(ToString::to_string));
+    Configuration {
+        settings: settings.as_ref().ok().map(|settings| settings.masked()),
+        schema: manifest.ok().map(|manifest| manifest.schema.describe()),
+        overridden: settings.as_ref().map(|settings| settings.overridden().clone()).unwrap_or_default(),
+        error: settings.err(),
+        file: found.file.clone(),
+    }
+}
+
+pub fn one(found: &Found, out: &BTreeMap<String, String>, serving: &Set) -> Status {
     let name = found.name.as_str();
     let loaded = serving.find(name);
     let degraded = loaded.and_then(|loaded| loaded.degraded());
@@ -99,7 +126,5 @@ fn one(found: &Found, out: &BTreeMap<String, String>, serving: &Set) -> Status {
         fail_open: manifest.is_some_and(|manifest| manifest.fail_open),
         phases: phases.unwrap_or_default(),
         menus: manifest.map(|manifest| manifest.menus.clone()).unwrap_or_default(),
-        settings: manifest.and_then(|manifest| Some(manifest.settings.as_ref().ok()?.masked())),
-        schema: manifest.map(|manifest| manifest.schema.describe()),
     }
 }

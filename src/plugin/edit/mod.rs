@@ -37,6 +37,28 @@ pub fn set(text: &str, path: &[&str], value: &Json) -> Result<String, EditError>
     edit(text, &old, new, path)
 }
 
+/// Gives several keys at the top their values, or takes away those that are to be none, all in one go.
+pub fn set_all(
+    text: &str,
+    values: impl IntoIterator<Item = (String, Option<Value>)>,
+) -> Result<String, EditError> {
+    let old = read(text)?;
+    let mut new = old.clone();
+    let Value::Mapping(map) = &mut new else { return Err(EditError::NotAMap("the manifest".into())) };
+    let mut keys = Vec::new();
+    for (key, value) in values {
+        match value {
+            Some(value) => drop(map.insert(key.as_str().into(), value)),
+            None => drop(map.shift_remove(key.as_str())),
+        }
+        keys.push(key);
+    }
+    match old == new {
+        true => Ok(text.to_owned()),
+        false => edit(text, &old, new, &[&keys.join(", ")]),
+    }
+}
+
 /// Takes the key at the end of `path` away, with what stands behind it on its line. One that is not there is no error.
 pub fn remove(text: &str, path: &[&str]) -> Result<String, EditError> {
     let old = read(text)?;

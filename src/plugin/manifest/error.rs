@@ -1,7 +1,7 @@
 //! Why a manifest makes no plugin, and what can be said of the plugin all the same.
 
 use super::PluginName;
-use crate::manifest::ManifestError;
+use crate::manifest::{ManifestError, Problem};
 use std::fmt;
 
 /// What is wrong with a manifest and with what the operator put over it: an entry for each file that has errors.
@@ -19,6 +19,12 @@ pub struct Broken {
     /// must not stand open for a typing error.
     pub required: bool,
     pub errors: ManifestErrors,
+}
+
+impl ManifestErrors {
+    pub fn all(&self, is: impl Fn(&Problem) -> bool) -> bool {
+        self.0.iter().flat_map(|error| &error.problems).all(is)
+    }
 }
 
 impl fmt::Display for ManifestErrors {

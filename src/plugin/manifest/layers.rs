@@ -11,7 +11,7 @@ pub const MAX_MANIFEST: usize = 16 << 20;
 
 /// Keys that say what the plugin *is*. Its author decides them, and a new version may change them: a file that lies over the
 /// manifest must not hold them back.
-const FIXED: [&str; 11] = [
+pub(in crate::plugin) const FIXED: [&str; 11] = [
     "name",
     "version",
     "pluginEntry",

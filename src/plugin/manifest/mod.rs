@@ -9,6 +9,8 @@ mod values;
 
 pub use error::{Broken, ManifestErrors};
 pub use hooks::{Hook, Hooks, RequestHook};
+pub(in crate::plugin) use keys::KEYS;
+pub(in crate::plugin) use layers::FIXED;
 pub use layers::{Layer, MAX_MANIFEST};
 pub use name::{PluginName, PluginNameError};
 pub use values::{Base, Dependency, Menu};
@@ -19,6 +21,8 @@ use crate::model::Manifest;
 use semver::Version;
 use std::time::Duration;
 
+/// What a manifest may be called.
+pub const FILES: [&str; 2] = ["manifest.yaml", "manifest.yml"];
 /// The module of a script plugin whose manifest names none.
 pub const DEFAULT_ENTRY: &str = "plugin.ts";
 pub const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(2);

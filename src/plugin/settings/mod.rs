@@ -11,6 +11,7 @@ mod resolve;
 mod schema;
 mod words;
 
+pub use resolve::is_missing;
 pub use schema::{Field, Kind, Limits, Schema, Shape};
 
 use serde_json::Value;

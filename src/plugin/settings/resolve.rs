@@ -3,11 +3,19 @@
 use super::interpolate::{Filled, Unfilled, fill};
 use super::schema::{Field, Kind, Limits, Schema, Shape};
 use super::{Lookup, Settings, quantity, words};
-use crate::manifest::{Reader, shorten};
+use crate::manifest::{Problem, Reader, shorten};
 use crate::model::quantity::{show_duration, show_size};
 use serde_json::{Map, Number, Value as Json};
 use serde_yaml::{Mapping, Value};
 use std::time::Duration;
+
+/// What is said of a setting that has no value and needs one.
+const MISSING: &str = "is required";
+
+/// Whether a setting is missing, rather than wrong.
+pub fn is_missing(problem: &Problem) -> bool {
+    problem.message.starts_with("the setting `") && problem.message.ends_with(MISSING)
+}
 
 impl Schema {
     /// `stated` are the settings that the file has. What is wrong goes to `reader`; then what is returned is incomplete.
@@ -91,7 +99,7 @@ impl Resolver<'_, '_, '_> {
                 Some(variable) => format!("set it, or the variable `{variable}`"),
                 None => "set it".into(),
             };
-            self.reader.wrong_hint(format!("the setting `{}` is required", field.name), &hint);
+            self.reader.wrong_hint(format!("the setting `{}` {MISSING}", field.name), &hint);
         }
         None
     }
