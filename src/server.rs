@@ -83,6 +83,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         ceilings: options.ceilings,
     };
     sweep(&config.worker_dirs);
+    sweep(&config.plugin_dirs);
     let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
     let plugins = plugins::start(&config, &dirs, &gate, &index, &pool, &hub).await?;
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
@@ -131,6 +132,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&desk), admin, stopped())));
     let server = buntime_plugin::Server { url: origin.url.clone(), api_base: config.api_base() };
     plugins.server_started(server).await;
+    site.api.tell_hidden_apps();
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
     let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
     hub.publish(Event::Server(started));

@@ -162,6 +162,11 @@ async fn run(
             let detail = format!("The path /{} is reserved.", name.first_segment());
             return Err(ApiError::conflict("app_name_reserved", detail));
         }
+        if let Some(plugin) = api.plugins.at(name.first_segment()) {
+            let detail = format!("The path /{} is that of the plugin {plugin}.", name.first_segment());
+            return Err(ApiError::conflict("app_name_reserved", detail)
+                .hint("give the app another name, or the plugin another `base`"));
+        }
         let bring = async move |api| bring_in(&api, parcel, alias, wanted, caller).await;
         let Deployed { deployment, old } = api.in_turn(name, bring).await?;
         Ok::<_, ApiError>(types::Deployment { drained: drained(&api, &old).await, ..deployment })

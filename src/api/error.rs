@@ -3,6 +3,7 @@
 use super::types::{ProblemDocument, StartReport};
 use crate::access::{Denied, GrantError};
 use crate::package::{self, PackageError};
+use crate::plugin::ChangeError;
 use crate::store::StoreError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -187,6 +188,36 @@ impl From<PackageError> for ApiError {
         let mut refused = ApiError::new(status, error.code.as_str(), sentence(&error.message));
         refused.hint = error.hint;
         refused
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            ChangeError::Unknown(_) => ApiError::not_found("plugin_unknown", sentence(&text))
+                .hint("`buntime plugins` lists those that there are"),
+            ChangeError::NotLoaded { .. } => ApiError::unfit("plugin_not_loaded", text),
+            ChangeError::Invalid(_) => ApiError::unfit("plugin_invalid", text),
+            ChangeError::Needed { .. } => {
+                ApiError { status: StatusCode::CONFLICT, ..ApiError::bad("plugin_needed", text) }
+            }
+            ChangeError::BaseTaken(_) => {
+                ApiError { status: StatusCode::CONFLICT, ..ApiError::bad("plugin_base_taken", text) }
+            }
+            ChangeError::NotWritten(error) => match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full.")
+                        .hint("make room where the plugin and the state directory are")
+                }
+                ErrorKind::ReadOnlyFilesystem => ApiError::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "disk_read_only",
+                    "What there is of the plugin cannot be written.",
+                ),
+                _ => ApiError::internal(text),
+            },
+        }
     }
 }
 

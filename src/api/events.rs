@@ -33,7 +33,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
-    /// Kinds, separated by commas: `worker`, `log`, `app`, `alias`, `deploy`, `key`, `server`; otherwise all.
+    /// Kinds, separated by commas: `worker`, `log`, `app`, `alias`, `deploy`, `key`, `plugin`, `server`; otherwise all.
     types: Option<String>,
     /// Only those of this app.
     app: Option<String>,

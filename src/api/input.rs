@@ -2,6 +2,7 @@
 
 use super::error::{ApiError, Result};
 use crate::model::{AliasName, AppName, AppVersion};
+use crate::plugin::manifest::PluginName;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
@@ -29,14 +30,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Json<T>> {
         let (head, body) = request.into_parts();
         if !is_json(&head.headers) {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not_json",
-                "The body is not announced as JSON.",
-            )
-            .hint("send it with Content-Type: application/json"));
+            return Err(not_json("send it with Content-Type: application/json"));
         }
-        parse(&read(body).await?).map(Json)
+        parse(&read(body, MAX_JSON).await?).map(Json)
     }
 }
 
@@ -80,6 +76,24 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
+/// A body that changes an object (RFC 7396), of at most `longest` bytes.
+pub async fn merge_patch(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<serde_json::Map<String, serde_json::Value>> {
+    if !is_json(headers) && media_type(headers) != "application/merge-patch+json" {
+        return Err(not_json("send it with Content-Type: application/merge-patch+json"));
+    }
+    let bytes = read(body, longest).await?;
+    super::blocking(move || parse(&bytes)).await?
+}
+
+pub fn plugin(text: &str) -> Result<PluginName> {
+    PluginName::parse(text)
+        .map_err(|error| ApiError::bad("plugin_name_invalid", format_args!("`{text}` is {error}")))
+}
+
 pub fn app(text: &str) -> Result<AppName> {
     AppName::parse(text)
         .map_err(|error| ApiError::bad("app_name_invalid", format_args!("`{text}` is no app name: {error}")))
@@ -96,18 +110,28 @@ pub fn alias(text: &str) -> Result<AliasName> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    media_type(headers) == "application/json"
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes> {
+/// In small letters, without its parameters.
+fn media_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn not_json(hint: &'static str) -> ApiError {
+    let detail = "The body is not announced as JSON.";
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail).hint(hint)
+}
+
+async fn read(body: Body, longest: usize) -> Result<bytes::Bytes> {
     use http_body_util::{BodyExt, LengthLimitError, Limited};
-    match Limited::new(body, MAX_JSON).collect().await {
+    match Limited::new(body, longest).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            format!("The body has more than {MAX_JSON} bytes."),
+            format!("The body has more than {longest} bytes."),
         )),
         Err(_) => Err(ApiError::bad("body_broken", "The body broke off.")),
     }

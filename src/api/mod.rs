@@ -21,6 +21,7 @@ mod input;
 mod keys;
 mod openapi;
 mod patterns;
+mod plugins;
 mod runtime;
 mod start;
 mod trial;
@@ -64,6 +65,8 @@ type Shared = State<Arc<Api>>;
 const UPLOADS: usize = 8;
 /// Clients that may follow the events at once.
 const FOLLOWERS: usize = 256;
+/// Changes to plugins that may be on their way at once. Each may have a body of some megabytes.
+const PLUGIN_CHANGES: usize = 8;
 
 /// All that the API needs to know and to reach.
 pub struct Api {
@@ -81,6 +84,7 @@ pub struct Api {
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
+    plugin_changes: Arc<Semaphore>,
     router: Router<Arc<Api>>,
     document: bytes::Bytes,
 }
@@ -141,6 +145,7 @@ impl Api {
             uploads,
             downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            plugin_changes: Arc::new(Semaphore::new(PLUGIN_CHANGES)),
             router,
             document,
         })
@@ -209,9 +214,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// `/apps/@team/shop/versions` as `/apps/@team%2Fshop/versions`: a scoped name is one part of the path to the router.
 fn fold_scope(path: &str) -> Cow<'_, str> {
-    let folded = path.strip_prefix("/apps/").filter(|rest| rest.starts_with('@')).and_then(|rest| {
-        let (scope, rest) = rest.split_once('/')?;
-        (!scope.contains('%') && !rest.is_empty()).then(|| format!("/apps/{scope}%2F{rest}"))
+    let folded = ["/apps/", "/plugins/"].into_iter().find_map(|above| {
+        let (scope, rest) = path.strip_prefix(above)?.split_once('/')?;
+        let is_scope = scope.starts_with('@') && !scope.contains('%');
+        (is_scope && !rest.is_empty()).then(|| format!("{above}{scope}%2F{rest}"))
     });
     folded.map_or(Cow::Borrowed(path), Cow::Owned)
 }
@@ -238,6 +244,8 @@ mod tests {
             ("/apps/@team/", "/apps/@team/"),
             ("/apps/@team%2Fshop/versions", "/apps/@team%2Fshop/versions"),
             ("/keys/@a/b", "/keys/@a/b"),
+            ("/plugins/@buntime/plugin-logs/config", "/plugins/@buntime%2Fplugin-logs/config"),
+            ("/plugins/hello/config", "/plugins/hello/config"),
         ] {
             assert_eq!(fold_scope(path), folded);
         }

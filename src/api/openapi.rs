@@ -1,8 +1,8 @@
 //! The OpenAPI document, made from the handlers, and the router that belongs to it.
 
 use super::{
-    Api, aliases, apps, audit, deploy, events, keys, no_such_method, no_such_route, patterns, runtime, types,
-    versions, workers,
+    Api, aliases, apps, audit, deploy, events, keys, no_such_method, no_such_route, patterns, plugins,
+    runtime, types, versions, workers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -25,7 +25,7 @@ const PROBLEM: &str = "application/problem+json";
 #[openapi(
     info(
         title = "Buntime",
-        description = "The management API: apps and their versions, aliases, workers, keys, the audit log and events.\n\n\
+        description = "The management API: apps and their versions, aliases, workers, keys, plugins, the audit log and events.\n\n\
                        Every operation needs a key with the permission that its `x-permission` names. Without any key \
                        in the runtime it is closed; the admin socket needs none.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
@@ -64,6 +64,12 @@ fn build(base: &str) -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::one, keys::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(plugins::list, plugins::install))
+        .routes(routes!(plugins::reload))
+        .routes(routes!(plugins::one, plugins::remove))
+        .routes(routes!(plugins::enable))
+        .routes(routes!(plugins::disable))
+        .routes(routes!(plugins::config, plugins::configure))
         .split_for_parts();
     document.servers = Some(vec![Server::new(base)]);
     let components = document.components.get_or_insert_default();
@@ -110,7 +116,8 @@ fn without_event_schema(operation: &mut Operation) {
 }
 
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut path.get, &mut path.put, &mut path.post, &mut path.delete].into_iter().filter_map(Option::as_mut)
+    let methods = [&mut path.get, &mut path.put, &mut path.post, &mut path.patch, &mut path.delete];
+    methods.into_iter().filter_map(Option::as_mut)
 }
 
 pub fn respond(document: &Bytes) -> Response {

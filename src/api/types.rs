@@ -3,6 +3,7 @@
 //! Names are in camelCase. Moments are RFC 3339 in UTC; durations are in seconds, those of steps in milliseconds; sizes
 //! are in bytes.
 
+pub use super::plugins::shapes::*;
 use super::{patterns, whole};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -29,6 +29,7 @@ pub enum Event {
     Alias(AliasEvent),
     Deploy(DeployEvent),
     Key(KeyEvent),
+    Plugin(PluginEvent),
     Server(ServerEvent),
 }
 
@@ -41,6 +42,7 @@ pub enum Kind {
     Alias,
     Deploy,
     Key,
+    Plugin,
     Server,
 }
 
@@ -224,6 +226,35 @@ pub struct KeyEvent {
     pub name: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PluginAction {
+    Installed,
+    Removed,
+    Enabled,
+    Disabled,
+    Configured,
+    /// All of them.
+    Reloaded,
+    /// A change was undone.
+    Failed,
+}
+
+/// The plugins were changed. Never has a setting.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginEvent {
+    pub action: PluginAction,
+    /// None = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// Who did it, as the audit log says it.
+    pub by: String,
+    /// With `failed`: why, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "action", rename_all = "camelCase")]
 pub enum ServerEvent {
@@ -242,6 +273,7 @@ impl Event {
             Event::Alias(_) => Kind::Alias,
             Event::Deploy(_) => Kind::Deploy,
             Event::Key(_) => Kind::Key,
+            Event::Plugin(_) => Kind::Plugin,
             Event::Server(_) => Kind::Server,
         }
     }
@@ -254,7 +286,7 @@ impl Event {
             Event::App(event) => Some(&event.app),
             Event::Alias(event) => Some(&event.app),
             Event::Deploy(event) => Some(&event.app),
-            Event::Key(_) | Event::Server(_) => None,
+            Event::Key(_) | Event::Plugin(_) | Event::Server(_) => None,
         }
     }
 
@@ -265,7 +297,7 @@ impl Event {
             Event::Log(event) => event.version.as_ref(),
             Event::App(event) => Some(&event.version),
             Event::Deploy(event) => Some(&event.version),
-            Event::Alias(_) | Event::Key(_) | Event::Server(_) => None,
+            Event::Alias(_) | Event::Key(_) | Event::Plugin(_) | Event::Server(_) => None,
         }
     }
 
@@ -287,6 +319,10 @@ impl Event {
                 length(&event.by) + length(&event.error)
             }
             Event::Key(event) => event.key.len() + event.name.len(),
+            Event::Plugin(event) => {
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                event.by.len() + length(&event.plugin) + length(&event.error)
+            }
             Event::Server(ServerEvent::Started { listen, bun }) => listen.len() + bun.len(),
             Event::Server(ServerEvent::Draining) => 0,
         };
@@ -309,8 +345,16 @@ fn failure_size(failure: &Option<Arc<Failure>>) -> usize {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Worker, Kind::Log, Kind::App, Kind::Alias, Kind::Deploy, Kind::Key, Kind::Server];
+    pub const ALL: [Kind; 8] = [
+        Kind::Worker,
+        Kind::Log,
+        Kind::App,
+        Kind::Alias,
+        Kind::Deploy,
+        Kind::Key,
+        Kind::Plugin,
+        Kind::Server,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -320,6 +364,7 @@ impl Kind {
             Kind::Alias => "alias",
             Kind::Deploy => "deploy",
             Kind::Key => "key",
+            Kind::Plugin => "plugin",
             Kind::Server => "server",
         }
     }

@@ -14,7 +14,8 @@ mod tests;
 
 pub use event::{
     AliasAction, AliasEvent, AppAction, AppEvent, DeployAction, DeployEvent, Event, Failure, KeyAction,
-    KeyEvent, Kind, LogEvent, Published, ServerEvent, Step, Stream, Thrown, WorkerEvent,
+    KeyEvent, Kind, LogEvent, PluginAction, PluginEvent, Published, ServerEvent, Step, Stream, Thrown,
+    WorkerEvent,
 };
 pub use filter::Filter;
 pub use hub::{Gap, Hub, Item, Reset, Subscription};

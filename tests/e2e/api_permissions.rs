@@ -60,7 +60,20 @@ impl World {
         });
         let expired = Arc::new(Mutex::new(String::new()));
         let secret = Arc::clone(&expired);
-        let launch = apps.lean().managed().decided(move |store| {
+        let plugins = apps.path().join(".plugins");
+        for name in operations.iter().filter(|name| name.contains("plugin")) {
+            let dir = plugins.join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            // What is turned on must be able to start.
+            let manifest = match &**name {
+                "enableplugin" => format!("{}entrypoint: index.html\nbase: /enableplugin-app\n", off(name)),
+                _ => off(name),
+            };
+            std::fs::write(dir.join("manifest.yaml"), manifest).unwrap();
+            std::fs::write(dir.join("plugin.ts"), "export default {}").unwrap();
+            std::fs::write(dir.join("index.html"), "page").unwrap();
+        }
+        let launch = apps.lean().managed().plugins(&plugins).decided(move |store| {
             let now = UnixTime::from(SystemTime::now());
             for (name, versions) in operations.iter().map(|name| (name, ["1.0.0", "2.0.0"])) {
                 let (app, alias): (AppName, _) = (name.parse().unwrap(), "latest".parse().unwrap());
@@ -96,6 +109,10 @@ impl World {
         }
         let (kind, body) = match body {
             "package" => ("application/gzip", packed(Kind::TarGz, &[("index.html", "three")])),
+            "plugin" => {
+                let files = [("manifest.yaml", &*off(&app)), ("plugin.ts", "export default {}")];
+                ("application/gzip", packed(Kind::TarGz, &files))
+            }
             body => ("application/json", body.into()),
         };
         Call { path: format!("{path}{}", query.replace("{name}", &app)), kind, body }
@@ -119,8 +136,13 @@ impl World {
     }
 }
 
+/// A plugin that is off, so that nothing of it must start.
+fn off(name: &str) -> String {
+    format!("name: {name}\nenabled: false\nconfig: {{ word: {{ type: string }} }}\n")
+}
+
 /// Each operation: what it concerns, the query and the body of a request for it. `{name}` is an app of its own.
-const ALL: [(&str, Concern, &str, &str); 29] = [
+const ALL: [(&str, Concern, &str, &str); 38] = [
     ("getIdentity", Concern::Nobody, "", ""),
     ("getRuntime", Concern::Nobody, "", ""),
     ("listApps", Concern::List, "", ""),
@@ -150,6 +172,15 @@ const ALL: [(&str, Concern, &str, &str); 29] = [
     ("getKey", Concern::Key, "", ""),
     ("revokeKey", Concern::Key, "", ""),
     ("listAudit", Concern::Runtime, "", ""),
+    ("listPlugins", Concern::Runtime, "", ""),
+    ("installPlugin", Concern::Runtime, "?replace=true", "plugin"),
+    ("reloadPlugins", Concern::Runtime, "", ""),
+    ("getPlugin", Concern::Runtime, "", ""),
+    ("deletePlugin", Concern::Runtime, "", ""),
+    ("enablePlugin", Concern::Runtime, "", ""),
+    ("disablePlugin", Concern::Runtime, "", ""),
+    ("getPluginConfig", Concern::Runtime, "", ""),
+    ("configurePlugin", Concern::Runtime, "", r#"{"word": "hi"}"#),
 ];
 
 async fn operations(server: &Server) -> Vec<Operation> {

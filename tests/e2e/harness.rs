@@ -166,6 +166,11 @@ impl Launch {
         self
     }
 
+    /// With a directory of plugins.
+    pub fn plugins(self, dir: &Path) -> Launch {
+        self.env("RUNTIME_PLUGIN_DIRS", dir.to_str().unwrap())
+    }
+
     /// With another directory of apps.
     pub fn worker_dirs(mut self, dir: &Path) -> Launch {
         self.worker_dirs = Some(dir.to_owned());

@@ -42,6 +42,7 @@ mod output;
 mod own;
 mod paths;
 mod plugins;
+mod plugins_api;
 mod probe;
 mod queue;
 mod raw;
