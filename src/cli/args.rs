@@ -2,8 +2,8 @@
 
 use super::remote::Common;
 use super::{
-    alias, completions, context, deploy, doctor, keys, logs, man, new, pack, restart, rm, rollback, toggle,
-    versions,
+    alias, completions, context, deploy, doctor, keys, logs, man, new, pack, plugins, restart, rm, rollback,
+    toggle, versions,
 };
 use crate::config::Flags;
 use crate::config::settings::{MISSING, SETTINGS};
@@ -24,9 +24,9 @@ const EXIT_CODES: &str = "Exit codes:
   2  the command line or the configuration is wrong
   3  the runtime cannot be reached
   4  not allowed: no key, or one that may not do this
-  5  there is no such app, version, alias, worker or key
+  5  there is no such app, version, alias, worker, key or plugin
   6  it is there already
-  7  the new version did not start; what served before still does
+  7  the new version, or the plugin, did not start; what served before still does
   8  the new version serves, and what served before is still in use";
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +104,13 @@ Others: see `buntime --help`."
 
     /// List, make and revoke keys of the API
     Keys(keys::Arguments),
+    /// List, change, install and begin plugins
+    #[command(after_help = "Examples:
+  buntime plugins                                       what there is
+  buntime plugins enable @buntime/plugin-metrics
+  buntime plugins config hello greeting=hi
+  buntime plugins new hello && buntime plugins install hello")]
+    Plugins(plugins::Arguments),
     /// Save addresses and keys of runtimes
     Context(context::Arguments),
     /// Print a script that completes commands in a shell
@@ -193,12 +200,9 @@ mod tests {
         for command in CommandLine::command().get_subcommands() {
             let name = command.get_name();
             assert!(reference.contains(&format!("`buntime {name}")), "{name} is not in docs/cli.md");
-            for inner in command.get_subcommands().filter(|_| name == "keys") {
-                assert!(
-                    reference.contains(&format!("`buntime keys {}", inner.get_name())),
-                    "{}",
-                    inner.get_name()
-                );
+            for inner in command.get_subcommands().filter(|_| ["keys", "plugins"].contains(&name)) {
+                let inner = format!("{name} {}", inner.get_name());
+                assert!(reference.contains(&format!("`buntime {inner}")), "{inner} is not in docs/cli.md");
             }
         }
         for code in 0..=8 {

@@ -136,7 +136,7 @@ impl From<ClientError> for Failure {
 impl From<Box<ProblemDocument>> for Failure {
     fn from(problem: Box<ProblemDocument>) -> Failure {
         let exit = match problem.status {
-            _ if problem.code == "start_failed" => Exit::NotStarted,
+            _ if ["start_failed", "plugin_not_loaded"].contains(&&*problem.code) => Exit::NotStarted,
             401 | 403 => Exit::Denied,
             404 => Exit::Missing,
             409 => Exit::Conflict,

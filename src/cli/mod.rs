@@ -20,6 +20,7 @@ mod logs;
 mod man;
 mod new;
 mod pack;
+mod plugins;
 mod process;
 mod ps;
 mod remote;
@@ -112,6 +113,13 @@ fn client_command(command: Command, process: &Process) -> (Console, Result<(), F
             let (remote, output) = a.flags();
             online(remote, output, process, async |s| keys::run(&a, s).await)
         }
+        Command::Plugins(a) => match a.begins() {
+            Some(new) => local(new.console(process), |console| plugins::new::run(new, console)),
+            None => {
+                let (remote, output) = a.flags();
+                online(remote, output, process, async |s| plugins::run(&a, s).await)
+            }
+        },
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let target = &arguments.target;
     if !arguments.yes {
-        ask(target, &session.console)?;
+        let what = if target.version.is_some() { "" } else { " with all its versions and aliases" };
+        ask(&target.to_string(), what, &session.console)?;
     }
     let answer = match &target.version {
         Some(version) => session.client.delete_version(&target.app, version).await?,
@@ -45,11 +46,11 @@ fn said(target: &Target, versions: &str) -> String {
     }
 }
 
-fn ask(target: &Target, console: &Console) -> Result<(), Failure> {
+/// Asks whether `target` is to be deleted, with what goes with it.
+pub fn ask(target: &str, what: &str, console: &Console) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || !console.stderr_is_terminal {
         return Err(refused(target));
     }
-    let what = if target.version.is_some() { "" } else { " with all its versions and aliases" };
     eprint!("Delete {target}{what}? [y/N] ");
     let _ = io::stderr().flush(); // a prompt that is not seen is answered with nothing, which is no
     let mut answer = String::new();
@@ -60,7 +61,7 @@ fn ask(target: &Target, console: &Console) -> Result<(), Failure> {
     }
 }
 
-fn refused(target: &Target) -> Failure {
+fn refused(target: &str) -> Failure {
     Failure::usage(format!("{target} is not deleted without a yes, and there is no terminal to ask on"))
         .hint("say it with --yes")
 }
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_a_yes_is_needed() {
-        insta::assert_snapshot!(refused(&"shop@1.0.0".parse().unwrap()).text(str::to_owned), @r"
+        insta::assert_snapshot!(refused("shop@1.0.0").text(str::to_owned), @r"
         error: shop@1.0.0 is not deleted without a yes, and there is no terminal to ask on
 
         hint: say it with --yes

@@ -197,3 +197,71 @@ fn steps(import: Option<f64>) -> Vec<Step> {
     }
     steps
 }
+
+pub fn plugins() -> Vec<Plugin> {
+    let plugin = |name: &str, kind, state| Plugin {
+        name: name.into(),
+        version: Some("1.0.0".into()),
+        kind,
+        enabled: state != PluginState::Disabled,
+        state,
+        error: None,
+        base: None,
+        hides: Vec::new(),
+        directory: Some(format!("/srv/plugins/{name}")),
+        file: format!("/srv/plugins/{name}/manifest.yaml"),
+        dependencies: Vec::new(),
+        optional_dependencies: Vec::new(),
+        required: false,
+        guards: false,
+        fail_open: false,
+        phases: Vec::new(),
+        menus: Vec::new(),
+    };
+    vec![
+        Plugin {
+            directory: None,
+            base: Some("/metrics".into()),
+            file: "/var/lib/buntime/plugins/@buntime/plugin-metrics.yaml".into(),
+            ..plugin("@buntime/plugin-metrics", PluginKind::Native, PluginState::Disabled)
+        },
+        Plugin {
+            version: None,
+            error: Some(
+                "manifest.yaml:2:1: unknown key `bsae`\u{1b}[2J\n  hint: did you mean `base`?".into(),
+            ),
+            ..plugin("broken", PluginKind::Script, PluginState::Out)
+        },
+        Plugin {
+            base: Some("/door".into()),
+            hides: vec!["door".into()],
+            required: true,
+            guards: true,
+            dependencies: vec!["keys@^1".into()],
+            optional_dependencies: vec!["logs".into()],
+            phases: vec!["identify".into(), "permit".into()],
+            ..plugin("@team/door", PluginKind::Script, PluginState::Loaded)
+        },
+    ]
+}
+
+pub fn plugin_config() -> PluginConfig {
+    let object = |value: serde_json::Value| value.as_object().cloned();
+    PluginConfig {
+        name: "hello".into(),
+        settings: object(serde_json::json!({
+            "greeting": "hi\u{1b}[2J", "loud": false, "names": (0..50).map(|n| format!("name {n}")).collect::<Vec<_>>(),
+            "token": "********",
+        })),
+        schema: object(serde_json::json!({
+            "greeting": { "type": "string", "label": "Greeting", "env": "HELLO_GREETING", "required": false },
+            "loud": { "type": "boolean", "required": false },
+            "limit": { "type": "duration", "description": "How long it waits", "required": false },
+            "names": { "type": "array", "required": false },
+            "token": { "type": "secret", "required": true },
+        })),
+        overridden: BTreeMap::from([("/greeting".to_owned(), "HELLO_GREETING".to_owned())]),
+        error: None,
+        file: "/srv/plugins/hello/manifest.yaml".into(),
+    }
+}

@@ -1,5 +1,6 @@
 //! Speaks with the management API: one method a route.
 
+mod plugins;
 mod sse;
 mod transport;
 

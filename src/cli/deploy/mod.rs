@@ -1,7 +1,7 @@
 //! `buntime deploy`: packs a directory, uploads it as it is packed, and waits until the new version serves.
 
-mod progress;
-mod source;
+pub(super) mod progress;
+pub(super) mod source;
 
 use super::alias::weights;
 use super::failure::{Exit, Failure};

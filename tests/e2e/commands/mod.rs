@@ -3,6 +3,7 @@
 mod deploying;
 mod following;
 mod keys;
+mod plugins;
 mod terminal;
 mod tls;
 mod tour;
