@@ -7,6 +7,7 @@ use super::manifest::{self, PluginManifest, PluginName};
 use super::{Loaded, native, order, script};
 use crate::apps::manifest::Ceilings;
 use crate::model::AppVersion;
+use crate::pool::Loan;
 use buntime_plugin::service::Services;
 use buntime_plugin::{Context, Core, Identity, Native, Outcome, Plugin, Settings};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct Built {
     /// Those that are on and not loaded, and why.
     pub out: BTreeMap<String, String>,
     pub warnings: Vec<String>,
+    /// Room for its processes, for as long as those of the set that serves are there too.
+    pub loan: Option<Loan>,
 }
 
 impl Built {
@@ -56,12 +59,18 @@ impl Built {
 
 impl Workshop {
     /// Builds the set that there would be if `changes` had been made.
-    pub async fn build(&self, changes: &[Proposed]) -> Built {
+    /// Where another set serves meanwhile, `beside` it.
+    pub async fn build(&self, changes: &[Proposed], beside: bool) -> Built {
         let mut discovery = aside(|| self.discover(changes));
         let plan = order::plan(discovery.found.iter().map(order::Candidate::from));
         let mut warnings = std::mem::take(&mut discovery.warnings);
         warnings.extend(plan.warnings.iter().cloned());
-        let mut built = Built { discovery, loaded: Vec::new(), out: BTreeMap::new(), warnings };
+        let is_script =
+            |name: &&PluginName| discovery.named(name.as_str()).is_some_and(|found| !found.native);
+        let scripts = plan.order.iter().filter(is_script).count();
+        let makes = self.scripts.as_ref().filter(|_| beside && scripts > 0);
+        let loan = makes.map(|makes| makes.pool.lend(scripts));
+        let mut built = Built { discovery, loaded: Vec::new(), out: BTreeMap::new(), warnings, loan };
         for (name, reason) in &plan.out {
             let found = built.discovery.found.iter().find(|found| found.name == *name);
             let error = found.and_then(|found| found.manifest.as_ref().err());

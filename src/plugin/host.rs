@@ -10,6 +10,7 @@ use super::manifest::PluginManifest;
 use super::settings::is_missing;
 use super::status::{self, Configuration, Status};
 use super::{Current, Left, Loaded, Set};
+use crate::pool::Loan;
 use buntime_plugin::{Outcome, Server};
 use std::collections::BTreeMap;
 use std::io;
@@ -89,13 +90,13 @@ impl Host {
     /// # Errors
     /// One of them is required and does not start: the runtime must not start either.
     pub async fn start(workshop: Workshop) -> Result<Arc<Host>, ChangeError> {
-        let built = workshop.build(&[]).await;
+        let built = workshop.build(&[], false).await;
         for warning in &built.warnings {
             tracing::warn!(target: "buntime::plugin", "{warning}");
         }
         if let Some(name) = built.fatal().map(str::to_owned) {
             let reason = built.out.get(&name).cloned().unwrap_or_default();
-            abandon(built.loaded).await;
+            end(&built.loaded).await;
             return Err(ChangeError::NotLoaded { plugin: name, reason });
         }
         for (plugin, reason) in &built.out {
@@ -207,19 +208,19 @@ impl Host {
         changes: &[Proposed],
         demand: Demand<'_>,
     ) -> Result<JoinHandle<()>, ChangeError> {
-        let built = self.workshop.build(changes).await;
+        let built = self.workshop.build(changes, true).await;
         if let Err(error) = valid(&built, changes, demand).and_then(|()| self.accept(&built, demand)) {
-            abandon(built.loaded).await;
+            end(&built.loaded).await;
             return Err(error);
         }
         if let Err(error) = aside(|| commit(changes)) {
-            abandon(built.loaded).await;
+            end(&built.loaded).await;
             return Err(error);
         }
         for warning in &built.warnings {
             tracing::warn!(target: "buntime::plugin", "{warning}");
         }
-        let Built { discovery, loaded, out, .. } = built;
+        let Built { discovery, loaded, out, loan, .. } = built;
         let old = {
             let serving = self.current.load();
             serving.plugins().to_vec()
@@ -235,7 +236,7 @@ impl Host {
             let set = arc_swap::Guard::into_inner(self.current.load());
             tell_start(set.plugins(), &server).await;
         }
-        let retiring = tokio::spawn(retire(old, left));
+        let retiring = tokio::spawn(retire(old, left, loan));
         tracing::info!(target: "buntime::plugin", "another set of plugins serves");
         Ok(retiring)
     }
@@ -285,15 +286,11 @@ async fn tell_start(plugins: &[Arc<Loaded>], server: &Server) {
 }
 
 /// An old set goes when the requests that are in it have gone.
-async fn retire(plugins: Vec<Arc<Loaded>>, left: Left) {
+async fn retire(plugins: Vec<Arc<Loaded>>, left: Left, loan: Option<Loan>) {
     // Whoever still waits then loses nothing but what the plugin's own end takes away.
     let _ = tokio::time::timeout(LINGER, left.wait()).await;
     end(&plugins).await;
-}
-
-/// What was built serves nobody.
-async fn abandon(plugins: Vec<Arc<Loaded>>) {
-    end(&plugins).await;
+    drop(loan);
 }
 
 async fn end(plugins: &[Arc<Loaded>]) {

@@ -13,6 +13,7 @@ mod handle;
 mod hold;
 mod lease;
 mod listing;
+mod loan;
 mod operate;
 mod reports;
 mod settled;
@@ -26,6 +27,7 @@ use self::handle::Handle;
 pub use self::hold::Held;
 pub use self::lease::Lease;
 pub use self::listing::{LastStart, WorkerInfo};
+pub use self::loan::Loan;
 pub use self::operate::{StartError, Started};
 use crate::events::Hub;
 use crate::model::{App, Kind, VersionKey, WorkerId};
@@ -116,6 +118,8 @@ struct Inner {
     settling: Vec<settled::Settling>,
     quieting: Vec<hold::Quieting>,
     tickets: u64,
+    /// Workers that there may be beside `Limits::pool_size`.
+    lent: usize,
     armed: Option<Now>,
     drained: bool,
     /// When the last process that was started ended before its shim spoke.
@@ -175,6 +179,7 @@ impl Pool {
                 settling: Vec::new(),
                 quieting: Vec::new(),
                 tickets: 0,
+                lent: 0,
                 armed: None,
                 drained: false,
                 stillborn: None,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// A directory of plugins, written by the test.
 pub struct Plugins(TempDir);
@@ -41,14 +42,6 @@ impl Plugins {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
         self
-    }
-
-    pub fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.0.path().join(file)).unwrap()
-    }
-
-    pub fn path(&self) -> &Path {
-        self.0.path()
     }
 
     pub fn of(&self, launch: Launch) -> Launch {
@@ -105,55 +98,102 @@ async fn the_example_guards_a_path_adds_a_header_answers_a_route_and_calls_anoth
     server.logged(|line| line["plugin"] == "gate" && line["message"] == "refused").await;
 }
 
+/// Clients that ask for a guarded path and for another one without a pause.
+struct Load {
+    server: Arc<Server>,
+    ends: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn begin(server: Server) -> Load {
+        let server = Arc::new(server);
+        let (ends, refused, failed) = (Arc::<AtomicBool>::default(), Arc::default(), Arc::default());
+        let mut load = Load { server, ends, refused, failed, clients: Vec::new() };
+        for number in 0..8 {
+            let (server, ends) = (Arc::clone(&load.server), Arc::clone(&load.ends));
+            let (refused, failed) = (Arc::clone(&load.refused), Arc::clone(&load.failed));
+            load.clients.push(tokio::spawn(async move {
+                let mut client = server.connect().await;
+                while !ends.load(Ordering::Relaxed) {
+                    let path = if number % 2 == 0 { "/hello/secret/x" } else { "/hello/x" };
+                    let answer =
+                        client.send(Request::get(path).body(Full::default()).unwrap()).await.unwrap();
+                    match (path, answer.status()) {
+                        ("/hello/secret/x", 401) => drop(refused.fetch_add(1, Ordering::Relaxed)),
+                        ("/hello/secret/x", 503) => drop(failed.fetch_add(1, Ordering::Relaxed)),
+                        ("/hello/x", 200) => {}
+                        (path, status) => panic!("{path}: {status}: {}", answer.text()),
+                    }
+                }
+            }));
+        }
+        load
+    }
+
+    /// Waits until so many more were refused by the guard.
+    async fn refuses(&self, more: usize) {
+        let wanted = self.refused.load(Ordering::Relaxed) + more;
+        let waiting = async {
+            while self.refused.load(Ordering::Relaxed) < wanted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the guard refuses");
+    }
+
+    /// How many answers were 503.
+    async fn end(self) -> usize {
+        self.ends.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.await.unwrap();
+        }
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+async fn order(server: &Server, path: &str) -> Answer {
+    server.admin().await.send(Request::post(path).body(Full::default()).unwrap()).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_guard_whose_process_is_killed_under_load_never_lets_anybody_pass() {
     let plugins = Plugins::examples();
     let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
-    ask(&server, "/hello/x", &[]).await;
-    let server = Arc::new(server);
-    let ends = Arc::new(AtomicBool::new(false));
-    let (refused, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let mut clients = Vec::new();
-    for number in 0..8 {
-        let (server, ends) = (Arc::clone(&server), Arc::clone(&ends));
-        let (refused, failed) = (Arc::clone(&refused), Arc::clone(&failed));
-        clients.push(tokio::spawn(async move {
-            let mut client = server.connect().await;
-            while !ends.load(Ordering::Relaxed) {
-                let path = if number % 2 == 0 { "/hello/secret/x" } else { "/other/x" };
-                let answer = client.send(Request::get(path).body(Full::default()).unwrap()).await.unwrap();
-                match (path, answer.status()) {
-                    ("/hello/secret/x", 401) => drop(refused.fetch_add(1, Ordering::Relaxed)),
-                    ("/hello/secret/x", 503) => drop(failed.fetch_add(1, Ordering::Relaxed)),
-                    ("/other/x", 404) => {}
-                    (path, status) => panic!("{path}: {status}: {}", answer.text()),
-                }
-            }
-        }));
-    }
+    let load = Load::begin(server);
     let mut last = None;
     for _ in 0..4 {
-        let pid = process_of(&server, "gate", last).await;
+        let pid = process_of(&load.server, "gate", last).await;
         last = Some(pid);
-        let before = refused.load(Ordering::Relaxed);
         // It is certainly in the middle of something.
-        while refused.load(Ordering::Relaxed) < before + 20 {
-            tokio::task::yield_now().await;
-        }
+        load.refuses(20).await;
         nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
     }
-    let before = refused.load(Ordering::Relaxed);
-    tokio::time::timeout(PATIENCE, async {
-        while refused.load(Ordering::Relaxed) < before + 20 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("the guard came back");
-    ends.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.unwrap();
+    load.refuses(20).await;
+    load.end().await;
+}
+
+#[tokio::test]
+async fn a_reload_under_load_lets_nobody_pass_and_fails_nobody() {
+    let plugins = Plugins::examples();
+    let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
+    let load = Load::begin(server);
+    for round in 0..5 {
+        load.refuses(20).await;
+        plugins.write("note/manifest.yaml", &format!("name: note\nversion: 1.0.{round}\n"));
+        plugins.write("note/plugin.ts", "export default {}");
+        let answer = order(&load.server, "/api/plugins/reload").await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
     }
+    // One that cannot start leaves everything as it is.
+    plugins.write("gate/plugin.ts", "throw new Error('half an edit')");
+    let answer = order(&load.server, "/api/plugins/reload").await;
+    assert_eq!(answer.status(), 422, "{}", answer.text());
+    assert!(answer.text().contains("half an edit"), "{}", answer.text());
+    load.refuses(20).await;
+    assert_eq!(load.end().await, 0, "no request failed for the reloads");
 }
 
 #[tokio::test]
@@ -172,6 +212,14 @@ async fn a_guard_that_hangs_refuses_and_health_stays() {
     assert_eq!(answer.header("retry-after"), "1");
     let health: Answer = ask(&server, "/api/health", &[]).await;
     assert_eq!((health.status(), &health.json()["status"]), (200, &Value::from("ok")));
+    // The operator gets in, and switches it off.
+    let buntime = std::process::Command::new(env!("CARGO_BIN_EXE_buntime"))
+        .args(["plugins", "disable", "hang", "--admin-socket"])
+        .arg(server.state_dir().join("admin.sock"))
+        .output()
+        .unwrap();
+    assert!(buntime.status.success(), "{}", String::from_utf8_lossy(&buntime.stderr));
+    assert_eq!(ask(&server, "/hello/x", &[]).await.status(), 200);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// How long its process is waited for: its own `onShutdown`, and what it takes to end it.
+const END_LIMIT: Duration = Duration::from_secs(9);
 /// Workers' comings and goings that a plugin may be behind with.
 const UNTOLD: usize = 1024;
 
@@ -223,8 +225,12 @@ impl Plugin for Script {
     }
 
     fn on_shutdown(&self) -> BoxFuture<'_, Result<()>> {
-        self.pool.remove(self.app.key, None);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async {
+            self.pool.remove(self.app.key, None);
+            // Until its process is gone, or has had the time that it has.
+            self.pool.settled(self.app.key, END_LIMIT).await;
+            Ok(())
+        })
     }
 }
 

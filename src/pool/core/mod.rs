@@ -135,6 +135,10 @@ impl Core {
             Event::Unresponsive { worker } => self.broke(worker, Reason::Unresponsive, turn),
             Event::Protocol { worker } => self.broke(worker, Reason::Protocol, turn),
             Event::Shutdown { within } => self.shut_down(within, turn),
+            Event::Resize { pool_size } => {
+                self.limits.pool_size = pool_size;
+                self.room.changed = true;
+            }
             Event::Tick => self.tick(turn),
         }
         self.settle(turn);
