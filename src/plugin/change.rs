@@ -203,7 +203,7 @@ impl Subject {
                 None => !KEYS.contains(&&**key),
             };
             if !known {
-                return Err(ChangeError::Invalid(format!("{name} has no setting `{key}`")));
+                return Err(ChangeError::Invalid(format!("the plugin {name} has no setting `{key}`")));
             }
             if has_mask(value) {
                 let what = format!(

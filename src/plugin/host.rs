@@ -58,12 +58,12 @@ pub enum ChangeError {
     #[error("there is no plugin `{0}`")]
     Unknown(String),
     /// The new set did not start; the old one serves.
-    #[error("{plugin} would not be loaded: {reason}")]
+    #[error("the plugin {plugin} would not be loaded: {reason}")]
     NotLoaded { plugin: String, reason: String },
     #[error("{0}")]
     Invalid(String),
     /// Others that are loaded could not go on without it.
-    #[error("{plugin} is needed by {}\n\nhint: disable what needs it first", by.join(", "))]
+    #[error("the plugin {plugin} is needed by {}\n\nhint: disable what needs it first", by.join(", "))]
     Needed { plugin: String, by: Vec<String> },
     #[error("{0}")]
     BaseTaken(String),

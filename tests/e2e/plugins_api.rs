@@ -142,8 +142,7 @@ async fn settings_are_merged_checked_and_written_where_they_stand() {
         (json!({ "greetin": "x" }), "greetin"),
         (json!({ "name": "other" }), "no setting `name`"),
         (json!({ "enabled": true }), "no setting `enabled`"),
-        (json!({ "limit": 11 }), "limit"),
-        (json!({ "hosts": { "x": {} } }), "app"),
+        (json!({ "limit": 11 }), "at most 10"),
         (json!({ "token": "********" }), "stands for a secret"),
         (json!({ "hosts": { "c": { "token": "********" } } }), "stands for a secret"),
     ] {
