@@ -1,5 +1,6 @@
 //! What the runtime offers to a plugin.
 
+use crate::metrics::Source;
 use crate::service::Services;
 use crate::{
     Access, AppInfo, BoxFuture, Callable, Error, Result, Service, ServiceError, Settings, WorkerInfo,
@@ -27,6 +28,9 @@ pub trait Core: Send + Sync {
     fn restart(&self, app: &str, version: Option<&str>) -> usize;
 
     fn access(&self) -> Arc<dyn Access>;
+
+    /// What the runtime measures.
+    fn metrics(&self) -> Arc<dyn Source>;
 
     /// What a plugin keeps over reloads: what was made first under its name.
     fn keep(

@@ -20,6 +20,7 @@ mod filter;
 mod hooks;
 pub mod info;
 pub mod name;
+pub mod metrics;
 mod plugin;
 mod request;
 mod routes;

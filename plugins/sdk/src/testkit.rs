@@ -3,6 +3,7 @@
 //! What the runtime does around a plugin is not here: filters, time limits, the schema of settings (give them whole), the
 //! rendering of problems.
 
+use crate::metrics::{Family, Snapshot, Source};
 use crate::service::Services;
 use crate::{
     Access, AppInfo, Body, BoxFuture, Caller, Context, Core, Fetched, Flow, Identity, Native, Outcome, Phase,
@@ -13,7 +14,8 @@ use http_body_util::BodyExt;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// Where a plugin is tried.
 pub struct Stage {
@@ -43,7 +45,18 @@ struct FakeCore {
     apps: Vec<AppInfo>,
     workers: Vec<WorkerInfo>,
     keys: Arc<Vec<Key>>,
+    meters: Meters,
     kept: Arc<Mutex<Kept>>,
+}
+
+/// What is measured on a stage. A test changes it while the plugin runs.
+#[derive(Clone, Debug, Default)]
+pub struct Meters(Arc<Mutex<Measured>>);
+
+#[derive(Debug, Default)]
+struct Measured {
+    families: Vec<Family>,
+    most_apps: Option<usize>,
 }
 
 type Kept = HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>;
@@ -101,6 +114,11 @@ impl Stage {
         self
     }
 
+    /// What is measured, to be changed by the test.
+    pub fn meters(&self) -> Meters {
+        self.core.meters.clone()
+    }
+
     /// A service of another plugin, which this one depends on.
     ///
     /// # Panics
@@ -132,6 +150,33 @@ impl Stage {
         let loaded = self.make(native)?;
         loaded.plugin.on_init().await?;
         Ok(loaded)
+    }
+}
+
+impl Meters {
+    /// From now on this is what is measured.
+    pub fn set(&self, families: Vec<Family>) {
+        self.lock().families = families;
+    }
+
+    /// To how many apps the plugin has limited them.
+    pub fn most_apps(&self) -> Option<usize> {
+        self.lock().most_apps
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Measured> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Meters {
+    fn snapshot(&self) -> BoxFuture<'_, Snapshot> {
+        let snapshot = Snapshot { at: SystemTime::now(), families: self.lock().families.clone() };
+        Box::pin(std::future::ready(snapshot))
+    }
+
+    fn limit_apps(&self, most: usize) {
+        self.lock().most_apps = Some(most);
     }
 }
 
@@ -251,6 +296,10 @@ impl Core for FakeCore {
 
     fn access(&self) -> Arc<dyn Access> {
         Arc::new(FakeAccess(Arc::clone(&self.keys)))
+    }
+
+    fn metrics(&self) -> Arc<dyn Source> {
+        Arc::new(self.meters.clone())
     }
 
     fn keep(
