@@ -21,7 +21,7 @@ pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
 mod shim; // the worker shim inside this binary, and what bun makes of it
 pub mod store; // what must survive: keys, aliases, disabled versions and the audit log in SQLite
-pub mod telemetry; // logs
+pub mod telemetry; // logs and metrics
 #[cfg(test)]
 mod testing; // what several modules' tests need
 mod uproot; // removing a tree that an app has worked in; a leaf

@@ -23,6 +23,7 @@ use crate::pool::core::types::Limits;
 use crate::pool::{Pool, Settings};
 use crate::shim::{self, Shim};
 use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
 use crate::worker::isolation::Isolation;
 use anyhow::{Context, Result};
 use http::HeaderValue;
@@ -64,6 +65,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let index = Index::with(decisions(&store)?);
     let observer = Proofs { index: Arc::clone(&index) };
     let hub = Hub::new(Bounds::default());
+    let metrics = Metrics::new(&bun.version.to_string());
     let isolation = isolate::establish(&config, &bun, &dirs, &shim)?;
     // No app runs yet that could have opened it.
     let admin_socket = isolate::keeps_from(&isolation, &config.admin_socket).then_some(admin_socket);
@@ -74,7 +76,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let settings = settings(&config, &bun, &dirs, shim, isolation, &origin);
     let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub))?;
     let (drain, draining) = watch::channel(false);
-    let kept = Arc::new(Kept::default());
+    let kept = Arc::new(Kept::new(Arc::clone(&metrics)));
     let options = options(&config);
     let places = api::Places {
         worker_dirs: config.worker_dirs.clone(),
@@ -114,6 +116,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     });
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);
+    metrics.register(Arc::<Book>::clone(&book));
     for book in [&book, &desk] {
         tokio::spawn(Arc::clone(book).sweep());
     }

@@ -8,6 +8,8 @@ use crate::access::Permission;
 use crate::apps::{Index, split_request};
 use crate::model::AppName;
 use crate::pool::Pool;
+use crate::telemetry::metrics::Metrics;
+use buntime_plugin::metrics::Source;
 use buntime_plugin::{self as sdk, Access, AppInfo, BoxFuture, Core, Problem, Request, WorkerInfo};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ pub struct RuntimeCore {
     gate: Arc<Gate>,
     index: Arc<Index>,
     pool: Arc<Pool>,
+    metrics: Arc<Metrics>,
     kept: Mutex<Kept>,
 }
 
@@ -37,8 +40,13 @@ struct Guest {
 }
 
 impl RuntimeCore {
-    pub fn new(gate: Arc<Gate>, index: Arc<Index>, pool: Arc<Pool>) -> Arc<RuntimeCore> {
-        Arc::new(RuntimeCore { gate, index, pool, kept: Mutex::default() })
+    pub fn new(
+        gate: Arc<Gate>,
+        index: Arc<Index>,
+        pool: Arc<Pool>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<RuntimeCore> {
+        Arc::new(RuntimeCore { gate, index, pool, metrics, kept: Mutex::default() })
     }
 }
 
@@ -81,6 +89,10 @@ impl Core for RuntimeCore {
 
     fn access(&self) -> Arc<dyn Access> {
         Arc::new(Doors(Arc::clone(&self.gate)))
+    }
+
+    fn metrics(&self) -> Arc<dyn Source> {
+        self.metrics.source()
     }
 
     fn keep(

@@ -3,6 +3,7 @@
 //! hyper arms a timer for each request head. Here one sweep a second looks at all connections instead, so a request costs
 //! no timer, and the same book tells which connection is idle when room is needed or the server drains.
 
+use crate::telemetry::metrics::{Collector, Families, families};
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 use std::io::{self, IoSlice};
@@ -237,6 +238,15 @@ impl Book {
 
     fn open(&self) -> MutexGuard<'_, Slab<Arc<Conn>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Book {
+    fn collect(&self, into: &mut Families) {
+        let open = self.open();
+        let in_flight = open.iter().map(|(_, conn)| u64::from(conn.in_flight.load(Ordering::Relaxed)));
+        into.number(&families::IN_FLIGHT, [], in_flight.sum::<u64>() as f64);
+        into.number(&families::CONNECTIONS, [], open.len() as f64);
     }
 }
 

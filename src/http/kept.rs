@@ -1,9 +1,10 @@
 //! What is worked out once for a version and kept for as long as the version lives: the opened directory of a static app,
-//! and what is injected into pages.
+//! what is injected into pages, and where its requests are counted.
 
 use super::files::StaticRoot;
 use super::html::Injection;
 use crate::model::{App, Kind, VersionKey};
+use crate::telemetry::metrics::{Metrics, Series};
 use arc_swap::ArcSwap;
 use buntime_plugin::AppInfo;
 use std::collections::HashMap;
@@ -12,11 +13,12 @@ use std::sync::{Arc, Weak};
 
 type Map<T> = ArcSwap<HashMap<VersionKey, Entry<T>>>;
 
-#[derive(Default)]
 pub struct Kept {
     roots: Map<StaticRoot>,
     injections: Map<Injection>,
     infos: Map<AppInfo>,
+    series: Map<Series>,
+    metrics: Arc<Metrics>,
 }
 
 /// Worth nothing once nobody has the version any more: no request can ask for it then.
@@ -26,6 +28,16 @@ struct Entry<T> {
 }
 
 impl Kept {
+    pub fn new(metrics: Arc<Metrics>) -> Kept {
+        Kept {
+            roots: Map::default(),
+            injections: Map::default(),
+            infos: Map::default(),
+            series: Map::default(),
+            metrics,
+        }
+    }
+
     /// The directory of a static app.
     ///
     /// # Errors
@@ -35,14 +47,34 @@ impl Kept {
             return Ok(Arc::clone(&entry.value));
         }
         let Kind::Static { root, index } = &app.kind else { return Err(io::ErrorKind::InvalidInput.into()) };
-        Ok(keep(&self.roots, app, StaticRoot::open(root, index)?))
+        Ok(keep(&self.roots, app, Arc::new(StaticRoot::open(root, index)?)))
     }
 
     pub fn injection(&self, app: &Arc<App>) -> Arc<Injection> {
         if let Some(entry) = self.injections.load().get(&app.key) {
             return Arc::clone(&entry.value);
         }
-        keep(&self.injections, app, Injection::new(&app.env, &app.manifest.env_prefix))
+        keep(&self.injections, app, Arc::new(Injection::new(&app.env, &app.manifest.env_prefix)))
+    }
+
+    /// Where the requests for a version are counted. Its next revision counts on if it is asked for while this one is still there.
+    pub fn series(&self, app: &Arc<App>) -> Arc<Series> {
+        if let Some(entry) = self.series.load().get(&app.key) {
+            return Arc::clone(&entry.value);
+        }
+        keep(&self.series, app, self.metrics.series(&app.name, &app.version))
+    }
+
+    /// A version takes the place of another one, whose counters go on.
+    pub fn replaced(&self, old: &App, new: &Arc<App>) {
+        if self.series.load().contains_key(&old.key) {
+            self.series(new);
+        }
+    }
+
+    /// Where requests that mean no app are counted.
+    pub fn no_series(&self) -> &Arc<Series> {
+        self.metrics.none()
     }
 
     /// What plugins are told of an app.
@@ -50,7 +82,7 @@ impl Kept {
         if let Some(entry) = self.infos.load().get(&app.key) {
             return Arc::clone(&entry.value);
         }
-        keep(&self.infos, app, AppInfo::new(app.name.as_str(), app.version.to_string()))
+        keep(&self.infos, app, Arc::new(AppInfo::new(app.name.as_str(), app.version.to_string())))
     }
 
     /// Lets go of what belongs to versions that are gone. A request under way may keep its version alive and bring back
@@ -59,11 +91,11 @@ impl Kept {
         tidy(&self.roots);
         tidy(&self.injections);
         tidy(&self.infos);
+        tidy(&self.series);
     }
 }
 
-fn keep<T>(map: &Map<T>, app: &Arc<App>, value: T) -> Arc<T> {
-    let value = Arc::new(value);
+fn keep<T>(map: &Map<T>, app: &Arc<App>, value: Arc<T>) -> Arc<T> {
     map.rcu(|known| {
         let mut known = living(known);
         known.insert(app.key, Entry { of: Arc::downgrade(app), value: Arc::clone(&value) });
@@ -119,7 +151,7 @@ mod tests {
     #[test]
     fn what_a_last_request_brings_back_goes_with_its_version() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::default();
+        let kept = Kept::new(Metrics::new("1.4.5"));
         let old = site(1, dir.path());
         kept.root(&old).unwrap();
         // The version is removed while a request for it is under way.
@@ -134,7 +166,7 @@ mod tests {
     #[test]
     fn a_new_version_takes_the_place_of_one_that_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::default();
+        let kept = Kept::new(Metrics::new("1.4.5"));
         let (old, living) = (site(1, dir.path()), site(2, dir.path()));
         let gone = Arc::downgrade(&kept.injection(&old));
         let stays = kept.injection(&living);
@@ -142,5 +174,29 @@ mod tests {
         kept.injection(&site(3, dir.path()));
         assert_eq!(gone.strong_count(), 0);
         assert!(Arc::ptr_eq(&stays, &kept.injection(&living)));
+    }
+    #[test]
+    fn the_next_revision_of_a_version_counts_on_and_a_removed_one_is_counted_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new("1.4.5");
+        let kept = Kept::new(Arc::clone(&metrics));
+        let (old, new) = (site(1, dir.path()), site(2, dir.path()));
+        kept.series(&old).received(7);
+        kept.replaced(&old, &new);
+        drop(old);
+        kept.tidy();
+        kept.series(&new).received(1);
+        let bytes = || {
+            let families = metrics.collect();
+            let samples = &families.family("buntime_http_request_body_bytes_total").unwrap().samples;
+            samples
+                .iter()
+                .map(|sample| format!("{:?} {:?}", sample.label("app"), sample.value))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(), [r#"Some("_none") Number(0.0)"#, r#"Some("site") Number(8.0)"#]);
+        drop(new);
+        kept.tidy();
+        assert_eq!(bytes(), [r#"Some("_none") Number(0.0)"#]);
     }
 }

@@ -8,19 +8,30 @@ use super::{answers, peer, request_id};
 use crate::api::{Api, ApiError, ByAdminSocket, Door};
 use crate::plugin::{Current, Set, Stopped};
 use crate::pool::Pool;
+use crate::telemetry::metrics::Series;
 use buntime_plugin::Body;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
 /// Longest silence of a client that is sent something.
 const STALL: Duration = Duration::from_secs(60);
+
+/// A request's body whose bytes are counted as they come.
+pub struct Counted {
+    pub body: Incoming,
+    pub series: Arc<Series>,
+}
 
 /// Answers what comes over the admin socket: the API alone, at `/api` and at its public place.
 #[derive(Clone)]
@@ -61,7 +72,10 @@ impl Service for AdminSocket {
                     Some(Err(problem)) => {
                         problem.respond(&head.method, None, id.to_str().unwrap_or_default(), false)
                     }
-                    None => answer(&self.api, Door::AdminSocket, head, &rest, body, &id).await,
+                    None => {
+                        answer(&self.api, Door::AdminSocket, head, &rest, axum::body::Body::new(body), &id)
+                            .await
+                    }
                 }
             }
             None => self.plugin(head, body, &id).await,
@@ -123,7 +137,7 @@ pub async fn answer(
     door: Door,
     mut head: Parts,
     rest: &str,
-    body: Incoming,
+    body: axum::body::Body,
     id: &HeaderValue,
 ) -> Response<Body> {
     let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -135,7 +149,7 @@ pub async fn answer(
             return self::refused(&refused, &head.method, id);
         }
     }
-    plain(api.answer(door, Request::from_parts(head, axum::body::Body::new(body)), id).await)
+    plain(api.answer(door, Request::from_parts(head, body), id).await)
 }
 
 /// What the API says no to before it is asked, as it does.
@@ -144,6 +158,30 @@ pub fn refused(error: &ApiError, method: &Method, id: &HeaderValue) -> Response<
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.series.received(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn plain(response: axum::response::Response) -> Response<Body> {

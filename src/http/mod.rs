@@ -18,4 +18,5 @@ pub mod pipeline;
 pub mod problem;
 mod request_id;
 mod split;
+pub mod trace;
 mod watch;

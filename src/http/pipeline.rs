@@ -59,11 +59,12 @@ pub struct Site {
 }
 
 /// What the rest of the way knows of a request.
-struct Asked {
+struct Asked<'w> {
     head: Parts,
     origin: Origin,
     id: HeaderValue,
     conn: Arc<Conn>,
+    watch: &'w mut Watch,
 }
 
 /// An app was found for a request.
@@ -99,9 +100,9 @@ struct Who<'a> {
 
 impl Service for Arc<Site> {
     async fn call(self, request: Request<Incoming>, conn: Arc<Conn>) -> Response<Body> {
-        let mut watch = Watch::begin(&conn, &request);
+        let mut watch = Watch::begin(&conn, &request, self.kept.no_series());
         let mut response = self.answer(request, &conn, &mut watch).await;
-        watch.note(response.status());
+        watch.note(response.status(), response.body());
         if let Body::Stream(_) = response.body() {
             let body = std::mem::take(response.body_mut());
             *response.body_mut() = watch.over(body);
@@ -130,7 +131,7 @@ impl Site {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
             Err(error) => Err(bad_host(error)),
             Ok(origin) if is_understood(&head) => {
-                let mut asked = Asked { head, origin, id: id.clone(), conn: Arc::clone(conn) };
+                let mut asked = Asked { head, origin, id: id.clone(), conn: Arc::clone(conn), watch };
                 let result = self.route(&mut asked, body).await;
                 head = asked.head;
                 result
@@ -150,7 +151,7 @@ impl Site {
         response
     }
 
-    async fn route(&self, asked: &mut Asked, body: Incoming) -> Result<Response<Body>, Problem> {
+    async fn route(&self, asked: &mut Asked<'_>, body: Incoming) -> Result<Response<Body>, Problem> {
         let uri = std::mem::take(&mut asked.head.uri);
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let path = uri.path();
@@ -187,7 +188,7 @@ impl Site {
     /// `{prefix}/api/…`
     async fn manage(
         &self,
-        asked: &mut Asked,
+        asked: &mut Asked<'_>,
         uri: &Uri,
         rest: &str,
         body: Incoming,
@@ -208,6 +209,8 @@ impl Site {
         head.headers = std::mem::take(&mut asked.head.headers);
         head.uri = uri.clone();
         let rest = rest.to_owned();
+        let body = management::Counted { body, series: Arc::clone(asked.watch.series()) };
+        let body = axum::body::Body::new(body);
         let response = management::answer(&self.api, Door::Network, head, &rest, body, &asked.id).await;
         management::limit_stall(&response, &asked.conn);
         Ok(response)
@@ -279,7 +282,7 @@ impl Target<'_> {
     }
 }
 
-impl Asked {
+impl Asked<'_> {
     fn who(&self) -> Who<'_> {
         Who { headers: &self.head.headers, client: self.origin.client }
     }

@@ -1,6 +1,8 @@
 //! What is noted of a request when it has ended: when its last byte has gone, or its client.
 
 use super::connection::{Conn, InFlight};
+use super::trace;
+use crate::telemetry::metrics::{Ended, MethodLabel, Series, TraceId};
 use buntime_plugin::{Body, BodyError};
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -15,34 +17,59 @@ use std::time::Instant;
 /// Notes the end of a request when its last byte has gone.
 pub struct Watch {
     _in_flight: InFlight,
+    began: Instant,
+    method: MethodLabel,
+    trace: Option<TraceId>,
+    /// None: there is none yet.
+    status: Option<StatusCode>,
+    /// Bytes of the answer's body.
+    sent: u64,
+    /// Where it is counted.
+    series: Arc<Series>,
     log: Option<Record>,
 }
 
 /// What the request log says of a request.
 struct Record {
-    began: Instant,
     method: Method,
     path: String,
     id: HeaderValue,
-    status: StatusCode,
 }
 
 /// A body with its `Watch`.
 struct Watched {
     body: Body,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Watch {
-    pub fn begin(conn: &Arc<Conn>, request: &Request<Incoming>) -> Watch {
+    /// A request that is counted in `series`, until it is known to mean an app.
+    pub fn begin(conn: &Arc<Conn>, request: &Request<Incoming>, series: &Arc<Series>) -> Watch {
         let log = tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG).then(|| Record {
-            began: Instant::now(),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             id: HeaderValue::from_static(""),
-            status: StatusCode::OK,
         });
-        Watch { _in_flight: conn.begin(), log }
+        Watch {
+            _in_flight: conn.begin(),
+            began: Instant::now(),
+            method: MethodLabel::of(request.method()),
+            trace: trace::parent(request.headers()).map(|parent| parent.trace),
+            status: None,
+            sent: 0,
+            series: Arc::clone(series),
+            log,
+        }
+    }
+
+    /// It means an app: this is where it is counted.
+    pub fn counts_for(&mut self, series: Arc<Series>) {
+        self.series = series;
+    }
+
+    /// Where it is counted.
+    pub fn series(&self) -> &Arc<Series> {
+        &self.series
     }
 
     pub fn name(&mut self, id: &HeaderValue) {
@@ -53,25 +80,30 @@ impl Watch {
 
     /// The body whose end is that of the request.
     pub fn over(self, body: Body) -> Body {
-        Body::stream(Watched { body, _watch: self })
+        Body::stream(Watched { body, watch: self })
     }
 
-    pub fn note(&mut self, status: StatusCode) {
-        if let Some(log) = &mut self.log {
-            log.status = status;
+    /// The answer has begun. A body that is whole counts now; one that streams as it goes.
+    pub fn note(&mut self, status: StatusCode, body: &Body) {
+        self.status = Some(status);
+        if let Body::Full(bytes) = body {
+            self.sent = bytes.len() as u64;
         }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(Record { began, method, path, id, status }) = &self.log {
+        let Watch { method, status, trace, sent, .. } = *self;
+        let took = self.began.elapsed();
+        self.series.ended(&Ended { method, status, took, trace, sent });
+        if let Some(Record { method, path, id }) = &self.log {
             tracing::debug!(
                 target: "buntime::request",
                 %method,
                 path,
-                status = status.as_u16(),
-                duration_ms = began.elapsed().as_secs_f64() * 1000.0,
+                status = status.map(|status| status.as_u16()),
+                duration_ms = took.as_secs_f64() * 1000.0,
                 request_id = id.to_str().unwrap_or_default(),
                 "request"
             );
@@ -87,7 +119,11 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.watch.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

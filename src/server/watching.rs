@@ -53,6 +53,7 @@ pub fn watch(
             Change::Prove(app) => pool.prove(app.key),
             Change::Removed(app) | Change::Outdated(app) => pool.remove(app.key, None),
             Change::Replaced { old, new } => {
+                kept.replaced(&old, &new);
                 pool.add(&new);
                 if let Kind::Worker { .. } = new.kind {
                     pool.remove(old.key, Some(new.key));

@@ -7,6 +7,7 @@
 
 mod journal;
 mod limit;
+pub mod metrics;
 mod queue;
 
 pub use limit::{LineLimit, Verdict};

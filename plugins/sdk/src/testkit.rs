@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+use tokio::sync::watch;
 
 /// Where a plugin is tried.
 pub struct Stage {
@@ -38,6 +39,7 @@ pub struct Key {
     /// `@team`; none = all.
     pub namespace: Option<String>,
     pub permissions: Vec<String>,
+    revoked: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Clone, Default)]
@@ -109,9 +111,17 @@ impl Stage {
     /// A key that may do this in a namespace, or (with none) everywhere.
     pub fn key(mut self, secret: &str, namespace: Option<&str>, permissions: &[&str]) -> Stage {
         let permissions = permissions.iter().map(|&permission| permission.to_owned()).collect();
-        let key = Key { secret: secret.to_owned(), namespace: namespace.map(str::to_owned), permissions };
+        let (secret, namespace) = (secret.to_owned(), namespace.map(str::to_owned));
+        let key = Key { secret, namespace, permissions, revoked: Arc::default() };
         Arc::make_mut(&mut self.core.keys).push(key);
         self
+    }
+
+    /// Revokes a key: what streams to it is to end.
+    pub fn revoke(&self, secret: &str) {
+        for key in self.core.keys.iter().filter(|key| key.secret == secret) {
+            key.revoked.send_replace(true);
+        }
     }
 
     /// What is measured, to be changed by the test.
@@ -347,6 +357,7 @@ impl Caller for Key {
     }
 
     fn revoked(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+        let mut revoked = self.revoked.subscribe();
+        Box::pin(async move { drop(revoked.wait_for(|revoked| *revoked).await) })
     }
 }

@@ -1,5 +1,6 @@
 //! Request bodies on their way from the client to a worker.
 
+use crate::telemetry::metrics::Series;
 use crate::worker::link::{RequestBody, Upload};
 use buntime_plugin::{Body, BodyError};
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Request bodies up to this size travel with their head if they have already arrived.
@@ -30,6 +32,8 @@ pub struct Inbound {
     come: u64,
     limit: u64,
     ended: bool,
+    /// Where its bytes are counted.
+    series: Arc<Series>,
 }
 
 impl Inbound {
@@ -37,14 +41,19 @@ impl Inbound {
     ///
     /// # Errors
     /// It is, or announces that it is, larger than `limit`; or it broke off.
-    pub async fn receive(body: Source, limit: u64) -> Result<Option<Inbound>, RequestBody> {
+    pub async fn receive(
+        body: Source,
+        limit: u64,
+        series: &Arc<Series>,
+    ) -> Result<Option<Inbound>, RequestBody> {
         if body.is_end_stream() {
             return Ok(None);
         }
         if body.size_hint().lower() > limit {
             return Err(RequestBody::TooLarge);
         }
-        Inbound { body, replay: VecDeque::new(), come: 0, limit, ended: false }.arrived().await
+        let series = Arc::clone(series);
+        Inbound { body, replay: VecDeque::new(), come: 0, limit, ended: false, series }.arrived().await
     }
 
     async fn arrived(mut self) -> Result<Option<Self>, RequestBody> {
@@ -86,6 +95,7 @@ impl Inbound {
 
     fn count(&mut self, piece: &Bytes) -> Result<(), RequestBody> {
         self.come += piece.len() as u64;
+        self.series.received(piece.len() as u64);
         if self.come > self.limit { Err(RequestBody::TooLarge) } else { Ok(()) }
     }
 

@@ -10,6 +10,7 @@ use super::{Asked, Meant, Site, Target};
 use crate::model::{App, Kind};
 use crate::pool::Refused;
 use crate::pool::core::types::Refusal;
+use crate::telemetry::metrics::Series;
 use crate::worker::link::RequestBody;
 use buntime_plugin::Body;
 use http::request::Parts;
@@ -45,12 +46,13 @@ enum Unserved {
 impl Site {
     pub(super) async fn serve(
         &self,
-        asked: &mut Asked,
+        asked: &mut Asked<'_>,
         target: Target<'_>,
         body: Source,
     ) -> Result<Response<Body>, Problem> {
         let Target { mut app, mut place, mount: base, base: told, rest, meant } = target;
         let (base, rest, told) = (&*base, &*rest, told.as_deref());
+        asked.watch.counts_for(self.kept.series(&app));
         // `/shop` is a directory to a browser: relative links need the slash.
         let slashed;
         let path = if rest.starts_with('/') {
@@ -102,6 +104,7 @@ impl Site {
                 (Unserved::Gone, Ok(_)) => return Err(Problem::new(Code::UnknownVersion)),
                 (Unserved::Perhaps(problem) | Unserved::Certainly(problem), _) => return Err(problem),
             };
+            asked.watch.counts_for(self.kept.series(&app));
         };
         let mut response = match injected {
             Some(injected) => injected.apply(response),
@@ -116,14 +119,14 @@ impl Site {
     /// Has a worker of `app` answer.
     async fn ask(
         &self,
-        asked: &Asked,
+        asked: &Asked<'_>,
         app: &App,
         way: &Way<'_>,
         body: &mut Arriving,
         is_meant: impl Fn() -> bool,
     ) -> Result<Response<Body>, Unserved> {
         let failed = |why| Unserved::Certainly(answers::unanswered(app, why));
-        let inbound = match body.receive(app.manifest.max_body_size).await {
+        let inbound = match body.receive(app.manifest.max_body_size, asked.watch.series()).await {
             Ok(inbound) => inbound,
             Err(why) => return Err(failed(Unanswered::Failed(why.into()))),
         };
@@ -153,7 +156,7 @@ impl Site {
     /// Answers from the directory of a static app.
     async fn read(
         &self,
-        asked: &Asked,
+        asked: &Asked<'_>,
         app: &Arc<App>,
         mount: &str,
         path: &str,
@@ -178,7 +181,7 @@ impl Site {
         &self,
         meant: &Meant<'_>,
         mount: &str,
-        asked: &Asked,
+        asked: &Asked<'_>,
         earlier: Option<&Place>,
     ) -> Result<(Arc<App>, Option<Place>), Problem> {
         let who = asked.who();
@@ -197,11 +200,15 @@ impl Site {
 
 impl Arriving {
     /// The body, with what of it has arrived. None = it is empty.
-    async fn receive(&mut self, limit: u64) -> Result<&mut Option<Inbound>, RequestBody> {
+    async fn receive(
+        &mut self,
+        limit: u64,
+        series: &Arc<Series>,
+    ) -> Result<&mut Option<Inbound>, RequestBody> {
         if let Arriving::Unread(_) = self
             && let Arriving::Unread(body) = std::mem::replace(self, Arriving::Read(None))
         {
-            *self = Arriving::Read(Inbound::receive(body, limit).await?);
+            *self = Arriving::Read(Inbound::receive(body, limit, series).await?);
         }
         match self {
             Arriving::Read(inbound) => Ok(inbound),
@@ -211,7 +218,7 @@ impl Arriving {
 }
 
 /// Refuses what a page of another site has a browser send, as far as the app wants that.
-fn guard(asked: &Asked, app: &App) -> Result<(), Problem> {
+fn guard(asked: &Asked<'_>, app: &App) -> Result<(), Problem> {
     let guard = match app.manifest.csrf {
         None => Guard::Cookies,
         Some(true) => Guard::Browsers,

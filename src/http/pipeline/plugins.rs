@@ -4,6 +4,7 @@ use super::super::csrf::{self, Guard};
 use super::super::forward::Source;
 use super::super::problem::{Code, Problem};
 use super::super::split::Place;
+use super::super::watch::Watch;
 use super::{Asked, Meant, Site, Target, Who};
 use crate::plugin::loaded::OwnApp;
 use crate::plugin::{Loaded, Serving, Set, Stopped};
@@ -35,7 +36,7 @@ impl Site {
     pub(super) async fn pass(
         &self,
         plugins: &Arc<Serving>,
-        asked: &mut Asked,
+        asked: &mut Asked<'_>,
         uri: Uri,
         body: Incoming,
     ) -> Result<Response, Problem> {
@@ -46,7 +47,7 @@ impl Site {
         request.client = asked.origin.client;
         request.https = asked.origin.https;
         let mut source = Some(Source::Client(body));
-        let passed = self.phases(plugins, &mut request, &mut source).await;
+        let passed = self.phases(plugins, &mut request, &mut source, asked.watch).await;
         let passed = match passed {
             Ok(Passed::On(destination)) if plugins.has_fetchers() => {
                 request.lend_body(|| lent(&mut source));
@@ -117,6 +118,7 @@ impl Site {
         plugins: &Set,
         request: &mut Request,
         source: &mut Option<Source>,
+        watch: &mut Watch,
     ) -> Result<Passed, Problem> {
         let mut lend = || lent(source);
         if plugins.wants(Phase::Resolve)
@@ -125,6 +127,7 @@ impl Site {
             return Ok(Passed::Answered(response));
         }
         let mut destination = self.destination(plugins, request, None);
+        self.count_for(&destination, watch);
         for phase in &Phase::ALL[1..] {
             if !plugins.wants(*phase) {
                 continue;
@@ -138,9 +141,17 @@ impl Site {
                     _ => None,
                 };
                 destination = self.destination(plugins, request, Some(Earlier { place }));
+                self.count_for(&destination, watch);
             }
         }
         destination.map(Passed::On)
+    }
+
+    /// A request counts for the app that it means, also where a plugin answers it.
+    fn count_for(&self, destination: &Result<Destination, Problem>, watch: &mut Watch) {
+        if let Ok(Destination::App(target)) = destination {
+            watch.counts_for(self.kept.series(&target.app));
+        }
     }
 
     /// What a request means, which those who come later in its phases are told.
@@ -205,7 +216,7 @@ impl Site {
     /// Has a plugin's routes answer, or its app where they have no such path.
     async fn route_to(
         &self,
-        asked: &mut Asked,
+        asked: &mut Asked<'_>,
         plugin: &Arc<Loaded>,
         base: usize,
         mut request: Request,
@@ -218,7 +229,7 @@ impl Site {
         let inside = PathAndQuery::try_from(inside).map_err(|_| Problem::new(Code::InvalidPath))?;
         // An app may still be asked, and the page of an error needs the head.
         let (method, headers) = (request.method().clone(), request.headers().clone());
-        let restore = |asked: &mut Asked| {
+        let restore = |asked: &mut Asked<'_>| {
             asked.head.method = method.clone();
             asked.head.headers = headers.clone();
             asked.head.uri = uri.clone();
