@@ -74,7 +74,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     }
     let (admin_listener, admin_name) = admin_socket.unzip();
     let settings = settings(&config, &bun, &dirs, shim, isolation, &origin);
-    let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub))?;
+    let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub), Arc::clone(&metrics))?;
     let (drain, draining) = watch::channel(false);
     let kept = Arc::new(Kept::new(Arc::clone(&metrics)));
     let options = options(&config);
@@ -87,7 +87,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     sweep(&config.worker_dirs);
     sweep(&config.plugin_dirs);
     let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
-    let plugins = plugins::start(&config, &dirs, &gate, &index, &pool, &hub).await?;
+    let plugins = plugins::start(&config, &dirs, &gate, &index, &pool, &hub, &metrics).await?;
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let api = Api::new(api::Parts {
         store,

@@ -62,7 +62,7 @@ impl Kept {
         if let Some(entry) = self.series.load().get(&app.key) {
             return Arc::clone(&entry.value);
         }
-        keep(&self.series, app, self.metrics.series(&app.name, &app.version))
+        keep(&self.series, app, self.metrics.series(&app.label(), &app.version))
     }
 
     /// A version takes the place of another one, whose counters go on.

@@ -38,6 +38,14 @@ impl App {
         self.plugin.is_none().then_some(&self.name)
     }
 
+    /// As metrics call it. No app's name begins with an underscore, so none has a plugin's.
+    pub fn label(&self) -> Cow<'_, str> {
+        match &self.plugin {
+            None => Cow::Borrowed(self.name.as_str()),
+            Some(seat) => Cow::Owned(format!("_plugin:{}", seat.name)),
+        }
+    }
+
     pub fn plugin_name(&self) -> Option<&AppName> {
         self.plugin.as_ref().map(|seat| &seat.name)
     }

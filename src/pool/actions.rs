@@ -19,11 +19,13 @@ impl Pool {
             Action::Assign { worker, version } => self.assign(inner, worker, version),
             Action::IdleHook { worker } => order(inner, worker, Order::IdleHook),
             Action::Terminate { worker, reason } => {
+                self.meter.terminates(reason);
                 let quick = matches!(reason, Reason::Ephemeral);
                 end(inner, worker, reason, Order::Terminate { quick });
             }
             Action::Kill { worker, reason } => end(inner, worker, reason, Order::Kill),
             Action::Transition { worker, version, from, to, reason } => {
+                self.meter.changed(from, to, reason);
                 self.tell_transition(inner, worker, version, (from, to), reason);
             }
             Action::Proven { version } => {

@@ -14,8 +14,10 @@ mod hold;
 mod lease;
 mod listing;
 mod loan;
+mod meter;
 mod operate;
 mod reports;
+mod sampling;
 mod settled;
 mod suggestion;
 
@@ -28,10 +30,13 @@ pub use self::hold::Held;
 pub use self::lease::Lease;
 pub use self::listing::{LastStart, WorkerInfo};
 pub use self::loan::Loan;
+use self::meter::Meter;
 pub use self::operate::{StartError, Started};
+use self::sampling::Samples;
 use crate::events::Hub;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::shim::Shim;
+use crate::telemetry::metrics::{Metrics, Series};
 use crate::worker::isolation::Isolation;
 pub use crate::worker::journey::Journey;
 use crate::worker::link::{Link, MAX_STREAM};
@@ -103,6 +108,9 @@ pub struct Pool {
     hub: Arc<Hub>,
     /// What plugins add to the environment of an app's worker.
     extra_env: OnceLock<ExtraEnv>,
+    metrics: Arc<Metrics>,
+    meter: Meter,
+    samples: Samples,
     /// The timer task has to look at its deadline again.
     rearm: Notify,
     drained: Notify,
@@ -132,6 +140,8 @@ struct Version {
     failure: Option<Arc<StartFailure>>,
     /// The steps of its last start that came to Ready.
     ready: Option<Journey>,
+    /// Where its workers are counted, once it has had some.
+    series: Option<Arc<Series>>,
 }
 
 /// A worker that was chosen for a request.
@@ -167,6 +177,7 @@ impl Pool {
         settings: Settings,
         observer: Box<dyn Observer>,
         hub: Arc<Hub>,
+        metrics: Arc<Metrics>,
     ) -> std::io::Result<Arc<Pool>> {
         let pool = Arc::new(Pool {
             inner: Mutex::new(Inner {
@@ -191,10 +202,14 @@ impl Pool {
             observer,
             hub,
             extra_env: OnceLock::new(),
+            metrics,
+            meter: Meter::default(),
+            samples: Samples::default(),
             rearm: Notify::new(),
             drained: Notify::new(),
         });
         tokio::spawn(Arc::clone(&pool).keep_time());
+        pool.be_measured();
         pool.tell(Event::Tick);
         Ok(pool)
     }
@@ -211,7 +226,7 @@ impl Pool {
             return;
         }
         self.data_dirs.want(&app.data_name());
-        let version = Version { app: Arc::clone(app), failure: None, ready: None };
+        let version = Version { app: Arc::clone(app), failure: None, ready: None, series: None };
         let mut inner = self.lock();
         inner.versions.insert(app.key, version);
         self.step(&mut inner, Event::AddVersion { version: app.key, policy: policy(app) }, None);
@@ -258,8 +273,16 @@ impl Pool {
             }
         };
         let answer = match answer {
-            Ok(answer) => answer,
-            Err(mut waiter) => (&mut waiter.answer).await.unwrap_or(Err(Refusal::ShuttingDown)),
+            Ok(answer) => {
+                self.meter.answered_at_once(&answer);
+                answer
+            }
+            Err(mut waiter) => {
+                let waited = self.meter.waits();
+                let answer = (&mut waiter.answer).await.unwrap_or(Err(Refusal::ShuttingDown));
+                waited.over();
+                answer
+            }
         };
         match answer {
             Ok(dispatched) => Ok(Lease::new(Arc::clone(self), dispatched)),
@@ -268,6 +291,7 @@ impl Pool {
     }
 
     fn refused(&self, version: VersionKey, why: Refusal) -> Refused {
+        self.meter.refused(why);
         let failure = self.lock().versions.get(&version).and_then(|version| version.failure.clone());
         Refused { why, failure }
     }

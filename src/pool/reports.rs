@@ -28,6 +28,7 @@ impl Pool {
                 if let Some(handle) = inner.workers.get_mut(&worker) {
                     handle.link = Some(link);
                     handle.journey = journey;
+                    self.meter.connected(&journey, handle.was_spare);
                 }
                 inner.stillborn = None;
                 Event::Connected { worker }
@@ -36,6 +37,7 @@ impl Pool {
                 if let Some(handle) = inner.workers.get_mut(&worker) {
                     handle.ready = true;
                     handle.journey = journey;
+                    self.meter.ready(&journey, handle.was_spare);
                     handle.sent_ahead = None;
                     if let Some(version) = handle.version.and_then(|key| inner.versions.get_mut(&key)) {
                         version.ready = Some(journey);

@@ -1,5 +1,6 @@
 //! The pool with real workers: what the management API asks of it, and what is told of it.
 
+mod measured;
 mod plugins;
 
 use super::core::types::State;
@@ -21,6 +22,7 @@ const FINE: &str = "export default { fetch: () => new Response('fine') }";
 struct House {
     pool: Arc<Pool>,
     hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
     dir: TempDir,
 }
 
@@ -59,8 +61,9 @@ impl House {
             dev: false,
         };
         let hub = Hub::new(events::Bounds::default());
-        let pool = Pool::start(settings, Box::new(Nobody), Arc::clone(&hub)).unwrap();
-        Some(House { pool, hub, dir })
+        let metrics = Metrics::new("1.4.5");
+        let pool = Pool::start(settings, Box::new(Nobody), Arc::clone(&hub), Arc::clone(&metrics)).unwrap();
+        Some(House { pool, hub, metrics, dir })
     }
 
     fn add(&self, key: u64, code: &str, change: impl FnOnce(&mut Manifest)) -> Arc<App> {

@@ -9,6 +9,7 @@ use crate::events::Hub;
 use crate::plugin::script::Maker;
 use crate::plugin::{self, Host, Workshop};
 use crate::pool::Pool;
+use crate::telemetry::metrics::Metrics;
 use anyhow::{Result, anyhow};
 use std::sync::{Arc, Weak};
 
@@ -20,6 +21,7 @@ pub async fn start(
     index: &Arc<Index>,
     pool: &Arc<Pool>,
     hub: &Arc<Hub>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Arc<Host>> {
     let options = options(config);
     let keys = Arc::clone(gate);
@@ -29,7 +31,7 @@ pub async fn start(
         reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
         ceilings: options.ceilings,
         environment: options.environment.clone(),
-        core: RuntimeCore::new(Arc::clone(gate), Arc::clone(index), Arc::clone(pool)),
+        core: RuntimeCore::new(Arc::clone(gate), Arc::clone(index), Arc::clone(pool), Arc::clone(metrics)),
         natives: plugin::native::ALL,
         scripts: Some(Maker {
             pool: Arc::clone(pool),

@@ -246,6 +246,14 @@ impl Link {
         self.lock().streams.len()
     }
 
+    /// How long the worker took for its last sign of life, or has taken for one that is still due. None = it was never asked:
+    /// it speaks by itself.
+    pub fn lag(&self, now: Instant) -> Option<Duration> {
+        let shared = self.lock();
+        let due = shared.pinged.filter(|pinged| shared.heard < *pinged);
+        due.map(|pinged| now.saturating_duration_since(pinged)).or(shared.lag)
+    }
+
     /// The id of the request that the worker is busy with, if there is just one.
     pub fn only_request(&self) -> Option<HeaderValue> {
         let shared = self.lock();
@@ -416,7 +424,10 @@ impl Link {
                     calls.begin(call.id, payload.len())?;
                     after.control.push(Control::Call(call));
                 }
-                Kind::Pong => {}
+                Kind::Pong => {
+                    shared.lag =
+                        shared.pinged.map(|pinged| now.saturating_duration_since(pinged)).or(shared.lag);
+                }
                 _ => shared.stream_frame(frame, now, after)?,
             }
         }

@@ -39,6 +39,20 @@ pub fn proportional_memory(pid: u32) -> Option<u64> {
     kib(pid, "smaps_rollup", "Pss:")
 }
 
+/// What one walk through all pages of a process tells (proc_pid_smaps(5)): proportional bytes, and those that nobody shares.
+pub fn proportional_and_own_memory(pid: u32) -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let of = |name| line_kib(&text, name);
+    Some((of("Pss:")?, of("Private_Clean:")? + of("Private_Dirty:")?))
+}
+
+/// Bytes of resident set size (proc_pid_statm(5)): cheap, and readable for everybody.
+pub fn resident_memory(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// Time on processors, in user and in system mode (proc_pid_stat(5)), without that of its children.
 pub fn cpu(pid: u32) -> Option<Duration> {
     let stat = stat(pid)?;
@@ -61,7 +75,10 @@ fn stat(pid: u32) -> Option<String> {
 
 /// A line of one of the process's files that has a number of KiB, in bytes.
 fn kib(pid: u32, file: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    line_kib(&std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?, name)
+}
+
+fn line_kib(text: &str, name: &str) -> Option<u64> {
     let kib = text.lines().find_map(|line| line.strip_prefix(name))?;
     kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
@@ -84,6 +101,9 @@ mod tests {
         assert_eq!(memory.measure, Measure::Pss);
         let own = kib(pid, "status", "RssAnon:").unwrap();
         assert!(own > 1 << 20 && memory.bytes > 1 << 20, "{own} {memory:?}");
+        let (pss, uss) = proportional_and_own_memory(pid).unwrap();
+        let rss = resident_memory(pid).unwrap();
+        assert!(uss > 1 << 20 && pss >= uss && rss > 1 << 20, "{uss} {pss} {rss}");
         let before = cpu(pid).unwrap();
         let mut spent = before;
         while spent <= before + Duration::from_millis(20) {
@@ -97,6 +117,7 @@ mod tests {
         // Above the highest number that Linux gives to a process.
         let pid = (1 << 22) + 1;
         assert_eq!((memory(pid), cpu(pid)), (None, None));
+        assert_eq!((proportional_and_own_memory(pid), resident_memory(pid)), (None, None));
         assert!(!is_stopped(pid));
     }
 }

@@ -160,6 +160,10 @@ impl Core for NoCore {
         unimplemented!("no plugin of these tests asks")
     }
 
+    fn metrics(&self) -> Arc<dyn buntime_plugin::metrics::Source> {
+        unimplemented!("no plugin of these tests measures")
+    }
+
     fn keep(
         &self,
         _: &str,

@@ -3,6 +3,9 @@
 use super::types::{Reason, State};
 
 impl State {
+    pub const ALL: [State; 5] =
+        [State::Creating, State::Ready, State::Active, State::Idle, State::Terminated];
+
     pub fn as_str(self) -> &'static str {
         match self {
             State::Creating => "creating",
@@ -15,6 +18,34 @@ impl State {
 }
 
 impl Reason {
+    /// In the order in which they are declared.
+    pub const ALL: [Reason; 24] = [
+        Reason::Request,
+        Reason::Minimum,
+        Reason::Prove,
+        Reason::Replacement,
+        Reason::Spare,
+        Reason::Loaded,
+        Reason::Idle,
+        Reason::Ttl,
+        Reason::Ephemeral,
+        Reason::Evicted,
+        Reason::MaxRequests,
+        Reason::Memory,
+        Reason::ScaleDown,
+        Reason::Deploy,
+        Reason::Removed,
+        Reason::Restart,
+        Reason::Operator,
+        Reason::Retired,
+        Reason::StartFailed,
+        Reason::StartTimeout,
+        Reason::Unresponsive,
+        Reason::Protocol,
+        Reason::Crash,
+        Reason::Shutdown,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Request => "request",

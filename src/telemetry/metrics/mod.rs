@@ -18,7 +18,7 @@ pub use self::series::{Ended, MethodLabel, NONE, OTHER, Series};
 pub use self::table::MOST_APPS;
 
 use self::table::Table;
-use crate::model::{AppName, AppVersion};
+use crate::model::AppVersion;
 use buntime_plugin::BoxFuture;
 use buntime_plugin::metrics::{Snapshot, Source};
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Metrics {
     }
 
     /// The series of a version, for its holder to keep with it. When the last holder has let go of them, they are gone.
-    pub fn series(&self, app: &AppName, version: &AppVersion) -> Arc<Series> {
+    pub fn series(&self, app: &str, version: &AppVersion) -> Arc<Series> {
         lock(&self.table).find(app, version)
     }
 
@@ -102,6 +102,9 @@ impl Metrics {
             [("version", env!("CARGO_PKG_VERSION").into()), ("bun", Arc::clone(&self.bun))],
             1.0,
         );
+        // They add to series of versions what they read.
+        let collectors = lock(&self.collectors).clone();
+        collectors.iter().for_each(|collector| collector.collect(&mut into));
         let series = lock(&self.table).look();
         self.collect_series(&series, &mut into);
         for ((plugin, hook), histogram) in lock(&self.hooks).iter() {
@@ -110,8 +113,6 @@ impl Metrics {
                 into.histogram(&families::HOOK_DURATION, labels, histogram.view());
             }
         }
-        let collectors = lock(&self.collectors).clone();
-        collectors.iter().for_each(|collector| collector.collect(&mut into));
         process::collect(&mut into);
         Snapshot { at: SystemTime::now(), families: into.into_families() }
     }

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use std::time::Duration;
 
 fn series(metrics: &Metrics, app: &str) -> Arc<Series> {
-    metrics.series(&AppName::parse(app).unwrap(), &AppVersion::parse("1.0.0").unwrap())
+    metrics.series(app, &AppVersion::parse("1.0.0").unwrap())
 }
 
 fn ended(method: Method, status: u16) -> Ended {

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What has to be done when the lock is free again.
 #[derive(Default)]
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub watched: bool,
     pub heard: Instant,
     pub pinged: Option<Instant>,
+    /// From the last PING that was answered to its PONG.
+    pub lag: Option<Duration>,
 }
 
 pub(super) struct Stream {
@@ -118,6 +120,7 @@ impl Shared {
             watched: false,
             heard: Instant::now(),
             pinged: None,
+            lag: None,
         }
     }
 
