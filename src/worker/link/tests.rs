@@ -518,11 +518,13 @@ async fn a_silent_worker_is_pinged_and_one_that_does_not_answer_is_unresponsive(
     let now = Instant::now();
     let at = |seconds| now + Duration::from_secs(seconds);
     assert_eq!(rig.link.sweep(at(100), &limits()), Health::AtRest);
+    assert_eq!(rig.link.lag(at(100)), None);
     let exchange = rig.ask();
     rig.worker.requests(1).await;
     assert_eq!(rig.link.sweep(at(2), &limits()), Health::Busy);
     let (kind, stream, payload) = rig.worker.frame().await;
     assert_eq!((kind, stream, payload.len()), (PING, 0, 8));
+    assert_eq!(rig.link.lag(at(5)), Some(Duration::from_secs(3)));
     assert_eq!(rig.link.sweep(at(6), &limits()), Health::Busy);
     assert_eq!(rig.link.sweep(at(7), &limits()), Health::Unresponsive);
     drop(exchange);
