@@ -1,6 +1,8 @@
 //! The documents say what the code does.
 
 use buntime::config::settings::{MISSING, SECRETS, SETTINGS};
+use buntime::telemetry::metrics::families;
+use serde_json::Value;
 use std::fs::read_to_string;
 use std::path::Path;
 
@@ -52,6 +54,43 @@ fn every_test_that_the_specification_names_is_there() {
 }
 
 #[test]
+fn the_metrics_reference_has_every_family_and_the_dashboard_asks_for_none_that_is_not_there() {
+    let text = document("plugins/metrics/README.md");
+    let names: Vec<_> = families::ALL.iter().map(|desc| desc.name).collect();
+    for desc in families::ALL {
+        assert!(text.contains(&format!("| `{}` | {}", desc.name, desc.kind)), "no row of {}", desc.name);
+    }
+    let dashboard: Value = serde_json::from_str(&document("plugins/metrics/grafana/buntime.json")).unwrap();
+    let mut asked = Vec::new();
+    expressions(&dashboard, &mut asked);
+    assert!(asked.len() > 20, "{asked:?}");
+    let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let words = asked.iter().flat_map(|text| text.split(|character| !is_word(character)));
+    let metrics = words.filter(|word| word.starts_with("buntime_") || word.starts_with("process_"));
+    let mut seen = std::collections::BTreeSet::new();
+    for metric in metrics {
+        let family = metric.strip_suffix("_bucket").unwrap_or(metric);
+        assert!(names.contains(&family), "the dashboard asks for {metric}");
+        seen.insert(family);
+    }
+    let unseen: Vec<_> = names.iter().filter(|name| !seen.contains(**name)).collect();
+    let beside = ["process_start_time_seconds", "process_virtual_memory_bytes"];
+    assert!(unseen.iter().all(|name| beside.contains(name)), "the dashboard has nothing of {unseen:?}");
+}
+
+/// What a dashboard asks of Prometheus.
+fn expressions(part: &Value, into: &mut Vec<String>) {
+    match part {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
+            Value::String(text) if name == "expr" || name == "query" => into.push(text.clone()),
+            value => expressions(value, into),
+        }),
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, into)),
+        _ => {}
+    }
+}
+
+#[test]
 fn links_between_the_documents_lead_somewhere() {
     for name in [
         "README.md",
@@ -61,6 +100,7 @@ fn links_between_the_documents_lead_somewhere() {
         "docs/configuration.md",
         "docs/manifest.md",
         "docs/versions.md",
+        "plugins/metrics/README.md",
         "worker-shim/PROTOCOL.md",
     ] {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
