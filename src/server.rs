@@ -76,7 +76,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let settings = settings(&config, &bun, &dirs, shim, isolation, &origin);
     let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub), Arc::clone(&metrics))?;
     let (drain, draining) = watch::channel(false);
-    let kept = Arc::new(Kept::new(Arc::clone(&metrics)));
+    let kept = Kept::new(&metrics);
     let options = options(&config);
     let places = api::Places {
         worker_dirs: config.worker_dirs.clone(),

@@ -4,7 +4,7 @@
 use super::files::StaticRoot;
 use super::html::Injection;
 use crate::model::{App, Kind, VersionKey};
-use crate::telemetry::metrics::{Metrics, Series};
+use crate::telemetry::metrics::{Collector, Families, Metrics, Series};
 use arc_swap::ArcSwap;
 use buntime_plugin::AppInfo;
 use std::collections::HashMap;
@@ -28,14 +28,16 @@ struct Entry<T> {
 }
 
 impl Kept {
-    pub fn new(metrics: Arc<Metrics>) -> Kept {
-        Kept {
+    pub fn new(metrics: &Arc<Metrics>) -> Arc<Kept> {
+        let kept = Arc::new(Kept {
             roots: Map::default(),
             injections: Map::default(),
             infos: Map::default(),
             series: Map::default(),
-            metrics,
-        }
+            metrics: Arc::clone(metrics),
+        });
+        metrics.register(Arc::new(Arc::downgrade(&kept)));
+        kept
     }
 
     /// The directory of a static app.
@@ -95,6 +97,15 @@ impl Kept {
     }
 }
 
+/// It has nothing to show; but what it keeps of versions that have gone since must not be shown.
+impl Collector for Weak<Kept> {
+    fn collect(&self, _: &mut Families) {
+        if let Some(kept) = self.upgrade() {
+            kept.tidy();
+        }
+    }
+}
+
 fn keep<T>(map: &Map<T>, app: &Arc<App>, value: Arc<T>) -> Arc<T> {
     map.rcu(|known| {
         let mut known = living(known);
@@ -151,7 +162,7 @@ mod tests {
     #[test]
     fn what_a_last_request_brings_back_goes_with_its_version() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::new(Metrics::new("1.4.5"));
+        let kept = Kept::new(&Metrics::new("1.4.5"));
         let old = site(1, dir.path());
         kept.root(&old).unwrap();
         // The version is removed while a request for it is under way.
@@ -166,7 +177,7 @@ mod tests {
     #[test]
     fn a_new_version_takes_the_place_of_one_that_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::new(Metrics::new("1.4.5"));
+        let kept = Kept::new(&Metrics::new("1.4.5"));
         let (old, living) = (site(1, dir.path()), site(2, dir.path()));
         let gone = Arc::downgrade(&kept.injection(&old));
         let stays = kept.injection(&living);
@@ -179,7 +190,7 @@ mod tests {
     fn the_next_revision_of_a_version_counts_on_and_a_removed_one_is_counted_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new("1.4.5");
-        let kept = Kept::new(Arc::clone(&metrics));
+        let kept = Kept::new(&metrics);
         let (old, new) = (site(1, dir.path()), site(2, dir.path()));
         kept.series(&old).received(7);
         kept.replaced(&old, &new);
@@ -195,8 +206,8 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(bytes(), [r#"Some("_none") Number(0.0)"#, r#"Some("site") Number(8.0)"#]);
+        // Its last worker lets go of it after the change was told.
         drop(new);
-        kept.tidy();
         assert_eq!(bytes(), [r#"Some("_none") Number(0.0)"#]);
     }
 }

@@ -32,9 +32,6 @@ pub(super) struct Waited<'a> {
     since: Instant,
 }
 
-/// The pool, as the registry knows it: for as long as it is there.
-struct Eyes(Weak<Pool>);
-
 impl Default for Meter {
     fn default() -> Meter {
         let histogram = || Histogram::new(&REQUESTS);
@@ -148,7 +145,7 @@ impl Waited<'_> {
 impl Pool {
     /// From now on the registry asks it too.
     pub(super) fn be_measured(self: &Arc<Self>) {
-        self.metrics.register(Arc::new(Eyes(Arc::downgrade(self))));
+        self.metrics.register(Arc::new(Arc::downgrade(self)));
         tokio::spawn(super::sampling::keep_sampling(Arc::downgrade(self)));
     }
 
@@ -188,9 +185,10 @@ impl Pool {
     }
 }
 
-impl Collector for Eyes {
+/// For as long as the pool is there.
+impl Collector for Weak<Pool> {
     fn collect(&self, into: &mut Families) {
-        let Some(pool) = self.0.upgrade() else { return };
+        let Some(pool) = self.upgrade() else { return };
         pool.meter.collect(into);
         pool.collect_state(into);
         pool.collect_samples(into);
