@@ -35,6 +35,7 @@ mod killed_uploads;
 mod large_bodies;
 mod load;
 mod lossless;
+mod metrics;
 mod mounts;
 mod no_downloads;
 mod operator;
