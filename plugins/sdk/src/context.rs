@@ -3,9 +3,11 @@
 use crate::metrics::Source;
 use crate::service::Services;
 use crate::{
-    Access, AppInfo, BoxFuture, Callable, Error, Result, Service, ServiceError, Settings, WorkerInfo,
+    Access, AppInfo, BoxFuture, Callable, Error, LogGuard, LogSink, Result, Service, ServiceError, Settings,
+    WorkerInfo,
 };
 use std::any::{Any, TypeId};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
@@ -31,6 +33,15 @@ pub trait Core: Send + Sync {
 
     /// What the runtime measures.
     fn metrics(&self) -> Arc<dyn Source>;
+
+    /// Gives a sink all that is logged from now on, until the guard is dropped: the runtime's own events, the lines of workers, each
+    /// request at its end, plugins' events.
+    fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard;
+
+    /// Texts that nobody may be shown, such as the root key and what settings keep secret. Each has at least 8 bytes.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What a plugin keeps over reloads: what was made first under its name.
     fn keep(
@@ -154,6 +165,23 @@ impl Context {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|task| !task.is_finished());
         tasks.push(task.abort_handle());
+    }
+
+    /// Logs an event of the plugin. With fields: `tracing::info!(target: "buntime::plugin", plugin = context.name(), size, "…")`.
+    pub fn info(&self, message: impl Display) {
+        tracing::info!(target: "buntime::plugin", plugin = self.name(), "{message}");
+    }
+
+    pub fn debug(&self, message: impl Display) {
+        tracing::debug!(target: "buntime::plugin", plugin = self.name(), "{message}");
+    }
+
+    pub fn warn(&self, message: impl Display) {
+        tracing::warn!(target: "buntime::plugin", plugin = self.name(), "{message}");
+    }
+
+    pub fn error(&self, message: impl Display) {
+        tracing::error!(target: "buntime::plugin", plugin = self.name(), "{message}");
     }
 
     /// Of the runtime: ends the plugin's tasks.

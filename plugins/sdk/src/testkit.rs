@@ -6,8 +6,9 @@
 use crate::metrics::{Family, Snapshot, Source};
 use crate::service::Services;
 use crate::{
-    Access, AppInfo, Body, BoxFuture, Caller, Context, Core, Fetched, Flow, Identity, Native, Outcome, Phase,
-    Plugin, Problem, Request, Response, Result, Service, Settings, Target, WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, Caller, Context, Core, Fetched, Flow, Identity, LogEntry, LogGuard,
+    LogSink, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, Service, Settings, Target,
+    WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -49,6 +50,8 @@ struct FakeCore {
     keys: Arc<Vec<Key>>,
     meters: Meters,
     kept: Arc<Mutex<Kept>>,
+    sinks: Arc<Mutex<Vec<Arc<dyn LogSink>>>>,
+    secrets: Vec<String>,
 }
 
 /// What is measured on a stage. A test changes it while the plugin runs.
@@ -115,6 +118,23 @@ impl Stage {
         let key = Key { secret, namespace, permissions, revoked: Arc::default() };
         Arc::make_mut(&mut self.core.keys).push(key);
         self
+    }
+
+    /// A text that nobody may be shown.
+    pub fn secret(mut self, secret: &str) -> Stage {
+        self.core.secrets.push(secret.to_owned());
+        self
+    }
+
+    /// Something is logged: all sinks get it.
+    pub fn log(&self, entry: &LogEntry) {
+        let sinks = self.core.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sinks.iter().for_each(|sink| sink.log(entry.clone()));
+    }
+
+    /// How many sinks there are.
+    pub fn sinks(&self) -> usize {
+        self.core.sinks.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Revokes a key: what streams to it is to end.
@@ -312,6 +332,18 @@ impl Core for FakeCore {
         Arc::new(self.meters.clone())
     }
 
+    fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard {
+        let sinks = Arc::clone(&self.sinks);
+        sinks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&sink));
+        LogGuard::new(move || {
+            sinks.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !Arc::ptr_eq(other, &sink));
+        })
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.secrets.clone()
+    }
+
     fn keep(
         &self,
         plugin: &str,
@@ -326,7 +358,7 @@ impl Core for FakeCore {
 impl Access for FakeAccess {
     fn identify<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Arc<dyn Caller>, Problem>> {
         let given = request.headers().get("x-api-key").and_then(|key| key.to_str().ok());
-        let known = self.0.iter().find(|key| Some(&*key.secret) == given);
+        let known = self.0.iter().find(|key| Some(&*key.secret) == given && !*key.revoked.borrow());
         let caller = known.map(|key| Arc::new(key.clone()) as Arc<dyn Caller>);
         let refused = || Problem::new(StatusCode::UNAUTHORIZED, "key_unknown");
         Box::pin(std::future::ready(caller.ok_or_else(refused)))
