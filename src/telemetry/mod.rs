@@ -5,6 +5,7 @@
 //! durations in milliseconds as `…_ms`. An event carries all its fields itself: there are no spans, whose cost every
 //! request would pay. In the journal a field is upper case and begins with `BUNTIME_`.
 
+pub mod feed;
 mod journal;
 mod limit;
 pub mod metrics;
@@ -13,6 +14,7 @@ mod queue;
 pub use limit::{LineLimit, Verdict};
 
 use crate::config::{Log, LogFormat, LogLevel};
+use feed::FeedLayer;
 use queue::Queue;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -56,7 +58,7 @@ pub fn start(log: Log) -> Result<Logs, LogError> {
         }
     };
     let fmt = || tracing_subscriber::fmt::layer().with_writer(Arc::clone(&queue));
-    let registry = tracing_subscriber::registry().with(filter(log.level));
+    let registry = tracing_subscriber::registry().with(filter(log.level)).with(FeedLayer(feed::feed()));
     let started = match log.format {
         LogFormat::Json => {
             let json = fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);

@@ -3,7 +3,9 @@
 use super::link::Link;
 use crate::events::{Event, Hub, LogEvent, Stream};
 use crate::model::{AppName, AppVersion, WorkerId};
+use crate::telemetry::feed::{self, feed};
 use crate::telemetry::{LineLimit, Verdict};
+use buntime_plugin::Source;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,6 +27,8 @@ const LINES_AT_ONCE: u32 = 2000;
 pub struct Identity {
     pub worker: WorkerId,
     pub hub: Arc<Hub>,
+    /// As text, for each line.
+    shown: Arc<str>,
     app: OnceLock<Assigned>,
 }
 
@@ -33,8 +37,9 @@ struct Assigned {
     /// The name is that of a script plugin.
     is_plugin: bool,
     version: AppVersion,
-    /// As text, for each line.
-    shown: String,
+    /// As texts, for each line.
+    name: Arc<str>,
+    shown: Arc<str>,
 }
 
 /// The last lines of stderr.
@@ -53,13 +58,14 @@ struct Lines {
 
 impl Identity {
     pub fn new(worker: WorkerId, hub: Arc<Hub>) -> Self {
-        Identity { worker, hub, app: OnceLock::new() }
+        Identity { worker, hub, shown: worker.to_string().into(), app: OnceLock::new() }
     }
 
     pub fn set(&self, app: &AppName, version: &AppVersion, is_plugin: bool) {
         // A worker gets one app in its life.
-        let shown = version.to_string();
-        let _ = self.app.set(Assigned { app: app.clone(), is_plugin, version: version.clone(), shown });
+        let (name, shown) = (app.as_str().into(), version.to_string().into());
+        let (app, version) = (app.clone(), version.clone());
+        let _ = self.app.set(Assigned { app, is_plugin, version, name, shown });
     }
 
     /// Its app, or the plugin, and the version, as the log has them.
@@ -100,12 +106,13 @@ impl Tail {
 }
 
 impl Lines {
-    fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
+    /// `emit` gets each line, and whether it goes on.
+    fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(&str, bool)) {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             self.extend(&rest[..end], &mut emit);
             if !std::mem::take(&mut self.skipping) {
-                emit(String::from_utf8_lossy(&self.partial).trim_end_matches('\r'));
+                emit(String::from_utf8_lossy(&self.partial).trim_end_matches('\r'), false);
             }
             self.partial.clear();
             rest = &rest[end + 1..];
@@ -113,20 +120,20 @@ impl Lines {
         self.extend(rest, &mut emit);
     }
 
-    fn finish(&mut self, mut emit: impl FnMut(&str)) {
+    fn finish(&mut self, mut emit: impl FnMut(&str, bool)) {
         if !self.partial.is_empty() && !self.skipping {
-            emit(&String::from_utf8_lossy(&self.partial));
+            emit(&String::from_utf8_lossy(&self.partial), false);
         }
     }
 
-    fn extend(&mut self, bytes: &[u8], emit: &mut impl FnMut(&str)) {
+    fn extend(&mut self, bytes: &[u8], emit: &mut impl FnMut(&str, bool)) {
         if self.skipping {
             return;
         }
         let room = MAX_LINE - self.partial.len();
         self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
         if bytes.len() > room {
-            emit(&String::from_utf8_lossy(&self.partial));
+            emit(&String::from_utf8_lossy(&self.partial), true);
             self.partial.clear();
             self.skipping = true;
         }
@@ -166,10 +173,10 @@ pub fn follow(
         loop {
             match pipe.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
-                Ok(read) => lines.push(&buffer[..read], |line| output.line(line)),
+                Ok(read) => lines.push(&buffer[..read], |line, cut| output.line(line, cut)),
             }
         }
-        lines.finish(|line| output.line(line));
+        lines.finish(|line, cut| output.line(line, cut));
         let dropped = output.limit.take_dropped();
         output.dropped(dropped);
         if dropped > 0 {
@@ -179,10 +186,12 @@ pub fn follow(
 }
 
 impl Output {
-    fn line(&mut self, line: &str) {
+    fn line(&mut self, line: &str, cut: bool) {
         if let Some(tail) = &self.tail {
             tail.push(line);
         }
+        // Whoever listens there has a limit of his own.
+        self.feed(line, cut);
         let Verdict::Log { dropped } = self.limit.admit(self.began.elapsed()) else { return };
         self.dropped(dropped);
         let (app, plugin, version) = self.identity.fields();
@@ -198,6 +207,28 @@ impl Output {
                 tracing::warn!(target: "buntime::app", app, plugin, version, %worker, request_id, stream = "stderr", "{line}");
             }
         }
+    }
+
+    fn feed(&self, text: &str, cut: bool) {
+        if !feed().is_on() {
+            return;
+        }
+        let request = self.link.only_request();
+        feed().line(&feed::Line {
+            source: match self.stream {
+                Stream::Stdout => Source::WorkerStdout,
+                Stream::Stderr => Source::WorkerStderr,
+            },
+            of: self.identity.app.get().map(|Assigned { name, shown, is_plugin, .. }| feed::Of {
+                name,
+                version: shown,
+                is_plugin: *is_plugin,
+            }),
+            worker: &self.identity.shown,
+            request_id: request.as_ref().and_then(|id| id.to_str().ok()),
+            text,
+            cut,
+        });
     }
 
     fn publish(&self, dropped: u64, request_id: Option<&str>, text: Option<&str>) {
@@ -218,7 +249,7 @@ impl Output {
         if lines > 0 {
             let (app, plugin, version) = self.identity.fields();
             let worker = self.identity.worker;
-            tracing::warn!(app, plugin, version, %worker, lines, "output was dropped: the worker prints too much");
+            tracing::warn!(target: "buntime::app", app, plugin, version, %worker, lines, "output was dropped: the worker prints too much");
         }
     }
 }
