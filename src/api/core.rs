@@ -3,14 +3,18 @@
 use super::auth::{Caller, Door};
 use super::error::ApiError;
 use super::gate::Gate;
+use super::input;
 use super::workers::shown;
 use crate::access::Permission;
 use crate::apps::{Index, split_request};
 use crate::model::AppName;
 use crate::pool::Pool;
+use crate::telemetry::feed::feed;
 use crate::telemetry::metrics::Metrics;
 use buntime_plugin::metrics::Source;
-use buntime_plugin::{self as sdk, Access, AppInfo, BoxFuture, Core, Problem, Request, WorkerInfo};
+use buntime_plugin::{
+    self as sdk, Access, AppInfo, BoxFuture, Core, LogGuard, LogSink, Problem, Request, WorkerInfo,
+};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,6 +99,10 @@ impl Core for RuntimeCore {
         self.metrics.source()
     }
 
+    fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard {
+        feed().add(sink)
+    }
+
     fn keep(
         &self,
         plugin: &str,
@@ -126,7 +134,7 @@ impl sdk::Caller for Guest {
 
     fn may(&self, permission: &str, app: Option<&str>) -> Result<(), Problem> {
         let permission = Permission::parse(permission).map_err(ApiError::internal)?;
-        let app = app.map(AppName::parse).transpose().map_err(ApiError::internal)?;
+        let app = app.map(input::app).transpose()?;
         self.caller.may(permission, app.as_ref()).map_err(Problem::from)
     }
 
