@@ -99,6 +99,8 @@ Others: see `buntime --help`."
     Top(Common),
     /// Show what apps print
     Logs(logs::Arguments),
+    /// Go on with what apps print, as `logs --follow`
+    Tail(logs::Arguments),
     /// Replace workers, the new ones before the old ones end
     Restart(restart::Arguments),
 

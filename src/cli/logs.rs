@@ -1,8 +1,10 @@
 //! `buntime logs`: what apps print.
 
-use super::client::{ClientError, Event, Wanted};
+mod kept;
+
+use super::client::{Client, ClientError, Event, Events, KeptLog, Wanted};
 use super::console::Console;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::remote::{Output, Remote};
 use super::session::Session;
 use super::target::Target;
@@ -20,13 +22,45 @@ pub struct Arguments {
     /// Only of this app, or of this version of it
     #[arg(value_name = "APP[@VERSION]")]
     target: Option<Target>,
+    /// The same as the argument
+    #[arg(long, value_name = "APP[@VERSION]", conflicts_with = "target")]
+    app: Option<Target>,
     /// Go on with what is printed from now on, until Ctrl-C
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
     pub remote: Remote,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What only the plugin that keeps the log can do.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Where @buntime/plugin-logs is on")]
+pub struct Filters {
+    /// Of this level at least: trace, debug, info, warn, error
+    #[arg(long)]
+    level: Option<String>,
+    /// From there, with commas between them: runtime, worker-stdout, worker-stderr, access, plugin, ingest; or `all`. Otherwise what
+    /// apps print and send
+    #[arg(long, value_name = "SOURCES")]
+    source: Option<String>,
+    /// With this text in the message or the fields
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Since then, as in 15m or 2026-01-31T12:00:00Z; with --follow the earlier ones first
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+}
+
+/// Where lines come from.
+enum From {
+    /// What the runtime has of the last events.
+    Events(Wanted),
+    /// The plugin that keeps the log.
+    Plugin(KeptLog),
 }
 
 /// An event of the type `log`.
@@ -57,18 +91,12 @@ enum Said {
 
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let Session { client, console } = session;
-    let target = arguments.target.as_ref();
-    let wanted = Wanted {
-        types: "log",
-        app: target.map(|target| target.app.clone()),
-        version: target.and_then(|target| target.version.clone()),
-        follow: arguments.follow,
-    };
+    let Some(from) = choose(arguments, session).await? else { return Ok(()) };
     let mut last: Option<String> = None;
     let mut pause = FIRST_PAUSE;
     let mut reached = false;
     loop {
-        let broke = match client.events(&wanted, last.as_deref()).await {
+        let broke = match from.open(client, last.as_deref()).await {
             Ok(mut events) => {
                 if reached {
                     console.talk("connected again");
@@ -76,7 +104,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
                 (reached, pause) = (true, FIRST_PAUSE);
                 let broke = loop {
                     match events.next().await {
-                        Ok(Some(event)) => show(&event, console)?,
+                        Ok(Some(event)) => show(&event, &from, console)?,
                         Ok(None) if !arguments.follow => return Ok(()),
                         Ok(None) => break "the runtime ended the stream".to_owned(),
                         Err(ClientError::Unreachable { why, .. }) if arguments.follow => break why,
@@ -99,8 +127,74 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
     }
 }
 
-fn show(event: &Event, console: &Console) -> Result<(), Failure> {
-    match judge(event, console.json) {
+/// Where to ask; none = there is nothing to show.
+async fn choose(arguments: &Arguments, session: &Session) -> Result<Option<From>, Failure> {
+    let Session { client, console } = session;
+    let Arguments { target, app, follow, filters, .. } = arguments;
+    let target = target.as_ref().or(app.as_ref());
+    let Some(base) = client.log_base().await? else {
+        if filters.are_given() {
+            return Err(Failure::new(
+                Exit::Failure,
+                "only @buntime/plugin-logs can filter so, and it is not on",
+            )
+            .hint("`buntime plugins enable @buntime/plugin-logs`"));
+        }
+        console.talk("@buntime/plugin-logs is not on: these are the last lines that the runtime itself has");
+        return Ok(Some(From::Events(Wanted {
+            types: "log",
+            app: target.map(|target| target.app.clone()),
+            version: target.and_then(|target| target.version.clone()),
+            follow: *follow,
+        })));
+    };
+    let newest = if *follow { None } else { client.newest_in_log(&base).await? };
+    if !follow && newest.is_none() {
+        return Ok(None);
+    }
+    let source = filters.source.as_deref().unwrap_or(kept::OF_APPS);
+    Ok(Some(From::Plugin(KeptLog {
+        base,
+        app: target.map(|target| target.app.to_string()),
+        version: target.and_then(|target| target.version.as_ref().map(ToString::to_string)),
+        source: (source != "all").then(|| source.to_owned()),
+        level: filters.level.clone(),
+        search: filters.search.clone(),
+        since: filters.since.clone(),
+        after: newest.map(|_| 0),
+        before: newest.map(|newest| newest + 1),
+    })))
+}
+
+impl Arguments {
+    pub fn following(mut self) -> Arguments {
+        self.follow = true;
+        self
+    }
+}
+
+impl Filters {
+    fn are_given(&self) -> bool {
+        let Filters { level, source, search, since } = self;
+        [level, source, search, since].iter().any(|filter| filter.is_some())
+    }
+}
+
+impl From {
+    async fn open(&self, client: &Client, last: Option<&str>) -> Result<Events, ClientError> {
+        match self {
+            From::Events(wanted) => client.events(wanted, last).await,
+            From::Plugin(wanted) => client.kept_log(wanted, last).await,
+        }
+    }
+}
+
+fn show(event: &Event, from: &From, console: &Console) -> Result<(), Failure> {
+    let said = match from {
+        From::Events(_) => judge(event, console.json),
+        From::Plugin(_) => kept::judge(event, console.json),
+    };
+    match said {
         Said::Data(line) => console.data(&line),
         Said::Missed(what) => {
             console.warn(&what);
@@ -113,20 +207,7 @@ fn show(event: &Event, console: &Console) -> Result<(), Failure> {
 fn judge(event: &Event, json: bool) -> Said {
     match event.kind.as_str() {
         "log" => {}
-        kind @ ("gap" | "reset") if json => return Said::Data(typed(kind, &event.data)),
-        "gap" => {
-            let lost = serde_json::from_str(&event.data)
-                .ok()
-                .and_then(|gap: serde_json::Value| gap["lost"].as_u64());
-            let lost = lost.map(|lost| format!(" ({})", count(lost, "event"))).unwrap_or_default();
-            return Said::Missed(format!(
-                "lines may be missing here: more came than the runtime keeps{lost}"
-            ));
-        }
-        "reset" => {
-            return Said::Missed("the runtime was started anew: what it said before may be missing".into());
-        }
-        _ => return Said::Nothing,
+        _ => return missed(event, json),
     }
     let Ok(line) = serde_json::from_str::<Line>(&event.data) else {
         return Said::Missed(format!("a line cannot be read: {}", escape(&event.data)));
@@ -135,6 +216,22 @@ fn judge(event: &Event, json: bool) -> Said {
         return Said::Data(one_line(&event.data));
     }
     Said::Data(line.render())
+}
+
+/// What an event says of what does not come.
+fn missed(event: &Event, json: bool) -> Said {
+    match event.kind.as_str() {
+        kind @ ("gap" | "reset") if json => Said::Data(typed(kind, &event.data)),
+        "gap" => {
+            let lost = serde_json::from_str(&event.data)
+                .ok()
+                .and_then(|gap: serde_json::Value| gap["lost"].as_u64());
+            let lost = lost.map(|lost| format!(" ({})", count(lost, "event"))).unwrap_or_default();
+            Said::Missed(format!("lines may be missing here: more came than the runtime keeps{lost}"))
+        }
+        "reset" => Said::Missed("the runtime was started anew: what it said before may be missing".into()),
+        _ => Said::Nothing,
+    }
 }
 
 /// The data of these events does not say what it is of.

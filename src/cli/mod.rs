@@ -108,6 +108,10 @@ fn client_command(command: Command, process: &Process) -> (Console, Result<(), F
         Command::Ps(a) => online(&a.remote, a.output, process, async |s| ps::run(s).await),
         Command::Top(a) => online(&a.remote, a.output, process, async |s| top::run(&a, s).await),
         Command::Logs(a) => online(&a.remote, a.output, process, async |s| logs::run(&a, s).await),
+        Command::Tail(a) => {
+            let a = a.following();
+            online(&a.remote, a.output, process, async |s| logs::run(&a, s).await)
+        }
         Command::Restart(a) => online(&a.remote, a.output, process, async |s| restart::run(&a, s).await),
         Command::Keys(a) => {
             let (remote, output) = a.flags();

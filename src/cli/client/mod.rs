@@ -1,9 +1,11 @@
 //! Speaks with the management API: one method a route.
 
+mod log;
 mod plugins;
 mod sse;
 mod transport;
 
+pub use log::KeptLog;
 pub use sse::Event;
 pub use transport::{Body, Transport, empty, json, streamed};
 
@@ -194,12 +196,13 @@ impl Client {
             ("app", wanted.app.as_ref().map(AppName::as_str)),
             ("follow", (!wanted.follow).then_some("false")),
         ]);
-        let mut headers = vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))];
-        if let Some(last) = last.and_then(|last| HeaderValue::from_str(last).ok()) {
-            headers.push((http::HeaderName::from_static("last-event-id"), last));
-        }
         let path = format!("/events{query}");
-        let response = patient(self.at(), self.transport.send(Method::GET, &path, headers, empty())).await?;
+        let sent = self.transport.send(Method::GET, &path, stream_headers(last), empty());
+        self.follow(patient(self.at(), sent).await?).await
+    }
+
+    /// An answer that goes on and on.
+    async fn follow(&self, response: Response<Incoming>) -> Result<Events> {
         let response = self.judge(response).await?;
         let at = self.at().to_owned();
         if media_type(&response) != "text/event-stream" {
@@ -316,6 +319,15 @@ impl Events {
             }
         }
     }
+}
+
+/// `last`: the id of the last event that was seen.
+fn stream_headers(last: Option<&str>) -> Vec<(http::HeaderName, HeaderValue)> {
+    let mut headers = vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))];
+    if let Some(last) = last.and_then(|last| HeaderValue::from_str(last).ok()) {
+        headers.push((http::HeaderName::from_static("last-event-id"), last));
+    }
+    headers
 }
 
 async fn patient<T>(at: &str, work: impl Future<Output = Result<T>>) -> Result<T> {

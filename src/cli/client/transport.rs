@@ -93,7 +93,17 @@ impl Transport {
         headers: Vec<(HeaderName, HeaderValue)>,
         body: Body,
     ) -> Result<Response<Incoming>, ClientError> {
-        let path = format!("{}{path}", self.base);
+        self.send_to(method, format!("{}{path}", self.base), headers, body).await
+    }
+
+    /// `path` begins with a slash and stands behind the address itself.
+    pub async fn send_to(
+        &self,
+        method: Method,
+        path: String,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        body: Body,
+    ) -> Result<Response<Incoming>, ClientError> {
         let uri = match &self.way {
             Way::Socket(_, socket) => {
                 let parts = socket.clone().into_parts();

@@ -47,6 +47,7 @@ async fn a_stream_that_breaks_is_gone_on_with_where_it_was() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let runtime = async {
+        no_plugins(&listener).await;
         let mut heads = Vec::new();
         for events in [
             "id: b-1\nevent: log\ndata: {\"at\":\"2026-01-31T12:00:00Z\",\"worker\":\"w1\",\"app\":\"shop\",\"text\":\"one\"}\n\n",
@@ -83,6 +84,7 @@ async fn a_stream_that_breaks_before_its_first_line_or_behind_a_proxy_is_gone_on
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let runtime = async {
+        no_plugins(&listener).await;
         let mut heads = Vec::new();
         let stream = "200 OK\r\ncontent-type: text/event-stream";
         let busy = r#"{"type":"urn:buntime:problem:followers_busy","title":"","status":503,"detail":"","instance":"","code":"followers_busy"}"#;
@@ -114,6 +116,16 @@ async fn a_stream_that_breaks_before_its_first_line_or_behind_a_proxy_is_gone_on
         assert_eq!(found, last, "{heads:?}");
     }
     follow.kill().await.unwrap();
+}
+
+/// The first question is where the log is kept.
+async fn no_plugins(listener: &TcpListener) {
+    let mut socket = listener.accept().await.unwrap().0;
+    let head = head_of(&mut socket).await;
+    assert!(head.starts_with("get /api/plugins "), "{head}");
+    let answer =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"plugins\":[]}";
+    socket.write_all(answer.as_bytes()).await.unwrap();
 }
 
 async fn head_of(socket: &mut TcpStream) -> String {
