@@ -131,6 +131,7 @@ impl Site {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
             Err(error) => Err(bad_host(error)),
             Ok(origin) if is_understood(&head) => {
+                watch.comes_from(origin.client);
                 let mut asked = Asked { head, origin, id: id.clone(), conn: Arc::clone(conn), watch };
                 let result = self.route(&mut asked, body).await;
                 head = asked.head;

@@ -2,6 +2,7 @@
 
 use super::connection::{Conn, InFlight};
 use super::trace;
+use crate::telemetry::feed::{Access, feed};
 use crate::telemetry::metrics::{Ended, MethodLabel, Series, TraceId};
 use buntime_plugin::{Body, BodyError};
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::header::HeaderValue;
 use http::{Method, Request, StatusCode};
 use http_body::Frame;
 use hyper::body::Incoming;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,11 +31,14 @@ pub struct Watch {
     log: Option<Record>,
 }
 
-/// What the request log says of a request.
+/// What the request log and the feed say of a request.
 struct Record {
     method: Method,
     path: String,
     id: HeaderValue,
+    client: Option<IpAddr>,
+    /// The answer broke off.
+    broken: bool,
 }
 
 /// A body with its `Watch`.
@@ -45,10 +50,13 @@ struct Watched {
 impl Watch {
     /// A request that is counted in `series`, until it is known to mean an app.
     pub fn begin(conn: &Arc<Conn>, request: &Request<Incoming>, series: &Arc<Series>) -> Watch {
-        let log = tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG).then(|| Record {
+        let is_told = feed().is_on() || tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG);
+        let log = is_told.then(|| Record {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             id: HeaderValue::from_static(""),
+            client: conn.peer,
+            broken: false,
         });
         Watch {
             _in_flight: conn.begin(),
@@ -78,6 +86,13 @@ impl Watch {
         }
     }
 
+    /// Who asks, as far as proxies are believed.
+    pub fn comes_from(&mut self, client: Option<IpAddr>) {
+        if let Some(log) = &mut self.log {
+            log.client = client;
+        }
+    }
+
     /// The body whose end is that of the request.
     pub fn over(self, body: Body) -> Body {
         Body::stream(Watched { body, watch: self })
@@ -97,16 +112,29 @@ impl Drop for Watch {
         let Watch { method, status, trace, sent, .. } = *self;
         let took = self.began.elapsed();
         self.series.ended(&Ended { method, status, took, trace, sent });
-        if let Some(Record { method, path, id }) = &self.log {
+        if let Some(Record { method, path, id, client, broken }) = &self.log {
+            let request_id = id.to_str().unwrap_or_default();
             tracing::debug!(
                 target: "buntime::request",
                 %method,
                 path,
                 status = status.map(|status| status.as_u16()),
                 duration_ms = took.as_secs_f64() * 1000.0,
-                request_id = id.to_str().unwrap_or_default(),
+                request_id,
                 "request"
             );
+            feed().access(&Access {
+                method,
+                path,
+                status,
+                duration: took,
+                bytes: sent,
+                broken: *broken,
+                app: self.series.app(),
+                request_id,
+                trace_id: trace.map(|TraceId(id)| format!("{id:032x}")),
+                client: *client,
+            });
         }
     }
 }
@@ -120,8 +148,12 @@ impl http_body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.watch.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+        match (&polled, &mut self.watch.log) {
+            (Poll::Ready(Some(Ok(frame))), _) => {
+                self.watch.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+            }
+            (Poll::Ready(Some(Err(_))), Some(log)) => log.broken = true,
+            _ => {}
         }
         polled
     }

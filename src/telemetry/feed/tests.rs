@@ -104,26 +104,29 @@ fn a_sink_gets_what_comes_until_its_guard_is_dropped() {
 #[test]
 fn a_request_is_an_entry_whose_level_says_whether_the_server_failed() {
     let (feed, sink, _guard) = collecting();
+    let (app, version): (Arc<str>, Arc<str>) = ("shop".into(), "1.0.0".into());
     let mut access = Access {
         method: &http::Method::GET,
         path: "/shop/x",
-        status: http::StatusCode::NOT_FOUND,
+        status: Some(http::StatusCode::NOT_FOUND),
         duration: std::time::Duration::from_nanos(1_234_567),
         bytes: 9,
-        incomplete: false,
-        app: Some(("shop", "1.0.0")),
-        worker: Some("w3"),
+        broken: false,
+        app: Some((&app, &version)),
         request_id: "r",
         trace_id: None,
         client: Some([192, 0, 2, 1].into()),
     };
     feed.access(&access);
-    access.status = http::StatusCode::BAD_GATEWAY;
-    access.incomplete = true;
+    access.status = Some(http::StatusCode::BAD_GATEWAY);
+    access.broken = true;
+    feed.access(&access);
+    access.status = None;
     feed.access(&access);
     let entries = sink.0.lock().unwrap();
     assert_eq!((entries[0].level, &*entries[0].message), (Level::Info, "GET /shop/x 404"));
     assert_eq!(entries[1].level, Level::Error);
+    assert_eq!(&*entries[2].message, "GET /shop/x aborted");
     let fields: Vec<String> =
         entries[1].fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
@@ -135,7 +138,7 @@ fn a_request_is_an_entry_whose_level_says_whether_the_server_failed() {
             "duration_ms=1.235",
             "bytes=9",
             "client=\"192.0.2.1\"",
-            "incomplete=true"
+            "broken=true"
         ]
     );
 }

@@ -70,6 +70,11 @@ impl MethodLabel {
 }
 
 impl Series {
+    /// The app and the version; none where this is what belongs to no app.
+    pub fn app(&self) -> Option<(&Arc<str>, &Arc<str>)> {
+        (*self.app != *NONE).then_some((&self.app, &self.version))
+    }
+
     pub(super) fn new(app: Arc<str>, version: Arc<str>) -> Series {
         Series {
             app,
