@@ -26,13 +26,14 @@ mod tokens;
 use api::{Api, router};
 use buntime_plugin::settings::millis;
 use buntime_plugin::{
-    BoxFuture, Context, Hooks, Native, Plugin, Request, Response, Result, Router, Server, WorkerEvent,
+    BoxFuture, Context, Core, Hooks, Native, Plugin, Request, Response, Result, Router, Server, WorkerEvent,
 };
 use collect::Kept;
 use ring::Bounds;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
 use tokens::Sender;
 
 pub static NATIVE: Native =
@@ -40,6 +41,9 @@ pub static NATIVE: Native =
 
 /// How often the losses of floods are said.
 const TICK: Duration = Duration::from_secs(1);
+
+/// After how many ticks the tokens are compared with the workers that there are: an end may go unheard in a flood of events.
+const ROLL_CALL: u64 = 30;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +80,16 @@ impl Settings {
     }
 }
 
+/// Revokes the tokens of workers that ended unheard, as while this plugin was off.
+async fn forget_the_dead(store: &Store, core: &dyn Core) {
+    // In this order: who gets a token from now on is not judged by a list that may be older.
+    let known = store.tokens().workers();
+    let alive = core.workers().await;
+    for worker in known.iter().filter(|worker| alive.iter().all(|alive| *alive.id != ***worker)) {
+        store.tokens().revoke(worker);
+    }
+}
+
 impl Plugin for Logs {
     fn hooks(&self) -> Hooks {
         Hooks::new().routes().workers()
@@ -84,18 +98,16 @@ impl Plugin for Logs {
     fn on_init(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             self.kept.collect(&self.context, &self.api);
-            let store = Arc::clone(self.kept.store());
-            // Workers that ended while this plugin was not there to hear of it.
-            let known = store.tokens().workers();
-            let alive = self.context.core().workers().await;
-            for worker in known.iter().filter(|worker| alive.iter().all(|alive| *alive.id != ***worker)) {
-                store.tokens().revoke(worker);
-            }
+            let (store, core) = (Arc::clone(self.kept.store()), Arc::clone(self.context.core()));
+            forget_the_dead(&store, &*core).await;
             self.context.spawn(async move {
                 let mut ticks = tokio::time::interval(TICK);
-                loop {
+                for tick in 1u64.. {
                     ticks.tick().await;
                     store.tell_drops();
+                    if tick % ROLL_CALL == 0 {
+                        forget_the_dead(&store, &*core).await;
+                    }
                 }
             });
             Ok(())

@@ -75,6 +75,18 @@ async fn a_token_survives_a_reload_and_not_its_worker() {
     assert_eq!(send(&new, &dead, "{}").await.status(), 401);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_ends_with_a_worker_whose_end_nobody_heard() {
+    let stage = stage().worker(WorkerInfo::new("w1", "idle", json!({})));
+    let plugin = load(&stage).await;
+    let alive = environment(&plugin, "shop", "w1")["LOGS_TOKEN"].clone();
+    let dead = environment(&plugin, "shop", "w2")["LOGS_TOKEN"].clone();
+    assert_eq!(send(&plugin, &dead, "{}").await.status(), 200);
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    assert_eq!(send(&plugin, &dead, "{}").await.status(), 401);
+    assert_eq!(send(&plugin, &alive, "{}").await.status(), 200);
+}
+
 #[tokio::test]
 async fn what_is_too_much_is_refused_with_the_time_to_wait() {
     let stage = stage();
