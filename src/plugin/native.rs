@@ -6,7 +6,8 @@ use http::HeaderName;
 use std::sync::LazyLock;
 
 /// All of them, in any order.
-pub static ALL: &[&Native] = &[&buntime_plugin_metrics::NATIVE, &buntime_plugin_vhosts::NATIVE];
+pub static ALL: &[&Native] =
+    &[&buntime_plugin_logs::NATIVE, &buntime_plugin_metrics::NATIVE, &buntime_plugin_vhosts::NATIVE];
 
 /// Headers that only plugins may set, be they on or off: they never arrive from outside.
 pub static OWNED_HEADERS: LazyLock<Vec<HeaderName>> = LazyLock::new(|| {

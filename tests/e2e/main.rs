@@ -30,6 +30,7 @@ mod hostile_worker;
 mod http2;
 mod http_faults;
 mod isolation;
+mod kept_log;
 mod killed;
 mod killed_uploads;
 mod large_bodies;
