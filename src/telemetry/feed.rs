@@ -58,7 +58,7 @@ pub fn feed() -> &'static Feed {
 }
 
 impl Feed {
-    pub const fn new() -> Feed {
+    const fn new() -> Feed {
         Feed { on: AtomicBool::new(false), sinks: ArcSwapOption::const_empty(), changing: Mutex::new(()) }
     }
 

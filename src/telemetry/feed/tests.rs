@@ -95,7 +95,10 @@ fn a_sink_gets_what_comes_until_its_guard_is_dropped() {
     assert_eq!(messages(&sink), ["one".into()]);
     assert_eq!(messages(&other), ["one".into(), "two".into()]);
     let second = &other.0.lock().unwrap()[1];
-    assert_eq!((second.app.as_deref(), &*second.fields[0].0, &second.fields[0].1), (None, "plugin", &"shop".into()));
+    assert_eq!(
+        (second.app.as_deref(), &*second.fields[0].0, &second.fields[0].1),
+        (None, "plugin", &"shop".into())
+    );
     let first = &sink.0.lock().unwrap()[0];
     assert_eq!((first.level, first.cut, first.request_id.as_deref()), (Level::Warn, true, Some("r")));
     assert_eq!((first.app.as_deref(), first.version.as_deref()), (Some("shop"), Some("1.0.0")));
