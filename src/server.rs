@@ -87,7 +87,8 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     sweep(&config.worker_dirs);
     sweep(&config.plugin_dirs);
     let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
-    let plugins = plugins::start(&config, &dirs, &gate, &index, &pool, &hub, &metrics).await?;
+    let plugins =
+        plugins::start(&config, &dirs, &gate, &index, &pool, &hub, &metrics, draining.clone()).await?;
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let api = Api::new(api::Parts {
         store,

@@ -18,6 +18,7 @@ use buntime_plugin::{
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// The runtime, as plugins see it.
 pub struct RuntimeCore {
@@ -25,6 +26,7 @@ pub struct RuntimeCore {
     index: Arc<Index>,
     pool: Arc<Pool>,
     metrics: Arc<Metrics>,
+    draining: watch::Receiver<bool>,
     kept: Mutex<Kept>,
 }
 
@@ -49,8 +51,9 @@ impl RuntimeCore {
         index: Arc<Index>,
         pool: Arc<Pool>,
         metrics: Arc<Metrics>,
+        draining: watch::Receiver<bool>,
     ) -> Arc<RuntimeCore> {
-        Arc::new(RuntimeCore { gate, index, pool, metrics, kept: Mutex::default() })
+        Arc::new(RuntimeCore { gate, index, pool, metrics, draining, kept: Mutex::default() })
     }
 }
 
@@ -97,6 +100,12 @@ impl Core for RuntimeCore {
 
     fn metrics(&self) -> Arc<dyn Source> {
         self.metrics.source()
+    }
+
+    fn draining(&self) -> BoxFuture<'static, ()> {
+        let mut draining = self.draining.clone();
+        // The server holds the other end for as long as it serves.
+        Box::pin(async move { drop(draining.wait_for(|draining| *draining).await) })
     }
 
     fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard {

@@ -12,8 +12,10 @@ use crate::pool::Pool;
 use crate::telemetry::metrics::Metrics;
 use anyhow::{Result, anyhow};
 use std::sync::{Arc, Weak};
+use tokio::sync::watch;
 
 /// Loads the plugins, before any app is.
+#[allow(clippy::too_many_arguments)]
 pub async fn start(
     config: &Config,
     dirs: &Dirs,
@@ -22,6 +24,7 @@ pub async fn start(
     pool: &Arc<Pool>,
     hub: &Arc<Hub>,
     metrics: &Arc<Metrics>,
+    draining: watch::Receiver<bool>,
 ) -> Result<Arc<Host>> {
     let options = options(config);
     let keys = Arc::clone(gate);
@@ -31,7 +34,13 @@ pub async fn start(
         reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
         ceilings: options.ceilings,
         environment: options.environment.clone(),
-        core: RuntimeCore::new(Arc::clone(gate), Arc::clone(index), Arc::clone(pool), Arc::clone(metrics)),
+        core: RuntimeCore::new(
+            Arc::clone(gate),
+            Arc::clone(index),
+            Arc::clone(pool),
+            Arc::clone(metrics),
+            draining,
+        ),
         natives: plugin::native::ALL,
         scripts: Some(Maker {
             pool: Arc::clone(pool),

@@ -37,9 +37,14 @@ impl Api {
 
     /// Ends the streams with what there is by now, and takes no more entries.
     pub fn end(&self) {
-        self.ending.send_replace(Some(self.kept.store().next()));
+        self.end_streams();
         let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(owner);
+    }
+
+    /// Ends the streams with what there is by now.
+    pub fn end_streams(&self) {
+        self.ending.send_replace(Some(self.kept.store().next()));
     }
 
     /// What is asked for, and what of it the caller may be shown.

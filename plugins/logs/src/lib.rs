@@ -110,6 +110,11 @@ impl Plugin for Logs {
                     }
                 }
             });
+            let (draining, api) = (self.context.core().draining(), Arc::clone(&self.api));
+            self.context.spawn(async move {
+                draining.await;
+                api.end_streams();
+            });
             Ok(())
         })
     }

@@ -38,6 +38,11 @@ pub trait Core: Send + Sync {
     /// request at its end, plugins' events.
     fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard;
 
+    /// Resolves when the runtime begins to end: what streams without an end has to end then, or it is waited for in vain.
+    fn draining(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// Texts that nobody may be shown, such as the root key and what settings keep secret. Each has at least 8 bytes.
     fn secrets(&self) -> Vec<String> {
         Vec::new()

@@ -7,8 +7,8 @@ use super::build::Workshop;
 use super::{ChangeError, Host, State};
 use crate::apps::manifest::Ceilings;
 use buntime_plugin::{
-    Access, AppInfo, Body, BoxFuture, Context, Core, Error, Filter, Flow, Hooks, Native, Outcome, Phase,
-    Plugin, Problem, Request, Response, Result, WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, Context, Core, Error, Filter, Flow, Hooks, LogGuard, LogSink, Native,
+    Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use std::any::{Any, TypeId};
@@ -161,7 +161,11 @@ impl Core for NoCore {
     }
 
     fn metrics(&self) -> Arc<dyn buntime_plugin::metrics::Source> {
-        unimplemented!("no plugin of these tests measures")
+        unimplemented!("no plugin of these tests asks")
+    }
+
+    fn log_to(&self, _: Arc<dyn LogSink>) -> LogGuard {
+        LogGuard::new(|| {})
     }
 
     fn keep(
