@@ -23,7 +23,7 @@ pub struct KeptLog {
     pub before: Option<u64>,
 }
 
-/// What is read of `GET /plugins`.
+/// What is read of `GET /plugins`: no more than is needed, so that other versions are understood.
 #[derive(Deserialize)]
 struct Plugins {
     plugins: Vec<Plugin>,

@@ -128,6 +128,32 @@ async fn no_plugins(listener: &TcpListener) {
     socket.write_all(answer.as_bytes()).await.unwrap();
 }
 
+/// Over the admin socket, which has the routes of plugins too.
+#[tokio::test]
+async fn where_the_plugin_keeps_the_log_its_entries_are_shown_and_filtered() {
+    const LOGGER: &str = r#"export default { fetch: () => {
+        console.log(JSON.stringify({ level: "error", msg: "broken", order: 7 })); return new Response("x"); } };"#;
+    let plugins = tempfile::TempDir::new().unwrap();
+    let manifest =
+        include_str!("../../../plugins/logs/manifest.yaml").replace("enabled: false", "enabled: true");
+    std::fs::create_dir(plugins.path().join("logs")).unwrap();
+    std::fs::write(plugins.path().join("logs/manifest.yaml"), manifest).unwrap();
+    let apps = Apps::new().file("shop@1.0.0/index.ts", LOGGER).lean();
+    let server = apps.env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap()).start().await;
+    let me = Person::beside(&server);
+    server.get("/shop/say").await;
+    server.logged(|line| line["message"].as_str().is_some_and(|text| text.contains("broken"))).await;
+    let shown = me.types("logs shop").await;
+    assert!(shown.ok().ends_with(" shop@1.0.0 w1 | error broken {\"order\":7}\n"), "{}", shown.stdout);
+    assert_eq!(me.types("logs --app shop --level error").await.ok(), shown.stdout);
+    assert_eq!(me.types("logs --search nothing-of-that-kind").await.ok(), "");
+    let access = me.types("logs --source access --search /shop/say").await;
+    assert!(access.ok().contains(" access: GET /shop/say 200 {"), "{}", access.stdout);
+    let one = me.types("logs shop --json").await;
+    let json: serde_json::Value = serde_json::from_str(one.ok()).unwrap();
+    assert_eq!((&json["message"], &json["source"]), (&"broken".into(), &"worker-stdout".into()));
+}
+
 async fn head_of(socket: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
