@@ -8,6 +8,7 @@ use super::{Loaded, native, order, script};
 use crate::apps::manifest::Ceilings;
 use crate::model::AppVersion;
 use crate::pool::Loan;
+use crate::telemetry::metrics::Metrics;
 use buntime_plugin::service::Services;
 use buntime_plugin::{Context, Core, Identity, Native, Outcome, Plugin, Settings};
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub struct Workshop {
     /// What settings may refer to.
     pub environment: BTreeMap<String, String>,
     pub core: Arc<dyn Core>,
+    pub metrics: Arc<Metrics>,
     /// The native plugins that there are.
     pub natives: &'static [&'static Native],
     /// None = where no process can be started.
@@ -171,6 +173,7 @@ impl Workshop {
             base: manifest.base.as_ref().map(|base| base.as_str().to_owned()),
             app,
             worker_env: manifest.worker_env.clone(),
+            metrics: Arc::clone(&self.metrics),
         };
         let loaded = Arc::new(Loaded::new(parts).map_err(|error| error.to_string())?);
         let started =

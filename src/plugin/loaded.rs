@@ -2,6 +2,7 @@
 
 use crate::model::{App, Kind};
 use crate::pool::Pool;
+use crate::telemetry::metrics::{Histogram, Metrics};
 use buntime_plugin::{Context, Error, Hooks, Outcome, Plugin};
 use futures_util::FutureExt;
 use std::any::Any;
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Warnings about one plugin's hooks: so many in one go, and one more in so long a time.
 const WARN_EVERY: Duration = Duration::from_secs(1);
+
+pub const ON_REQUEST: &str = "onRequest";
+pub const ON_RESPONSE: &str = "onResponse";
 
 /// A plugin with what its manifest says of it.
 pub struct Loaded {
@@ -26,6 +30,8 @@ pub struct Loaded {
     pub app: Option<OwnApp>,
     /// What of its environment variables workers get.
     pub worker_env: Vec<String>,
+    /// How long its hooks take.
+    durations: Durations,
     /// Why it is degraded.
     degraded: Mutex<Option<String>>,
     failures: Mutex<Failures>,
@@ -55,6 +61,12 @@ pub enum Why {
     Panicked(String),
 }
 
+/// One for each hook that requests wait for.
+struct Durations {
+    request: Arc<Histogram>,
+    response: Arc<Histogram>,
+}
+
 /// Failures that were not told yet.
 #[derive(Default)]
 struct Failures {
@@ -71,6 +83,7 @@ pub struct Parts {
     pub base: Option<String>,
     pub app: Option<OwnApp>,
     pub worker_env: Vec<String>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// A plugin's own app, which the pool has for as long as this is there.
@@ -98,14 +111,30 @@ impl Loaded {
     /// # Errors
     /// It panicked when it was asked for its hooks.
     pub fn new(parts: Parts) -> Result<Loaded, HookError> {
-        let Parts { name, plugin, context, rules, base, app, worker_env } = parts;
+        let Parts { name, plugin, context, rules, base, app, worker_env, metrics } = parts;
+        let durations = Durations {
+            request: metrics.hook(&name, ON_REQUEST),
+            response: metrics.hook(&name, ON_RESPONSE),
+        };
         let hooks = catch_unwind(AssertUnwindSafe(|| plugin.hooks())).map_err(|panic| HookError {
             plugin: Arc::clone(&name),
             hook: "hooks",
             why: Why::Panicked(words(&*panic)),
         })?;
         let (degraded, failures) = (Mutex::default(), Mutex::default());
-        Ok(Loaded { name, plugin, context, hooks, rules, base, app, worker_env, degraded, failures })
+        Ok(Loaded {
+            name,
+            plugin,
+            context,
+            hooks,
+            rules,
+            base,
+            app,
+            worker_env,
+            durations,
+            degraded,
+            failures,
+        })
     }
 
     /// Calls a hook that requests wait for.
@@ -114,7 +143,12 @@ impl Loaded {
         hook: &'static str,
         call: impl FnOnce(&'a dyn Plugin) -> Outcome<'a, T>,
     ) -> Result<T, HookError> {
-        self.call_within(hook, self.rules.hook_timeout, call).await
+        let began = Instant::now();
+        let done = self.call_within(hook, self.rules.hook_timeout, call).await;
+        let durations = &self.durations;
+        let histogram = if hook == ON_REQUEST { &durations.request } else { &durations.response };
+        histogram.observe(began.elapsed());
+        done
     }
 
     /// Calls a hook with a time limit of its own.

@@ -1,6 +1,6 @@
 //! One set of plugins, in their order, and the way of a request through it. Immutable: a reload makes another set.
 
-use super::loaded::{HookError, Loaded};
+use super::loaded::{HookError, Loaded, ON_REQUEST, ON_RESPONSE};
 use buntime_plugin::{
     Body, Error, Fetched, Filter, Flow, Outcome, Phase, Problem, Request, RequestHook, Response, WorkerEvent,
 };
@@ -105,7 +105,7 @@ impl Set {
                 }
                 false => request.withdraw_body(),
             };
-            let flow = plugin.call("onRequest", |plugin| plugin.on_request(phase, request)).await;
+            let flow = plugin.call(ON_REQUEST, |plugin| plugin.on_request(phase, request)).await;
             request.return_body(kept);
             let flow = match flow {
                 Ok(Flow::Respond(response))
@@ -114,7 +114,7 @@ impl Set {
                     let error = Error::new("in the phase `resolve` a hook can only redirect or refuse");
                     Err(HookError {
                         plugin: Arc::clone(&plugin.name),
-                        hook: "onRequest",
+                        hook: ON_REQUEST,
                         why: super::loaded::Why::Failed(error),
                     })
                 }
@@ -206,7 +206,7 @@ impl Set {
                 continue;
             }
             let before = (response.status(), response.headers().clone());
-            let done = plugin.call("onResponse", |plugin| plugin.on_response(&mut response, request)).await;
+            let done = plugin.call(ON_RESPONSE, |plugin| plugin.on_response(&mut response, request)).await;
             if let Err(error) = done {
                 plugin.complain(&error, "a hook failed; the answer stays as it was");
                 (*response.status_mut(), *response.headers_mut()) = before;

@@ -41,6 +41,7 @@ pub async fn start(
             Arc::clone(metrics),
             draining,
         ),
+        metrics: Arc::clone(metrics),
         natives: plugin::native::ALL,
         scripts: Some(Maker {
             pool: Arc::clone(pool),

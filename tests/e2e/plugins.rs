@@ -159,6 +159,26 @@ async fn order(server: &Server, path: &str) -> Answer {
 }
 
 #[tokio::test]
+async fn how_long_hooks_take_is_measured_by_plugin() {
+    let plugins = Plugins::examples();
+    let metrics = include_str!("../../plugins/metrics/manifest.yaml");
+    plugins
+        .write("@buntime/plugin-metrics/manifest.yaml", &metrics.replace("enabled: false", "enabled: true"));
+    let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
+    assert_eq!(ask(&server, "/hello/secret", &[]).await.status(), 401);
+    let text = ask(&server, "/metrics/prometheus", &[]).await.text().to_owned();
+    // The refusal was shown to onResponse too: it is an answer of a plugin.
+    for hook in ["onRequest", "onResponse"] {
+        let line = text.lines().find(|line| {
+            line.starts_with("buntime_plugin_hook_duration_seconds_count")
+                && line.contains("plugin=\"gate\"")
+                && line.contains(&format!("hook=\"{hook}\""))
+        });
+        assert_eq!(line.and_then(|line| line.rsplit(' ').next()), Some("1"), "{hook}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_guard_whose_process_is_killed_under_load_never_lets_anybody_pass() {
     let plugins = Plugins::examples();
     let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;

@@ -254,7 +254,9 @@ proptest! {
             let step = (fake.name.to_string(), for_whom.name.to_string());
             let circle = earlier.contains_key(&(step.1.clone(), step.0.clone())) || step.0 == step.1;
             let needed = fake.dependencies.iter().any(|needed| needed.name == for_whom.name);
-            earlier.contains_key(&step) && (!optional || !circle || needed)
+            // The way there may lead over others: one of the wrong version is not waited for.
+            let fits = fakes.iter().any(|other| other.name == for_whom.name && for_whom.accepts(&other.version));
+            fits && earlier.contains_key(&step) && (!optional || !circle || needed)
         };
         for (at, name) in order.iter().enumerate() {
             let ready = |fake: &&Fake| {

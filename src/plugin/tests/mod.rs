@@ -6,6 +6,7 @@ mod passing;
 use super::build::Workshop;
 use super::{ChangeError, Host, State};
 use crate::apps::manifest::Ceilings;
+use crate::telemetry::metrics::Metrics;
 use buntime_plugin::{
     Access, AppInfo, Body, BoxFuture, Context, Core, Error, Filter, Flow, Hooks, LogGuard, LogSink, Native,
     Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
@@ -212,6 +213,7 @@ impl Place {
             ceilings: Ceilings { max_body_size: 100 << 20, cores: 2 },
             environment: BTreeMap::new(),
             core: Arc::new(NoCore),
+            metrics: Metrics::new("1.4.5"),
             natives: ACTORS,
             scripts: None,
         }
