@@ -10,7 +10,7 @@ mod watching;
 use self::address::{Address, listen};
 use self::dirs::Dirs;
 use self::watching::{Proofs, options, sweep, watch};
-use crate::api::{self, Api, Gate};
+use crate::api::{self, Api, Gate, RuntimeCore};
 use crate::apps::{Decisions, Index};
 use crate::config::{Bun, Config, Listen};
 use crate::events::{Bounds, Event, Hub, ServerEvent};
@@ -87,8 +87,14 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     sweep(&config.worker_dirs);
     sweep(&config.plugin_dirs);
     let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
-    let plugins =
-        plugins::start(&config, &dirs, &gate, &index, &pool, &hub, &metrics, draining.clone()).await?;
+    let core = RuntimeCore::new(
+        Arc::clone(&gate),
+        Arc::clone(&index),
+        Arc::clone(&pool),
+        Arc::clone(&metrics),
+        draining.clone(),
+    );
+    let plugins = plugins::start(&config, &dirs, &gate, core, &pool, &hub, &metrics).await?;
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let api = Api::new(api::Parts {
         store,

@@ -114,7 +114,7 @@ fn a_flag_wins_over_the_variable_the_variable_over_the_file_and_the_file_over_th
 fn every_setting_can_be_set_by_its_flag_by_its_variable_and_in_the_file() {
     for setting in SETTINGS {
         let value = match setting.flag {
-            "worker-dirs" => "apps",
+            "worker-dirs" | "plugin-dirs" => "apps",
             "port" | "pool-size" | "spares" | "threads" | "max-connections" => "7",
             "host" => "::1",
             "env" => "staging",
@@ -168,6 +168,7 @@ fn the_other_defaults_are_those_of_the_table() {
     let place = Place::ready();
     let config = place.config();
     assert_eq!(config.worker_dirs, [place.path("apps")]);
+    assert_eq!(config.plugin_dirs, [place.path("plugins")]);
     assert_eq!((config.state_dir, config.bun), (place.path(".buntime"), place.path("bin/bun")));
     assert_eq!((config.threads, config.max_body_size, config.max_connections), (1, 100 << 20, 10_000));
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::dirs::Dirs;
 use super::watching::options;
 use crate::api::{Gate, RuntimeCore};
-use crate::apps::{Alone, Index};
+use crate::apps::Alone;
 use crate::config::Config;
 use crate::events::Hub;
 use crate::plugin::script::Maker;
@@ -12,19 +12,16 @@ use crate::pool::Pool;
 use crate::telemetry::metrics::Metrics;
 use anyhow::{Result, anyhow};
 use std::sync::{Arc, Weak};
-use tokio::sync::watch;
 
 /// Loads the plugins, before any app is.
-#[allow(clippy::too_many_arguments)]
 pub async fn start(
     config: &Config,
     dirs: &Dirs,
     gate: &Arc<Gate>,
-    index: &Arc<Index>,
+    core: Arc<RuntimeCore>,
     pool: &Arc<Pool>,
     hub: &Arc<Hub>,
     metrics: &Arc<Metrics>,
-    draining: watch::Receiver<bool>,
 ) -> Result<Arc<Host>> {
     let options = options(config);
     let keys = Arc::clone(gate);
@@ -34,13 +31,7 @@ pub async fn start(
         reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
         ceilings: options.ceilings,
         environment: options.environment.clone(),
-        core: RuntimeCore::new(
-            Arc::clone(gate),
-            Arc::clone(index),
-            Arc::clone(pool),
-            Arc::clone(metrics),
-            draining,
-        ),
+        core,
         metrics: Arc::clone(metrics),
         natives: plugin::native::ALL,
         scripts: Some(Maker {

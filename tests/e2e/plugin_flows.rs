@@ -1,0 +1,200 @@
+//! What script plugins can do with requests and answers: replace them, take them over, answer before all routes, have an app of
+//! their own.
+
+use super::harness::{Answer, Apps, Server};
+use super::plugins::Plugins;
+use http::{Method, Request};
+use http_body_util::Full;
+use serde_json::Value;
+
+async fn send(server: &Server, method: Method, path: &str, body: impl Into<bytes::Bytes>) -> Answer {
+    let request = Request::builder().method(method).uri(path).body(Full::new(body.into())).unwrap();
+    server.send(request).await
+}
+
+fn header(answer: &Answer, name: &str) -> Option<String> {
+    let headers = answer.json()["headers"].as_array().unwrap().clone();
+    let found = headers.iter().find(|header| header[0] == name);
+    found.and_then(|header| header[1].as_str()).map(str::to_owned)
+}
+
+/// An app that says what it got.
+const ECHO: &str = "export default { async fetch(request) {
+  return Response.json({ method: request.method, url: request.url, headers: [...request.headers], body: await request.text() },
+    { headers: { 'x-app': 'echo' } });
+} };";
+
+#[tokio::test]
+async fn a_request_is_replaced_moved_or_answered() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "flow/manifest.yaml",
+            "name: flow
+version: 1.0.0
+hooks:
+  onRequest:
+    - {phase: preflight, paths: [/echo/**]}
+    - {phase: serve, paths: [/echo/body/**], body: true}
+",
+        )
+        .write(
+            "flow/plugin.ts",
+            "export default {
+  async onRequest(request, app, { phase }) {
+    const url = new URL(request.url);
+    switch (url.pathname) {
+      case '/echo/moved': return new Request(new URL('/other/there?x=1', url), request);
+      case '/echo/header': {
+        const headers = new Headers(request.headers);
+        headers.set('x-added', `${phase} ${app.name}@${app.version}`);
+        headers.delete('x-given');
+        return new Request(request, { headers });
+      }
+      case '/echo/forged': return new Request(request, { headers: { 'x-buntime-hook': 'request', 'x-base': '/evil', 'x-forwarded-for': '6.6.6.6' } });
+      case '/echo/answer': return new Response('mine', { status: 418, headers: { 'x-buntime-flow': 'continue' } });
+      case '/echo/throw': throw new Error('a bug');
+      case '/echo/nonsense': return 5;
+      case '/echo/body/upper':
+        if (phase === 'serve') return new Request(request, { body: (await request.text()).toUpperCase() });
+        return;
+      case '/echo/body/read':
+        if (phase === 'serve') await request.text();
+    }
+  },
+};",
+        );
+    let apps = Apps::new().file("echo/index.ts", ECHO).file("other/index.ts", ECHO);
+    let server = plugins.of(apps.lean()).start().await;
+    let get = async |path: &str| send(&server, Method::GET, path, "").await;
+
+    let moved = get("/echo/moved").await;
+    assert_eq!(moved.json()["url"], format!("http://{}/there?x=1", server.address), "another app has it");
+    let changed =
+        server.send(Request::get("/echo/header").header("x-given", "1").body(Full::default()).unwrap()).await;
+    assert_eq!(header(&changed, "x-added").as_deref(), Some("preflight echo@latest"));
+    assert_eq!(header(&changed, "x-given"), None);
+    let forged = get("/echo/forged").await;
+    assert_eq!(header(&forged, "x-buntime-hook"), None);
+    assert_eq!(header(&forged, "x-base").as_deref(), Some("/echo"));
+    assert_eq!(header(&forged, "x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    let answered = get("/echo/answer").await;
+    assert_eq!((answered.status(), answered.text()), (418, "mine"));
+    for path in ["/echo/throw", "/echo/nonsense"] {
+        assert_eq!(get(path).await.status(), 503, "{path}");
+    }
+    // Bodies: whole ones, and ones that are streamed both ways.
+    for size in [5, 100_000, 3_000_000] {
+        let body = "ab".repeat(size / 2);
+        let upper = send(&server, Method::POST, "/echo/body/upper", body.clone()).await;
+        assert_eq!(upper.json()["body"], body.to_uppercase(), "{size}");
+        let kept = send(&server, Method::POST, "/echo/body/untouched", body.clone()).await;
+        assert_eq!(kept.json()["body"], Value::from(body), "{size}");
+    }
+    let read = send(&server, Method::POST, "/echo/body/read", "x").await;
+    assert_eq!(read.status(), 503, "it took the body and gave none");
+    let head_only = send(&server, Method::POST, "/echo/x", "y".repeat(200_000)).await;
+    assert_eq!(head_only.json()["body"].as_str().unwrap().len(), 200_000);
+}
+
+#[tokio::test]
+async fn an_answer_is_replaced_with_or_without_its_body() {
+    let plugins = Plugins::new();
+    for (name, body) in [("a-head", false), ("b-body", true)] {
+        plugins
+            .write(
+                &format!("{name}/manifest.yaml"),
+                &format!("name: {name}\nversion: 1.0.0\nhooks:\n  onResponse: {{paths: ['/page/{name}/**'], body: {body}}}\n"),
+            )
+            .write(
+                &format!("{name}/plugin.ts"),
+                "export default {
+  async onResponse(response, app, request) {
+    const { pathname } = new URL(request.url);
+    if (pathname.endsWith('/keep')) return;
+    if (pathname.endsWith('/throw')) throw new Error('a bug');
+    if (pathname.endsWith('/other')) return new Response('other', { status: 203, headers: { 'x-by': app.name } });
+    if (pathname.endsWith('/upper')) return new Response((await response.text()).toUpperCase(), response);
+    return new Response(response.body, { status: 202, headers: { ...Object.fromEntries(response.headers), 'x-by': request.method } });
+  },
+};",
+            );
+    }
+    let page = "export default { fetch: (request) => new Response('page '.repeat(Number(new URL(request.url).searchParams.get('n') ?? 1)), { headers: { 'x-app': 'page' } }) };";
+    let server = plugins.of(Apps::new().file("page/index.ts", page).lean()).start().await;
+    for (path, status, body, by, app) in [
+        ("/page/a-head/keep", 200, "page ", "", "page"),
+        ("/page/a-head/throw", 200, "page ", "", "page"),
+        ("/page/a-head/other", 203, "other", "page", ""),
+        ("/page/a-head/mark", 202, "page ", "GET", "page"),
+        ("/page/b-body/keep", 200, "page ", "", "page"),
+        ("/page/b-body/upper", 200, "PAGE ", "", "page"),
+        ("/page/b-body/mark", 202, "page ", "GET", "page"),
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status().as_u16(), answer.text()), (status, body), "{path}");
+        assert_eq!((answer.header("x-by"), answer.header("x-app")), (by, app), "{path}");
+    }
+    let large = server.get("/page/b-body/upper?n=400000").await;
+    assert_eq!(large.text(), "PAGE ".repeat(400_000));
+    let large = server.get("/page/a-head/mark?n=400000").await;
+    assert_eq!((large.text().len(), large.header("x-by")), (2_000_000, "GET"));
+}
+
+#[tokio::test]
+async fn what_answers_before_all_routes_passes_on_what_is_not_its_own() {
+    let plugins = Plugins::new();
+    plugins
+        .write("first/manifest.yaml", "name: first\nversion: 1.0.0\nhooks: {fetch: {paths: [/echo/**]}}\n")
+        .write(
+            "first/plugin.ts",
+            "export default {
+  async fetch(request) {
+    if (new URL(request.url).pathname === '/echo/mine') return new Response('mine: ' + await request.text());
+    return new Response(null, { status: 404 });
+  },
+};",
+        );
+    let server = plugins.of(Apps::new().file("echo/index.ts", ECHO).lean()).start().await;
+    for size in [0, 5, 100_000, 200_000] {
+        let body = "x".repeat(size);
+        let mine = send(&server, Method::POST, "/echo/mine", body.clone()).await;
+        assert_eq!(mine.text(), format!("mine: {body}"));
+        let passed = send(&server, Method::POST, "/echo/other", body.clone()).await;
+        assert_eq!(passed.json()["body"], body, "{size}");
+    }
+    assert_eq!(server.get("/echo/x").await.json()["method"], "GET");
+}
+
+#[tokio::test]
+async fn a_plugin_has_an_app_of_its_own_below_its_base() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "panel/manifest.yaml",
+            "name: panel\nversion: 1.0.0\nbase: /panel\nentrypoint: ui/index.html\n",
+        )
+        .write("panel/plugin.ts", "export default { routes: { '/data': () => Response.json([1, 2]) } };")
+        .write("panel/ui/index.html", "<title>panel</title>")
+        .write("panel/ui/app.js", "1;")
+        .write(
+            "tool/manifest.yaml",
+            "name: tool\nversion: 1.0.0\nbase: /tool\nentrypoint: server.ts\ninjectBase: true\n",
+        )
+        .write("tool/plugin.ts", "export default {};")
+        .write("tool/server.ts", ECHO);
+    let server = plugins.of(Apps::new().file("echo/index.ts", ECHO).lean()).start().await;
+    assert_eq!(server.get("/panel/").await.text(), "<title>panel</title>");
+    assert_eq!(server.get("/panel/app.js").await.text(), "1;");
+    assert_eq!(server.get("/panel/data").await.json(), serde_json::json!([1, 2]), "its routes come first");
+    assert_eq!(server.get("/panel/plugin.ts").await.status(), 404, "its code is not served");
+    let posted = send(&server, Method::POST, "/tool/x?y=1", "body").await;
+    assert_eq!(posted.json()["url"], format!("http://{}/x?y=1", server.address));
+    assert_eq!(header(&posted, "x-base").as_deref(), Some("/tool"));
+    assert_eq!(posted.json()["body"], "body");
+    assert_eq!(server.get("/panels").await.status(), 404, "a base ends where its segment does");
+    // Another site may not change anything there.
+    let forged =
+        Request::post("/panel/data").header("origin", "https://evil.example").body(Full::default()).unwrap();
+    assert_eq!(server.send(forged).await.status(), 403);
+}
