@@ -251,3 +251,32 @@ async fn a_guard_that_does_not_start_keeps_the_runtime_from_starting() {
     let said = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).fail().await;
     assert!(said.contains("shut would not be loaded") && said.contains("no key"), "{said}");
 }
+
+/// It was asked only where there was something else, and those who look at answers were shown an empty request.
+#[tokio::test]
+async fn what_no_app_has_is_offered_to_fetch_and_its_answer_is_shown_with_its_request() {
+    let plugins = Plugins::new();
+    let manifest = "name: well\nhooks:\n  fetch: true\n  onResponse: { paths: [/nowhere/**] }\n";
+    plugins.write("well/manifest.yaml", manifest).write(
+        "well/plugin.ts",
+        "export default {
+           fetch(request) {
+             const { pathname } = new URL(request.url);
+             if (pathname === '/nowhere/fails') throw new Error('as it should');
+             return new Response(pathname, { status: pathname.startsWith('/nowhere') ? 200 : 404 });
+           },
+           onResponse(response, app, request) {
+             const headers = { 'x-seen': `${request.method} ${new URL(request.url).pathname}` };
+             return new Response(response.body, { headers });
+           },
+         }",
+    );
+    let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
+    let answer = ask(&server, "/nowhere/x", &[]).await;
+    assert_eq!((answer.status(), answer.text()), (200, "/nowhere/x"));
+    assert_eq!(answer.header("x-seen"), "GET /nowhere/x");
+    assert_eq!(ask(&server, "/elsewhere", &[]).await.status(), 404);
+    assert_eq!(ask(&server, "/hello/x", &[]).await.text(), "hello /x");
+    let failed = ask(&server, "/nowhere/fails", &[("accept", "text/html")]).await;
+    assert_eq!((failed.status(), failed.header("content-type")), (503, "text/html; charset=utf-8"));
+}

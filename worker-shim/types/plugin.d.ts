@@ -46,7 +46,7 @@ export interface Plugin {
   onServerStart?(server: ServerInfo): void | Promise<void>;
   /** The process is about to end: within ten seconds. */
   onShutdown?(): void | Promise<void>;
-  /** Requests that are no app's, under any path. Status 404 means: not mine, ask the next. */
+  /** Requests under any path, before all routes and apps, that the manifest's filter matches. Status 404 means: not mine, ask the next. */
   fetch?(request: Request, server: PluginServer): Response | Promise<Response>;
   /** Routes as `Bun.serve` has them, mounted at the manifest's `base`, which their paths do not repeat. */
   routes?: Record<string, Route>;

@@ -49,24 +49,23 @@ impl Site {
         let mut source = Some(Source::Client(body));
         let passed = self.phases(plugins, &mut request, &mut source, asked.watch).await;
         let passed = match passed {
-            Ok(Passed::On(destination)) if plugins.has_fetchers() => {
+            Ok(passed @ (Passed::On(_) | Passed::Nowhere(_))) if plugins.has_fetchers() => {
                 request.lend_body(|| lent(&mut source));
+                // For those who look at the answer, and for the page of an error.
+                let shown = Shown::of(&request);
                 match plugins.fetch(request).await {
                     Ok(Fetched::Answer(response)) => {
-                        // Nobody sees this head again but those who look at the answer.
-                        request = Request::from_parts(
-                            http::Request::new(()).into_parts().0,
-                            asked.origin.host.clone(),
-                            asked.id.clone(),
-                            None,
-                        );
+                        request = shown.into_request(asked);
                         Ok(Passed::Answered(response))
                     }
                     Ok(Fetched::Pass(back)) => {
                         request = *back;
-                        Ok(Passed::On(destination))
+                        Ok(passed)
                     }
-                    Err(stopped) => return Err(problem(stopped)),
+                    Err(stopped) => {
+                        request = shown.into_request(asked);
+                        Err(problem(stopped))
+                    }
                 }
             }
             passed => passed,
@@ -91,7 +90,7 @@ impl Site {
                 asked.head = request.into_parts().0;
                 self.landing(&asked.head.method)
             }
-            Err(problem) => {
+            Ok(Passed::Nowhere(problem)) | Err(problem) => {
                 asked.head = request.into_parts().0;
                 Err(problem)
             }
@@ -144,7 +143,7 @@ impl Site {
                 self.count_for(&destination, watch);
             }
         }
-        destination.map(Passed::On)
+        Ok(destination.map_or_else(Passed::Nowhere, Passed::On))
     }
 
     /// A request counts for the app that it means, also where a plugin answers it.
@@ -266,7 +265,34 @@ impl Site {
 /// What has come of the phases.
 enum Passed {
     On(Destination),
+    /// They let it pass, and it means nothing that is there.
+    Nowhere(Problem),
     Answered(Response),
+}
+
+/// A request's head, while a plugin has it.
+struct Shown {
+    head: http::request::Parts,
+    target: buntime_plugin::Target,
+    client: Option<std::net::IpAddr>,
+    https: bool,
+}
+
+impl Shown {
+    fn of(request: &Request) -> Shown {
+        let mut head = http::Request::new(()).into_parts().0;
+        head.method = request.method().clone();
+        head.uri = request.uri().clone();
+        head.headers = request.headers().clone();
+        Shown { head, target: request.target().clone(), client: request.client, https: request.https }
+    }
+
+    fn into_request(self, asked: &Asked) -> Request {
+        let mut request = Request::from_parts(self.head, asked.origin.host.clone(), asked.id.clone(), None);
+        (request.client, request.https) = (self.client, self.https);
+        request.set_target(self.target);
+        request
+    }
 }
 
 /// A plugin's app alone is an app like any other, which takes bodies too; routes come first where there are some.
