@@ -29,6 +29,8 @@ pub mod service;
 pub mod settings;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod upgrade;
+pub mod websocket;
 
 pub use access::{Access, Caller};
 pub use body::{Body, BodyError, BodyStream};
@@ -43,6 +45,7 @@ pub use request::{Request, Response, Route, Target};
 pub use routes::{Params, Router};
 pub use service::{Callable, Service, ServiceError};
 pub use settings::Settings;
+pub use upgrade::{Connection, Ending, Offer, Upgrade};
 
 pub use bytes::Bytes;
 pub use http;

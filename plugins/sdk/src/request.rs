@@ -1,6 +1,6 @@
 //! A request as plugins see it, and where it goes.
 
-use crate::{AppInfo, Body, Problem};
+use crate::{AppInfo, Body, Offer, Problem, Upgrade};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -25,6 +25,8 @@ pub struct Request {
     route: Option<Route>,
     /// Behind a lock that nobody ever takes: bodies are not `Sync`, and a request that is only looked at should be.
     body: Mutex<Option<Body>>,
+    /// The same of its connection, where that can speak another protocol.
+    offer: Mutex<Option<Offer>>,
     /// Its path is another than before.
     moved: bool,
 }
@@ -75,6 +77,7 @@ impl Request {
             target: Target::Nothing,
             route: None,
             body: Mutex::new(Some(body)),
+            offer: Mutex::new(None),
             moved: false,
         }
     }
@@ -164,6 +167,19 @@ impl Request {
         *self.slot() = Some(body);
     }
 
+    /// Whether [`Request::upgrade`] would give something.
+    pub fn can_upgrade(&mut self) -> bool {
+        self.offer().is_some()
+    }
+
+    /// The connection, to speak another protocol on it than HTTP (RFC 9110 §7.8), once. None: the request does not ask for that; its
+    /// connection cannot (HTTP/2); a page of another site asks; or this is no answer's place: only [`Plugin::fetch`](crate::Plugin::fetch)
+    /// and [`Plugin::route`](crate::Plugin::route) have it. Who takes it and answers otherwise goes on with HTTP.
+    pub fn upgrade(&mut self) -> Option<Upgrade> {
+        let offer = self.offer().take()?;
+        Some(Upgrade::new(&self.head, offer))
+    }
+
     /// 404, as the runtime says it.
     pub fn not_found(&self) -> Response {
         Problem::new(StatusCode::NOT_FOUND, "not_found").into()
@@ -188,6 +204,7 @@ impl Request {
             target: Target::Nothing,
             route: None,
             body: Mutex::new(body),
+            offer: Mutex::new(None),
             moved: false,
         }
     }
@@ -226,6 +243,15 @@ impl Request {
     /// Of the runtime: takes it apart again. The body is none where it was none and was not replaced.
     pub fn into_parts(self) -> (Parts, Option<Route>, Option<Body>) {
         (self.head, self.route, self.body.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Of the runtime: its connection can speak another protocol.
+    pub fn offer_upgrade(&mut self, offer: Option<Offer>) {
+        *self.offer() = offer;
+    }
+
+    fn offer(&mut self) -> &mut Option<Offer> {
+        self.offer.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slot(&mut self) -> &mut Option<Body> {

@@ -6,9 +6,9 @@
 use crate::metrics::{Family, Snapshot, Source};
 use crate::service::Services;
 use crate::{
-    Access, AppInfo, Body, BoxFuture, Caller, Context, Core, Fetched, Flow, Identity, LogEntry, LogGuard,
-    LogSink, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, Service, Settings, Target,
-    WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, Caller, Connection, Context, Core, Ending, Fetched, Flow, Identity,
+    LogEntry, LogGuard, LogSink, Native, Offer, Outcome, Phase, Plugin, Problem, Request, Response, Result,
+    Service, Settings, Target, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -17,7 +17,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+
+/// Bytes that a connection of the test kit takes before somebody reads them.
+const PIPE: usize = 64 * 1024;
 
 /// Where a plugin is tried.
 pub struct Stage {
@@ -279,6 +282,36 @@ pub fn with_header(mut request: Request, name: &'static str, value: &str) -> Req
 pub fn of_app(mut request: Request, name: &str, version: &str) -> Request {
     request.set_target(Target::App(Arc::new(AppInfo::new(name, version))));
     request
+}
+
+/// The same as from a connection that can speak another protocol, with the client's end of it and what ends it.
+///
+/// It counts as a WebSocket's handshake unless it has an `upgrade` header already.
+pub fn upgradable(mut request: Request) -> (Request, tokio::io::DuplexStream, oneshot::Sender<Ending>) {
+    if !request.headers().contains_key(http::header::UPGRADE) {
+        for (name, value) in [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    let (here, there) = tokio::io::duplex(PIPE);
+    let (end, ending) = oneshot::channel();
+    let connection: Box<dyn Connection> = Box::new(here);
+    request.offer_upgrade(Some(Offer {
+        connection: Box::pin(std::future::ready(Ok(connection))),
+        ending: Box::pin(async {
+            match ending.await {
+                Ok(ending) => ending,
+                // Nobody ends it.
+                Err(_) => std::future::pending().await,
+            }
+        }),
+    }));
+    (request, there, end)
 }
 
 /// All bytes of a body.
