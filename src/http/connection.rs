@@ -10,11 +10,11 @@ use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// How often connections are looked at.
@@ -52,6 +52,8 @@ enum Phase {
     New = 2,
     /// At least one request is with us. Never stored: `in_flight` tells.
     Busy = 3,
+    /// It speaks another protocol. Never stored: `switched` tells.
+    Switched = 4,
 }
 
 /// The state of one connection, shared by its task and the book.
@@ -71,6 +73,8 @@ pub struct Conn {
     stall: AtomicU64,
     verdict: AtomicU8,
     waker: AtomicWaker,
+    /// Tells those who speak another protocol on it what they have to do next.
+    switched: OnceLock<watch::Sender<Verdict>>,
     book: Arc<Book>,
 }
 
@@ -95,10 +99,11 @@ pub struct Entry {
 /// A request in progress on a connection, its response body included.
 pub struct InFlight(Arc<Conn>);
 
-/// A socket that notes in its `Conn` when bytes come.
+/// A socket that notes in its `Conn` when bytes come. It has the place in the book: the connection counts for as long as the socket is
+/// there, whatever is spoken on it.
 pub struct Watched<S> {
     socket: S,
-    conn: Arc<Conn>,
+    entry: Entry,
     /// How many bytes of the HTTP/2 preface have come; none = it is decided what the connection speaks.
     preface: Option<usize>,
 }
@@ -165,6 +170,7 @@ impl Book {
             stall: AtomicU64::new(STALL.as_millis() as u64),
             verdict: AtomicU8::new(Verdict::Live as u8),
             waker: AtomicWaker::new(),
+            switched: OnceLock::new(),
             book: Arc::clone(self),
         });
         let key = self.open().insert(Arc::clone(&conn));
@@ -194,7 +200,7 @@ impl Book {
                 let (phase, age) = (conn.phase(), self.age(conn));
                 match phase {
                     Phase::Idle if live && age >= self.keepalive => conn.tell(Verdict::Drain),
-                    Phase::Idle if !live && age >= LINGER => conn.tell(Verdict::Drop),
+                    Phase::Idle | Phase::Switched if !live && age >= LINGER => conn.tell(Verdict::Drop),
                     Phase::New if !live && age >= SWEEP => conn.tell(Verdict::Drop),
                     Phase::Head | Phase::New if age >= self.head => conn.tell(Verdict::Drop),
                     _ if conn.is_stalled(self.now()) => conn.tell(Verdict::Drop),
@@ -301,10 +307,26 @@ impl Conn {
                 self.since.store(self.book.now(), Ordering::Relaxed);
             }
             self.waker.wake();
+            if let Some(switched) = self.switched.get() {
+                switched.send_if_modified(|told| *told < verdict && { *told = verdict; true });
+            }
         }
     }
 
+    /// From here on it speaks another protocol than HTTP, and neither rests nor is idle.
+    pub fn switch(&self) -> watch::Receiver<Verdict> {
+        let switched = self.switched.get_or_init(|| watch::channel(Verdict::Live).0);
+        let receiver = switched.subscribe();
+        // It may have been told just before.
+        let verdict = self.told();
+        switched.send_if_modified(|told| *told < verdict && { *told = verdict; true });
+        receiver
+    }
+
     fn phase(&self) -> Phase {
+        if self.switched.get().is_some() {
+            return Phase::Switched;
+        }
         if self.in_flight.load(Ordering::Acquire) > 0 {
             return Phase::Busy;
         }
@@ -353,8 +375,8 @@ impl Drop for Entry {
 }
 
 impl<S> Watched<S> {
-    pub fn new(socket: S, conn: Arc<Conn>) -> Self {
-        Watched { socket, conn, preface: Some(0) }
+    pub fn new(socket: S, entry: Entry) -> Self {
+        Watched { socket, entry, preface: Some(0) }
     }
 
     fn heard(&mut self, bytes: &[u8]) {
@@ -364,10 +386,10 @@ impl<S> Watched<S> {
             let matches = wanted[..common] == bytes[..common];
             self.preface = (matches && common < wanted.len()).then_some(seen + common);
             if matches && self.preface.is_none() {
-                return self.conn.speaks_http2();
+                return self.entry.conn.speaks_http2();
             }
         }
-        self.conn.heard();
+        self.entry.conn.heard();
     }
 }
 
@@ -390,7 +412,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.conn.wrote(result)
+        self.entry.conn.wrote(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -407,7 +429,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.conn.wrote(result)
+        self.entry.conn.wrote(result)
     }
 
     fn is_write_vectored(&self) -> bool {

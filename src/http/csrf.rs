@@ -39,6 +39,16 @@ pub fn is_forged(guard: Guard, method: &Method, headers: &HeaderMap, own: &Origi
     }
 }
 
+/// Whether a page of another site opens this connection: browsers send cookies with a WebSocket's handshake, and let any page have what
+/// comes. All of them say `Origin` then (RFC 6455 §4.1).
+pub fn is_foreign_upgrade(headers: &HeaderMap, own: &Origin) -> bool {
+    match (headers.get(ORIGIN), headers.get(SEC_FETCH_SITE)) {
+        (Some(origin), _) => !is_own(origin, own),
+        (None, Some(site)) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
+        (None, None) => false,
+    }
+}
+
 /// Whether there is a cookie that could tell who somebody is: one that keeps a client in its part of a split cannot.
 fn has_cookie(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
@@ -109,6 +119,34 @@ mod tests {
         }
         assert!(!forged(Guard::Browsers, "POST", "shop.test:80", &[("origin", "http://shop.test")]));
         assert!(!forged(Guard::Browsers, "POST", "[::1]:8000", &[("origin", "http://[::1]:8000")]));
+    }
+
+    #[test]
+    fn a_connection_that_another_site_s_page_opens_is_foreign() {
+        let foreign = |headers: &[(&'static str, &str)]| {
+            let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let own = Origin { https: false, host: "shop.test:8000".parse().unwrap(), client: None };
+            is_foreign_upgrade(&map.collect(), &own)
+        };
+        for headers in [
+            &[("origin", "http://evil.test")][..],
+            &[("origin", "null")],
+            &[("origin", "http://shop.test")],
+            &[("origin", "http://evil.test"), ("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+        ] {
+            assert!(foreign(headers), "{headers:?}");
+        }
+        for headers in [
+            &[][..],
+            &[("cookie", "a=b")],
+            &[("origin", "http://shop.test:8000"), ("cookie", "a=b")],
+            // What some browsers say of their own site, as its scheme is another.
+            &[("origin", "https://shop.test:8000"), ("sec-fetch-site", "cross-site")],
+        ] {
+            assert!(!foreign(headers), "{headers:?}");
+        }
     }
 
     #[test]

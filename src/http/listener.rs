@@ -148,13 +148,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let conn = Arc::clone(&entry.conn);
-    let io = TokioIo::new(Watched::new(socket, Arc::clone(&conn)));
+    let io = TokioIo::new(Watched::new(socket, entry));
     let answer = service_fn(|request| {
         let answer = service.clone().call(request, Arc::clone(&conn));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let builder = builder();
-    let mut connection = pin!(builder.serve_connection(io, answer));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, answer));
     let mut draining = false;
     let result = poll_fn(|cx| {
         match conn.verdict(cx) {

@@ -2,6 +2,7 @@
 
 mod apps;
 mod plugins;
+mod upgrades;
 
 use super::connection::Conn;
 use super::csrf::{self, Guard};

@@ -5,7 +5,7 @@ use arc_swap::{ArcSwap, Guard};
 use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The set that requests pass. Replaced as a whole, so no request ever sees half of one.
 pub struct Current {
@@ -18,6 +18,7 @@ pub struct Serving {
     /// Dropped with the last one who holds this.
     _held: oneshot::Sender<Infallible>,
     left: std::sync::Mutex<Option<Left>>,
+    replaced: watch::Sender<bool>,
 }
 
 /// Resolves when no request is in a set any more.
@@ -32,9 +33,11 @@ impl Current {
         self.serving.load()
     }
 
-    /// Puts another set in the place of the one that serves. Requests from now on pass the new one.
+    /// Puts another set in the place of the one that serves. Requests from now on pass the new one; connections that the old one has
+    /// taken are told to end.
     pub fn replace(&self, set: Set) -> Left {
         let old = self.serving.swap(Arc::new(Serving::new(set)));
+        old.replaced.send_replace(true);
         let left = old.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         left.unwrap_or_else(|| Left(oneshot::channel().1))
     }
@@ -43,7 +46,14 @@ impl Current {
 impl Serving {
     fn new(set: Set) -> Serving {
         let (held, left) = oneshot::channel();
-        Serving { set, _held: held, left: Some(Left(left)).into() }
+        Serving { set, _held: held, left: Some(Left(left)).into(), replaced: watch::channel(false).0 }
+    }
+
+    /// Resolves when another set has taken its place.
+    pub fn replaced(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut replaced = self.replaced.subscribe();
+        // It fails where the set is gone altogether.
+        async move { drop(replaced.wait_for(|replaced| *replaced).await) }
     }
 }
 

@@ -27,7 +27,7 @@ mod request;
 mod routes;
 pub mod service;
 pub mod settings;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod upgrade;
 pub mod websocket;

@@ -124,12 +124,13 @@ async fn only_a_whole_preface_lifts_the_limit_on_heads() {
     for (pieces, phase) in table {
         let entry = book.enter(None, 0);
         let (mut client, server) = tokio::io::duplex(64);
-        let mut watched = Watched::new(server, Arc::clone(&entry.conn));
+        let conn = Arc::clone(&entry.conn);
+        let mut watched = Watched::new(server, entry);
         for piece in pieces {
             client.write_all(piece).await.unwrap();
             watched.read_exact(&mut vec![0; piece.len()]).await.unwrap();
         }
-        assert_eq!(entry.conn.phase(), phase, "{pieces:?}");
+        assert_eq!(conn.phase(), phase, "{pieces:?}");
     }
 }
 
@@ -138,8 +139,31 @@ async fn a_head_that_begins_like_a_preface_has_the_time_of_every_head() {
     let book = book(10);
     let entry = book.enter(None, 0);
     let (mut client, server) = tokio::io::duplex(64);
-    let mut watched = Watched::new(server, Arc::clone(&entry.conn));
+    let conn = Arc::clone(&entry.conn);
+    let mut watched = Watched::new(server, entry);
     client.write_all(b"P").await.unwrap();
     watched.read_u8().await.unwrap();
-    tokio::time::timeout(HEAD * 2, stays_until_dropped(entry)).await.expect("it stayed");
+    let dropped =
+        poll_fn(|cx| if conn.verdict(cx) == Verdict::Drop { Poll::Ready(()) } else { Poll::Pending });
+    tokio::time::timeout(HEAD * 2, dropped).await.expect("it stayed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_speaks_another_protocol_is_never_idle_and_is_told_to_end() {
+    let book = book(1);
+    let (_client, server) = tokio::io::duplex(64);
+    let entry = book.enter(None, 0);
+    let conn = Arc::clone(&entry.conn);
+    drop(conn.begin());
+    let socket = Watched::new(server, entry);
+    let mut told = conn.switch();
+    tokio::time::sleep(KEEPALIVE * 2).await;
+    assert!(tokio::time::timeout(KEEPALIVE, book.room()).await.is_err(), "it made room");
+    assert_eq!(*told.borrow(), Verdict::Live);
+    book.drain();
+    told.wait_for(|verdict| *verdict == Verdict::Drain).await.unwrap();
+    tokio::time::timeout(EVER, told.wait_for(|verdict| *verdict == Verdict::Drop)).await.unwrap().unwrap();
+    assert_eq!(*conn.switch().borrow(), Verdict::Drop, "who comes late is told too");
+    drop(socket);
+    book.emptied().await;
 }

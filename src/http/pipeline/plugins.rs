@@ -5,10 +5,10 @@ use super::super::forward::Source;
 use super::super::problem::{Code, Problem};
 use super::super::split::Place;
 use super::super::watch::Watch;
-use super::{Asked, Meant, Site, Target, Who};
+use super::{Asked, Meant, Site, Target, Who, upgrades};
 use crate::plugin::loaded::OwnApp;
 use crate::plugin::{Loaded, Serving, Set, Stopped};
-use buntime_plugin::{Body, Fetched, Phase, Request, Response, Route};
+use buntime_plugin::{Body, Fetched, Phase, Request, Response, Route, Upgrade};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -43,6 +43,10 @@ impl Site {
         let blank = http::Request::new(()).into_parts().0;
         let mut head = std::mem::replace(&mut asked.head, blank);
         head.uri = uri;
+        let upgrade = upgrades::take(&mut head);
+        let foreign = upgrade.is_some() && csrf::is_foreign_upgrade(&head.headers, &asked.origin);
+        // To be offered to whoever may answer, and to no hook before.
+        let offer = upgrade.filter(|_| !foreign).map(|upgrade| upgrades::offer(upgrade, &asked.conn, plugins));
         let mut request = Request::from_parts(head, asked.origin.host.clone(), asked.id.clone(), None);
         request.client = asked.origin.client;
         request.https = asked.origin.https;
@@ -53,6 +57,7 @@ impl Site {
                 request.lend_body(|| lent(&mut source));
                 // For those who look at the answer, and for the page of an error.
                 let shown = Shown::of(&request);
+                request.offer_upgrade(offer);
                 match plugins.fetch(request).await {
                     Ok(Fetched::Answer(response)) => {
                         request = shown.into_request(asked);
@@ -68,7 +73,10 @@ impl Site {
                     }
                 }
             }
-            passed => passed,
+            passed => {
+                request.offer_upgrade(offer);
+                passed
+            }
         };
         let (target, info) = (request.target().clone(), (request.client, request.https));
         let response = match passed {
@@ -78,7 +86,7 @@ impl Site {
             }
             Ok(Passed::On(Destination::Plugin(plugin, base))) => {
                 request.lend_body(|| lent(&mut source));
-                self.route_to(asked, &plugin, base, request).await
+                self.route_to(asked, &plugin, base, request, foreign).await
             }
             Ok(Passed::On(Destination::App(target))) => {
                 let (head, _, body) = request.into_parts();
@@ -219,10 +227,12 @@ impl Site {
         plugin: &Arc<Loaded>,
         base: usize,
         mut request: Request,
+        foreign: bool,
     ) -> Result<Response, Problem> {
         let uri = request.uri().clone();
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let forged = csrf::is_forged(Guard::Browsers, request.method(), request.headers(), &asked.origin);
+        let forged = foreign
+            || csrf::is_forged(Guard::Browsers, request.method(), request.headers(), &asked.origin);
         let rest = &target[base..];
         let inside = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
         let inside = PathAndQuery::try_from(inside).map_err(|_| Problem::new(Code::InvalidPath))?;
@@ -324,6 +334,11 @@ fn lent(source: &mut Option<Source>) -> Body {
 fn plain(mut response: Response) -> Result<Response, Problem> {
     match response.extensions_mut().remove::<buntime_plugin::Problem>() {
         Some(problem) => Err(problem.into()),
+        // It has not taken the connection, and the client would wait for a protocol that nobody speaks.
+        None if response.status().is_informational() && !Upgrade::is_taken_by(&response) => {
+            let detail = "The answer has a status that only a connection which changes its protocol can have.";
+            Err(Problem::new(Code::PluginFailed).detail(detail))
+        }
         None => Ok(response),
     }
 }
