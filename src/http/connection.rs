@@ -308,7 +308,12 @@ impl Conn {
             }
             self.waker.wake();
             if let Some(switched) = self.switched.get() {
-                switched.send_if_modified(|told| *told < verdict && { *told = verdict; true });
+                switched.send_if_modified(|told| {
+                    *told < verdict && {
+                        *told = verdict;
+                        true
+                    }
+                });
             }
         }
     }
@@ -319,7 +324,12 @@ impl Conn {
         let receiver = switched.subscribe();
         // It may have been told just before.
         let verdict = self.told();
-        switched.send_if_modified(|told| *told < verdict && { *told = verdict; true });
+        switched.send_if_modified(|told| {
+            *told < verdict && {
+                *told = verdict;
+                true
+            }
+        });
         receiver
     }
 

@@ -273,7 +273,7 @@ impl Link {
         let shared_ref = &mut *shared;
         let serving = shared_ref.is_serving();
         for (id, stream) in shared_ref.streams.iter_mut().filter(|_| serving) {
-            if stream.failure.is_some() || stream.fin {
+            if stream.failure.is_some() || stream.fin || stream.endless {
                 continue;
             }
             let still = now.saturating_duration_since(stream.moved);

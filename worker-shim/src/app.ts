@@ -2,12 +2,18 @@
 import { LoadError } from "./errors.ts";
 import { emptyResponse } from "./response.ts";
 import { type Handler, type Match, Router } from "./routes.ts";
+import type { Dispatcher } from "./serve.ts";
 import type { WorkerServer } from "./server.ts";
 import { PASS } from "./static-routes.ts";
 
 const EXAMPLE = "export default { fetch(request) { return new Response(\"hello\") } }";
 
 type ErrorHandler = (this: unknown, error: unknown) => unknown;
+
+export interface UpgradeOptions {
+  headers?: HeadersInit;
+  data?: unknown;
+}
 
 /** What serves the requests of a link: an app, or a plugin. */
 export interface Served {
@@ -16,6 +22,10 @@ export interface Served {
   /** Its own limit in bytes; null: none of its own. */
   readonly maxRequestBodySize: number | null;
   readonly hasRoutes: boolean;
+  /** Whether requests may become WebSockets. */
+  readonly takesSockets: boolean;
+  /** WebSockets that are open. */
+  readonly sockets: number;
   /** What READY says of hooks. */
   readonly hooks: number;
   route(method: string, url: string): Match | undefined;
@@ -26,6 +36,10 @@ export interface Served {
   /** Its own answer to an error, undefined where it has none. */
   error(error: unknown): unknown;
   reload(options: Record<string, unknown>): void;
+  /** Makes a WebSocket of a request. False: it cannot be one. */
+  upgrade(request: Request, options: UpgradeOptions, dispatcher: Dispatcher): boolean;
+  publish(topic: string, data: string | ArrayBuffer | ArrayBufferView): number;
+  subscriberCount(topic: string): number;
   runHook(kind: number): Promise<void>;
 }
 
@@ -61,6 +75,22 @@ export class App implements Served {
     this.#router = routes === undefined || Object.keys(routes).length === 0 ? null : new Router(routes as Record<string, unknown>);
     if (fetch !== undefined) this.#fetch = fetch as Handler;
     if (error !== undefined) this.#error = error as ErrorHandler;
+  }
+
+  // Apps have no WebSockets in this version.
+  readonly takesSockets = false;
+  readonly sockets = 0;
+
+  upgrade(): boolean {
+    return false;
+  }
+
+  publish(): number {
+    return 0;
+  }
+
+  subscriberCount(): number {
+    return 0;
   }
 
   get hasRoutes(): boolean {

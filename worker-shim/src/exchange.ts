@@ -1,21 +1,39 @@
 /** One request and its response: what the shim knows of it beside the app's objects. */
-import type { BodyIn } from "./body-in.ts";
-import type { BodyOut } from "./body-out.ts";
 import { CancelReason } from "./frames.ts";
 
 const NO_PARAMS: Record<string, string> = Object.freeze({});
+
+/** What takes the request's body: a stream, or a WebSocket. */
+export interface Incoming {
+  /** Takes the next bytes; `last` with the end of the body. */
+  push(bytes: Uint8Array, last: boolean): void;
+  /** The rest will not come. */
+  fail(error: unknown): void;
+}
+
+/** What sends the response's body. */
+export interface Outgoing {
+  /** The supervisor grants `bytes` more. */
+  grant(bytes: number): void;
+  /** The exchange is over. */
+  cancel(reason: unknown): void;
+}
 
 export class Exchange {
   /** HEAD: the response has no body, whatever the app says. */
   readonly isHead: boolean;
   /** The request body, while it still comes. */
-  bodyIn: BodyIn | null = null;
+  bodyIn: Incoming | null = null;
   /** The response body, while it still goes. */
-  bodyOut: BodyOut | null = null;
+  bodyOut: Outgoing | null = null;
   /** The end of the response was sent, or a CANCEL has come: nothing more is sent on this stream. */
   ended = false;
   /** In the dispatcher's table of open streams. */
   open = false;
+  /** The supervisor offers a WebSocket. */
+  canUpgrade = false;
+  /** It has become one: whatever the handler returns is no answer any more. */
+  upgraded = false;
   /** What the route has matched. */
   params: Record<string, string> = NO_PARAMS;
   /** Made when the app first asks. */

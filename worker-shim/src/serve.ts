@@ -16,10 +16,14 @@ import { head, readRequestHead } from "./request-head.ts";
 import { type HeaderTable, headersOf, type InlineBody, MAX_SMALL, NO_LENGTH, OCTETS, type ResponseHead, TEXT, writeResponse } from "./response-head.ts";
 import { BUFFERED, EMPTY, emptyResponse, markSent, SENT, sourceOf } from "./response.ts";
 import { PreparedResponse } from "./static-routes.ts";
+import { type Listener, SocketStream } from "./websocket.ts";
 
 const USED = "Response body already used. A Response body can only be sent once; create a new Response for each request.";
 const LOCKED = "Stream already used, please create a new one";
 const HEAD_INIT: RequestInit = { method: "HEAD" };
+/** Marks a request that may become a WebSocket. */
+const UPGRADE = "x-buntime-upgrade";
+const SWITCHING: ResponseHead = { status: 200, statusText: "" };
 const BAD_REQUEST: ResponseHead = { status: 400, statusText: "" };
 const NO_HEADERS: HeaderTable = {};
 const NO_BYTES = new Uint8Array(0);
@@ -121,6 +125,8 @@ export class Dispatcher {
       // The copy that `new Request` makes is the only one.
       return { method, body: bytes.subarray(bodyStart, end) as Buffer<ArrayBuffer> };
     }
+    // It may become a WebSocket: until then nothing comes.
+    if (bodyless && this.app.takesSockets && exchange.headText.includes(UPGRADE)) return init;
     const bodyIn = (exchange.bodyIn = new BodyIn(this.link, exchange.stream));
     if (bodyStart < end) bodyIn.push(ownBytes(bytes, bodyStart, end), false);
     if (bodyless) {
@@ -141,9 +147,20 @@ export class Dispatcher {
     this.#answer(exchange, answer);
   }
 
+  /** Makes a WebSocket of an exchange that is not answered yet; `headers` go to the client. */
+  upgrade(exchange: Exchange, headers: HeaderTable, listener: Listener): SocketStream {
+    exchange.canUpgrade = false;
+    writeResponse(this.link, exchange, SWITCHING, headers, null, NO_LENGTH, false, null);
+    this.#keep(exchange);
+    exchange.upgraded = true;
+    const stream = new SocketStream(this.link, exchange, listener, this.#done);
+    exchange.bodyIn = exchange.bodyOut = stream;
+    return stream;
+  }
+
   /** Sends what a handler has answered. */
   #answer(exchange: Exchange, answer: unknown): void {
-    if (exchange.ended) {
+    if (exchange.ended || exchange.upgraded) {
       discard(answer);
       return;
     }
@@ -156,7 +173,8 @@ export class Dispatcher {
 
   /** The app threw, or gave what cannot be sent: its `error` handler may still answer. */
   #failed(exchange: Exchange, error: unknown): void {
-    if (exchange.ended) return;
+    if (exchange.upgraded) console.error(error);
+    if (exchange.ended || exchange.upgraded) return;
     let answer: unknown;
     try {
       answer = this.app.error(error);
@@ -249,8 +267,8 @@ export class Dispatcher {
       return;
     }
     this.#keep(exchange);
-    exchange.bodyOut = new BodyOut(this.link, exchange, length, this.#done);
-    exchange.bodyOut.sendBytes(body);
+    const bodyOut = (exchange.bodyOut = new BodyOut(this.link, exchange, length, this.#done));
+    bodyOut.sendBytes(body);
   }
 
   #sendBlob(exchange: Exchange, response: Response, headers: HeaderTable, blob: Blob): void {
@@ -301,8 +319,8 @@ export class Dispatcher {
       return;
     }
     this.#keep(exchange);
-    exchange.bodyOut = new BodyOut(this.link, exchange, length, this.#done);
-    void exchange.bodyOut.sendStream(body);
+    const bodyOut = (exchange.bodyOut = new BodyOut(this.link, exchange, length, this.#done));
+    void bodyOut.sendStream(body);
   }
 
   /** A CANCEL: the response is not wanted any longer. */

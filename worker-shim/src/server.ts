@@ -2,7 +2,7 @@
  * The second argument of `fetch`: what Bun's `Server` offers, as far as it makes
  * sense where the supervisor does the listening.
  */
-import type { Served } from "./app.ts";
+import type { Served, UpgradeOptions } from "./app.ts";
 import type { Assignment } from "./assign.ts";
 import type { Dispatcher } from "./serve.ts";
 import { NativeRequest } from "./natives.ts";
@@ -11,7 +11,6 @@ import { exchangeOf } from "./request.ts";
 export class WorkerServer {
   readonly id = "";
   readonly development: boolean;
-  readonly pendingWebSockets = 0;
   readonly #app: Served;
   readonly #dispatcher: Dispatcher;
   readonly #origin: string;
@@ -58,6 +57,10 @@ export class WorkerServer {
     return this.#dispatcher.pending;
   }
 
+  get pendingWebSockets(): number {
+    return this.#app.sockets;
+  }
+
   /** The client, as the supervisor believes it to be; null for a request that did not come from one. */
   requestIP(request: Request): { address: string; family: "IPv4" | "IPv6"; port: number } | null {
     const exchange = exchangeOf(request);
@@ -83,17 +86,19 @@ export class WorkerServer {
     return this;
   }
 
-  /** Never: this version has no WebSockets. */
-  upgrade(_request: Request, _options?: unknown): boolean {
-    return false;
+  /** Makes a WebSocket of a request; the handler then returns nothing. False: the client did not ask for one, or it cannot be had. Apps
+   * have none in this version. */
+  upgrade(request: Request, options?: UpgradeOptions): boolean {
+    return this.#app.upgrade(request, options ?? {}, this.#dispatcher);
   }
 
-  publish(_topic: string, _data: unknown, _compress?: boolean): number {
-    return 0;
+  /** Sends to all WebSockets that have subscribed. */
+  publish(topic: string, data: string | ArrayBuffer | ArrayBufferView, _compress?: boolean): number {
+    return this.#app.publish(topic, data);
   }
 
-  subscriberCount(_topic: string): number {
-    return 0;
+  subscriberCount(topic: string): number {
+    return this.#app.subscriberCount(topic);
   }
 
   /** No effect: when a worker ends is for the supervisor to say. */

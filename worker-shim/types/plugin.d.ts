@@ -47,15 +47,20 @@ export interface Plugin {
   /** The process is about to end: within ten seconds. */
   onShutdown?(): void | Promise<void>;
   /** Requests under any path, before all routes and apps, that the manifest's filter matches. Status 404 means: not mine, ask the next. */
-  fetch?(request: Request, server: PluginServer): Response | Promise<Response>;
+  fetch?(request: Request, server: PluginServer): Answered;
   /** Routes as `Bun.serve` has them, mounted at the manifest's `base`, which their paths do not repeat. */
   routes?: Record<string, Route>;
+  /** What happens on the WebSockets that the plugin has opened with `server.upgrade`, and on no others. */
+  websocket?: WebSocketHandlers<any>;
   /** What other plugins may call, by the names of the services. */
   services?: Record<string, ServiceMethods>;
 }
 
 /** What a hook returns: an answer, or nothing, at once or later. */
 export type Hooked<Answer> = Answer | null | undefined | void | Promise<Answer | null | undefined | void>;
+
+/** An answer; nothing where `server.upgrade` has made a WebSocket of the request. */
+export type Answered = Response | undefined | void | Promise<Response | undefined | void>;
 
 /** A version of an app. */
 export interface App {
@@ -94,9 +99,83 @@ export interface PluginServer {
   readonly url: URL;
   /** The client's address; null where there is none. */
   requestIP(request: Request): { address: string; family: "IPv4" | "IPv6"; port: number } | null;
+  /**
+   * Makes a WebSocket of a request that asks for one; the handler then returns nothing. False: it does not ask for one, or a page of
+   * another site asks, or its connection cannot be one.
+   *
+   * @param options.data what the socket has as its `data`
+   * @param options.headers of the answer, such as `sec-websocket-protocol`
+   */
+  upgrade(request: Request, options?: { data?: unknown; headers?: HeadersInit }): boolean;
+  /** Sends to all sockets of this process that have subscribed. Returns the bytes that each gets, 0 where there is none. */
+  publish(topic: string, data: Bytes | string): number;
+  subscriberCount(topic: string): number;
+  /** Sockets that are open. */
+  readonly pendingWebSockets: number;
 }
 
-export type RouteHandler = (request: RouteRequest, server: PluginServer) => Response | Promise<Response>;
+export type Bytes = ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
+
+/** What happens on sockets. What a handler throws is logged, and changes nothing. */
+export interface WebSocketHandlers<Data = unknown> {
+  open?(socket: Socket<Data>): void | Promise<void>;
+  /** Text is a string, all else bytes as the socket's `binaryType` says. */
+  message?(socket: Socket<Data>, message: any): void | Promise<void>;
+  /**
+   * It is closed, by either side. Code 1005: the client has said none; 1006: the connection broke; 1001: the server is shutting down; 1012:
+   * the plugin is replaced.
+   */
+  close?(socket: Socket<Data>, code: number, reason: string): void | Promise<void>;
+  /** What `send` had to let wait has gone. */
+  drain?(socket: Socket<Data>): void | Promise<void>;
+  /** The client has sent one; it was answered. */
+  ping?(socket: Socket<Data>, data: any): void | Promise<void>;
+  pong?(socket: Socket<Data>, data: any): void | Promise<void>;
+  /** Bytes of the largest message that is taken; a larger one closes the socket with 1009. 16 MiB, which is also the most. */
+  maxPayloadLength?: number;
+  /** Seconds for which a client may be silent, pings answered, before its socket is cut off. 120; 0: for ever. */
+  idleTimeout?: number;
+  /** Bytes that may wait for a client; what would be more is dropped. 16 MiB. */
+  backpressureLimit?: number;
+  /** Cuts the socket off instead. */
+  closeOnBackpressureLimit?: boolean;
+  /** A socket's own `publish` reaches it too. */
+  publishToSelf?: boolean;
+}
+
+/** An open WebSocket: what Bun's `ServerWebSocket` offers. Nothing is compressed. */
+export interface Socket<Data = unknown> {
+  /** What `server.upgrade` was given. */
+  data: Data;
+  /** 1: open; 3: closed. */
+  readonly readyState: number;
+  readonly remoteAddress: string;
+  binaryType: "nodebuffer" | "arraybuffer" | "uint8array";
+  /** Returns the bytes sent; -1: they wait for the client (see `drain`); 0: they were dropped, as the socket is closed or too many wait. */
+  send(data: Bytes | string): number;
+  sendText(data: string): number;
+  sendBinary(data: Bytes): number;
+  /** At most 125 bytes. */
+  ping(data?: Bytes | string): number;
+  pong(data?: Bytes | string): number;
+  /** Closes it when what waits has gone. */
+  close(code?: number, reason?: string): void;
+  /** Cuts it off. */
+  terminate(): void;
+  /** Bytes that wait for the client. */
+  getBufferedAmount(): number;
+  cork<T>(callback: (socket: this) => T): T;
+  subscribe(topic: string): void;
+  unsubscribe(topic: string): void;
+  isSubscribed(topic: string): boolean;
+  readonly subscriptions: string[];
+  /** Sends to all who have subscribed but this one. */
+  publish(topic: string, data: Bytes | string): number;
+  publishText(topic: string, data: string): number;
+  publishBinary(topic: string, data: Bytes): number;
+}
+
+export type RouteHandler = (request: RouteRequest, server: PluginServer) => Answered;
 /** One handler, one for each method in capitals, or an answer that is always the same. `false`: none. */
 export type Route = RouteHandler | Response | Blob | false | { [method: string]: RouteHandler | Response | Blob | false };
 

@@ -180,6 +180,11 @@ impl Request {
         Some(Upgrade::new(&self.head, offer))
     }
 
+    /// Whether [`Request::upgrade`] would give a connection that the client opens a WebSocket on as it should.
+    pub fn opens_websocket(&mut self) -> bool {
+        self.can_upgrade() && crate::upgrade::is_websocket(&self.head)
+    }
+
     /// 404, as the runtime says it.
     pub fn not_found(&self) -> Response {
         Problem::new(StatusCode::NOT_FOUND, "not_found").into()

@@ -130,6 +130,10 @@ impl Upgrade {
     }
 }
 
+pub(crate) fn is_websocket(head: &Parts) -> bool {
+    accept(head).is_ok()
+}
+
 /// What proves that a handshake was understood, or what is wrong with it.
 fn accept(head: &Parts) -> Result<HeaderValue, Problem> {
     if head.method != Method::GET || !has_token(&head.headers, &UPGRADE, "websocket") {

@@ -46,7 +46,8 @@ impl Site {
         let upgrade = upgrades::take(&mut head);
         let foreign = upgrade.is_some() && csrf::is_foreign_upgrade(&head.headers, &asked.origin);
         // To be offered to whoever may answer, and to no hook before.
-        let offer = upgrade.filter(|_| !foreign).map(|upgrade| upgrades::offer(upgrade, &asked.conn, plugins));
+        let offer =
+            upgrade.filter(|_| !foreign).map(|upgrade| upgrades::offer(upgrade, &asked.conn, plugins));
         let mut request = Request::from_parts(head, asked.origin.host.clone(), asked.id.clone(), None);
         request.client = asked.origin.client;
         request.https = asked.origin.https;
@@ -231,8 +232,8 @@ impl Site {
     ) -> Result<Response, Problem> {
         let uri = request.uri().clone();
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let forged = foreign
-            || csrf::is_forged(Guard::Browsers, request.method(), request.headers(), &asked.origin);
+        let forged =
+            foreign || csrf::is_forged(Guard::Browsers, request.method(), request.headers(), &asked.origin);
         let rest = &target[base..];
         let inside = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
         let inside = PathAndQuery::try_from(inside).map_err(|_| Problem::new(Code::InvalidPath))?;
@@ -336,7 +337,8 @@ fn plain(mut response: Response) -> Result<Response, Problem> {
         Some(problem) => Err(problem.into()),
         // It has not taken the connection, and the client would wait for a protocol that nobody speaks.
         None if response.status().is_informational() && !Upgrade::is_taken_by(&response) => {
-            let detail = "The answer has a status that only a connection which changes its protocol can have.";
+            let detail =
+                "The answer has a status that only a connection which changes its protocol can have.";
             Err(Problem::new(Code::PluginFailed).detail(detail))
         }
         None => Ok(response),

@@ -43,6 +43,16 @@ pub struct Asked {
     peer: String,
     /// What goes before the request's own body.
     pub body: Bytes,
+    /// It may be answered with a WebSocket.
+    upgrades: bool,
+}
+
+/// What a worker has answered, with what is still to come.
+pub struct Answer {
+    pub head: ResponseHead,
+    exchange: Exchange,
+    lease: Lease,
+    carrier: Carrier,
 }
 
 /// What of a request's body is still to be had.
@@ -73,6 +83,7 @@ impl Asked {
             id: HeaderValue::from_static("plugin"),
             peer: String::new(),
             body: Bytes::new(),
+            upgrades: false,
         }
     }
 
@@ -90,8 +101,13 @@ impl Asked {
         Asked { body: flow::head_of(response), ..asked }
     }
 
-    pub fn answer(request: &Request, headers: HeaderMap, hook: &'static str) -> Asked {
-        Asked::about(request, headers, hook)
+    pub fn answer(request: &Request, headers: HeaderMap, hook: &'static str, upgrades: bool) -> Asked {
+        let mut asked = Asked::about(request, headers, hook);
+        if upgrades {
+            asked.upgrades = true;
+            asked.own.push(("x-buntime-upgrade", "websocket".to_owned()));
+        }
+        asked
     }
 
     pub fn service(service: &str, method: &str, arguments: Bytes) -> Asked {
@@ -119,6 +135,7 @@ impl Asked {
             id: request.id.clone(),
             peer: request.client.map(|client| client.to_string()).unwrap_or_default(),
             body: Bytes::new(),
+            upgrades: false,
         }
     }
 }
@@ -140,7 +157,7 @@ impl Ask<'_> {
     pub async fn called(self, asked: Asked) -> Result<Bytes, CallError> {
         let unavailable = |error: Error| CallError::new("Unavailable", error.to_string());
         match self.exchange(asked, Body::Empty).await {
-            Ok((_, body, _)) => whole(body).await.map_err(unavailable),
+            Ok(answer) => whole(answer.streaming().1).await.map_err(unavailable),
             Err(Unanswered::Threw(error)) => Err(CallError::new(error.name, error.message)),
             Err(Unanswered::Absent(error)) => Err(unavailable(error)),
         }
@@ -151,6 +168,14 @@ impl Ask<'_> {
     /// # Errors
     /// The plugin has no worker, threw, or died.
     pub async fn streaming(self, asked: Asked, body: Body) -> Result<(ResponseHead, Body, Carrier)> {
+        self.answer(asked, body).await.map(Answer::streaming)
+    }
+
+    /// The same, where it is not known yet what the answer is.
+    ///
+    /// # Errors
+    /// As [`Ask::streaming`].
+    pub async fn answer(self, asked: Asked, body: Body) -> Result<Answer> {
         self.exchange(asked, body).await.map_err(|unanswered| match unanswered {
             Unanswered::Threw(error) => {
                 let more = if error.stack.is_empty() { String::new() } else { format!("\n{}", error.stack) };
@@ -160,7 +185,7 @@ impl Ask<'_> {
         })
     }
 
-    async fn exchange(self, asked: Asked, body: Body) -> Result<(ResponseHead, Body, Carrier), Unanswered> {
+    async fn exchange(self, asked: Asked, body: Body) -> Result<Answer, Unanswered> {
         let mut body = Some(body);
         let mut second_try = false;
         loop {
@@ -177,7 +202,7 @@ impl Ask<'_> {
             match exchange.head().await {
                 Ok(head) => {
                     lease.answered();
-                    return Ok(answered(head, exchange, lease, carrier));
+                    return Ok(Answer { head, exchange, lease, carrier });
                 }
                 Err(Failure::App(error)) => {
                     lease.answered();
@@ -227,7 +252,8 @@ fn begin(lease: &Lease, asked: &Asked, body: &mut Option<Body>) -> Option<(Excha
             let headers = asked.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
             let url = [asked.url.as_bytes()];
             let headers = own.chain(headers);
-            put_request(out, stream, whole.is_some(), &asked.method, &url, headers, (&asked.peer, 0), length);
+            let fin = whole.is_some() && !asked.upgrades;
+            put_request(out, stream, fin, &asked.method, &url, headers, (&asked.peer, 0), length);
             inline.iter().for_each(|bytes| out.extend_from_slice(bytes));
         })?;
     let carrier = match whole {
@@ -283,20 +309,27 @@ impl Rest {
     }
 }
 
-/// Turns a worker's head and what follows into an answer.
-fn answered(
-    mut head: ResponseHead,
-    exchange: Exchange,
-    mut lease: Lease,
-    carrier: Carrier,
-) -> (ResponseHead, Body, Carrier) {
-    if head.fin {
-        let body = Body::from(std::mem::take(&mut head.body));
-        return (head, body, carrier);
+impl Answer {
+    /// Head and body, as they go on to whoever has asked.
+    pub fn streaming(self) -> (ResponseHead, Body, Carrier) {
+        let Answer { mut head, exchange, mut lease, carrier } = self;
+        if head.fin {
+            let body = Body::from(std::mem::take(&mut head.body));
+            return (head, body, carrier);
+        }
+        lease.head_came();
+        exchange.hold(Box::new(lease));
+        (head, Body::stream(Streaming { exchange }), carrier)
     }
-    lease.head_came();
-    exchange.hold(Box::new(lease));
-    (head, Body::stream(Streaming { exchange }), carrier)
+
+    /// Both directions, to be talked on.
+    pub fn conversation(self) -> (ResponseHead, Exchange, Upload) {
+        let Answer { head, exchange, mut lease, .. } = self;
+        let upload = exchange.converse();
+        lease.head_came();
+        exchange.hold(Box::new(lease));
+        (head, exchange, upload)
+    }
 }
 
 struct Streaming {

@@ -2,10 +2,11 @@
 
 use crate::plugin::manifest::Hooks as Declared;
 use crate::wire::message::ResponseHead;
-use buntime_plugin::{Body, Error, Flow, Hooks, Problem, Request, Response, Result, WorkerEvent};
+use buntime_plugin::{Body, Error, Flow, Hooks, Problem, Request, Response, Result, WorkerEvent, websocket};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const FLOW: &str = "x-buntime-flow";
 const METHOD: &str = "x-buntime-method";
@@ -149,6 +150,32 @@ pub fn answer(mut head: ResponseHead, body: Body) -> (Response, bool) {
     let internal = take_internal(&mut head.headers);
     let passed = internal.get(FLOW).is_some_and(|word| word == "pass");
     (response(head, body), passed)
+}
+
+/// Whether a request is answered with a WebSocket.
+pub fn is_upgrade(head: &ResponseHead) -> bool {
+    !head.fin && head.headers.get(FLOW).is_some_and(|flow| flow == "upgrade")
+}
+
+/// How a socket is to be opened, and what else the client is told.
+pub fn socket(headers: &mut HeaderMap) -> websocket::Options {
+    let internal = take_internal(headers);
+    let number = |name: &str| internal.get(name).and_then(|number| number.parse::<u64>().ok());
+    let max_message = number("x-buntime-max-payload").unwrap_or(u64::MAX).min(websocket::MAX_MESSAGE as u64);
+    let idle = number("x-buntime-idle").filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    let protocol = headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    for name in [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TRAILER,
+    ] {
+        headers.remove(name);
+    }
+    websocket::Options { max_message: max_message as usize, idle, protocol }
 }
 
 fn response(head: ResponseHead, body: Body) -> Response {

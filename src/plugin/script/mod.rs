@@ -6,8 +6,9 @@
 mod ask;
 mod desk;
 mod flow;
+mod socket;
 
-use self::ask::{Ask, Asked, Carrier, Rest};
+use self::ask::{Answer, Ask, Asked, Carrier, Rest};
 use self::desk::Desk;
 use super::manifest::{Hooks as Declared, PluginManifest};
 use crate::apps;
@@ -136,10 +137,29 @@ impl Script {
     async fn answer(&self, hook: &'static str, request: &mut Request) -> Result<(Response, bool, Carrier)> {
         let headers = self.seen(request);
         let body = request.take_body();
-        let asked = Asked::answer(request, headers, hook);
-        let (head, body, carrier) = self.ask().streaming(asked, body).await?;
+        let upgrades = request.opens_websocket();
+        let asked = Asked::answer(request, headers, hook, upgrades);
+        let answer = self.ask().answer(asked, body).await?;
+        if upgrades && flow::is_upgrade(&answer.head) {
+            return Ok((self.open(answer, request)?, false, None));
+        }
+        let (head, body, carrier) = answer.streaming();
         let (response, passed) = flow::answer(head, body);
         Ok((response, passed, carrier))
+    }
+
+    /// Opens the WebSocket that its module answers a request with.
+    fn open(&self, answer: Answer, request: &mut Request) -> Result<Response> {
+        let (mut head, exchange, upload) = answer.conversation();
+        let options = flow::socket(&mut head.headers);
+        let upgrade = request.upgrade().ok_or_else(|| Error::new("the connection is not there any more"))?;
+        let (mut response, opening) = upgrade.websocket(options).map_err(|problem| {
+            let detail = problem.detail.unwrap_or_default();
+            Error::new(format!("the WebSocket that it opens cannot be: {detail}"))
+        })?;
+        response.headers_mut().extend(head.headers);
+        self.context.spawn(socket::carry(opening, exchange, upload, Arc::clone(&self.context)));
+        Ok(response)
     }
 }
 

@@ -117,6 +117,20 @@ impl Exchange {
         self.over
     }
 
+    /// From here on both directions are a conversation (a WebSocket): body can be sent although the request had none, and neither side
+    /// has to say anything.
+    pub fn converse(&self) -> Upload {
+        let mut shared = self.link.lock();
+        if let Some(stream) = shared.streams.get_mut(&self.id)
+            && stream.failure.is_none()
+        {
+            stream.sent = false;
+            stream.endless = true;
+        }
+        drop(shared);
+        self.upload()
+    }
+
     /// The sending half, for a request whose body was not whole at `Link::open`.
     pub fn upload(&self) -> Upload {
         Upload { link: Arc::clone(&self.link), id: self.id }

@@ -78,6 +78,8 @@ pub(super) struct Stream {
     pub sent: bool,
     /// When it was opened or last moved.
     pub moved: Instant,
+    /// Silence means nothing on it.
+    pub endless: bool,
 }
 
 /// Stream numbers are consecutive: they are their own hash.
@@ -329,6 +331,7 @@ impl Stream {
             send: WINDOW.saturating_sub(inline),
             sent: fin,
             moved: now,
+            endless: false,
         }
     }
 

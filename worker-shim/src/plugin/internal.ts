@@ -28,6 +28,19 @@ export function continueWith(body: ReadableStream): Response {
 /** Not here. */
 export const PASS_ON = new PreparedResponse(404, "", { [FLOW]: "pass" }, new Uint8Array(0));
 
+/** The headers of an answer that opens a WebSocket. */
+export function upgradeBy(given: HeadersInit | undefined, asked: Headers, maxPayload: number, idleSeconds: number): HeaderTable {
+  const headers = new Headers(given);
+  takeInternal(headers);
+  // As Bun does: the one that the client likes best.
+  const protocol = asked.get("sec-websocket-protocol")?.split(",", 1)[0]!.trim();
+  if (protocol && !headers.has("sec-websocket-protocol")) headers.set("sec-websocket-protocol", protocol);
+  headers.set(FLOW, "upgrade");
+  headers.set("x-buntime-max-payload", String(maxPayload));
+  headers.set("x-buntime-idle", String(idleSeconds));
+  return headers.toJSON() as HeaderTable;
+}
+
 /** Go on with another request. `body`: null keeps the one that there was. */
 export function replaceBy(method: string, url: string, from: Headers, body: ReadableStream | null, keep: boolean): Response {
   const headers = new Headers(from);

@@ -1,20 +1,23 @@
 /** A script plugin, served as an app is: each request on the link is one of its hooks. */
 import type { Context } from "../../types/plugin.d.ts";
-import type { Served } from "../app.ts";
+import type { Served, UpgradeOptions } from "../app.ts";
 import { LoadError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { NativeRequest, NativeResponse } from "../natives.ts";
 import { exchangeOf, RouteRequest } from "../request.ts";
 import { EMPTY, emptyResponse, sourceOf } from "../response.ts";
 import { type Handler, type Match, Router } from "../routes.ts";
+import type { Dispatcher } from "../serve.ts";
 import type { WorkerServer } from "../server.ts";
 import { PASS, PreparedResponse } from "../static-routes.ts";
 import type { Calls } from "./calls.ts";
 import { makeContext } from "./context.ts";
-import { CONTINUE, continueWith, isFunction, isRecord, mark, PASS_ON, replaceBy, takeInternal, withoutInternal } from "./internal.ts";
+import { CONTINUE, continueWith, isFunction, isRecord, mark, PASS_ON, replaceBy, takeInternal, upgradeBy, withoutInternal } from "./internal.ts";
 import { checkPlugin, type Target } from "./module.ts";
 import { readResponse } from "./response-hook.ts";
 import type { Seat } from "./seat.ts";
+import { type Data, PluginSocket, Sockets } from "./sockets.ts";
+import { Kind } from "../websocket.ts";
 import { decode, encode } from "./values.ts";
 
 type Internal = ReadonlyMap<string, string>;
@@ -35,6 +38,8 @@ export class PluginApp implements Served {
   readonly maxRequestBodySize = null;
   /** Its routes are one hook among others. */
   readonly hasRoutes = false;
+  readonly takesSockets = true;
+  readonly #sockets = new Sockets();
   readonly #target: Target;
   readonly #context: Context;
   #router: Router | null = null;
@@ -59,11 +64,13 @@ export class PluginApp implements Served {
     if (isFunction(onInit)) await onInit.call(this.#target, this.#context);
     // It may have made its routes only now.
     this.#route(this.#target.routes);
+    if (isRecord(this.#target.websocket)) this.#sockets.configure(this.#target.websocket);
     if (this.#url !== null) this.#serverStart(this.#url).catch((error: unknown) => console.error(error));
   }
 
-  /** As `server.reload` does: routes and `fetch` are replaced from the next request on. */
-  reload({ fetch, routes }: Record<string, unknown>): void {
+  /** As `server.reload` does: `fetch`, routes and handlers of sockets are replaced from now on. */
+  reload({ fetch, routes, websocket }: Record<string, unknown>): void {
+    if (isRecord(websocket)) this.#sockets.configure(websocket);
     if (fetch !== undefined) this.#target.fetch = fetch;
     if (routes !== undefined) this.#route(routes);
   }
@@ -82,6 +89,7 @@ export class PluginApp implements Served {
     if (exchange === undefined) return this.#function("fetch").call(this.#target, request, this.server);
     const internal = takeInternal(request.headers);
     const hook = internal.get("hook");
+    exchange.canUpgrade = (hook === "route" || hook === "fetch") && internal.get("upgrade") === "websocket";
     switch (hook) {
       case "request":
         return this.#onRequest(request, internal);
@@ -102,6 +110,30 @@ export class PluginApp implements Served {
       default:
         throw new Error(`There is no hook "${hook}"`);
     }
+  }
+
+  get sockets(): number {
+    return this.#sockets.count;
+  }
+
+  upgrade(request: Request, { headers, data }: UpgradeOptions, dispatcher: Dispatcher): boolean {
+    if (!(request instanceof NativeRequest)) throw new TypeError("upgrade() requires a Request object");
+    if (!this.#sockets.isThere) throw new TypeError("The plugin has no websocket handlers: websocket: { message(socket, message) {} }");
+    const exchange = exchangeOf(request);
+    if (exchange === undefined || !exchange.canUpgrade || exchange.ended) return false;
+    const { maxPayload, idleSeconds } = this.#sockets;
+    const socket = new PluginSocket(this.#sockets, exchange, data);
+    const table = upgradeBy(headers, request.headers, maxPayload, idleSeconds);
+    PluginSocket.begin(socket, dispatcher.upgrade(exchange, table, socket));
+    return true;
+  }
+
+  publish(topic: string, data: Data): number {
+    return this.#sockets.publish(topic, typeof data === "string" ? Kind.Text : Kind.Binary, data, null);
+  }
+
+  subscriberCount(topic: string): number {
+    return this.#sockets.topics.get(topic)?.size ?? 0;
   }
 
   /** A plugin has no answer of its own to an error: what follows from it is the supervisor's business. */
