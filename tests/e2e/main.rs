@@ -55,6 +55,7 @@ mod schemathesis;
 mod serving;
 mod shifts;
 mod shutdown;
+mod sockets;
 mod spares;
 mod stalled;
 mod states;

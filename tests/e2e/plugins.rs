@@ -52,14 +52,14 @@ impl Plugins {
 const HELLO: &str =
     "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) }";
 
-async fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub async fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     let request =
         headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
     server.send(request.body(Full::default()).unwrap()).await
 }
 
 /// The process of a plugin, once it is another than `last`.
-async fn process_of(server: &Server, plugin: &str, last: Option<Pid>) -> Pid {
+pub async fn process_of(server: &Server, plugin: &str, last: Option<Pid>) -> Pid {
     let mut admin = server.admin().await;
     let asking = async {
         loop {
