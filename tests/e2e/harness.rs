@@ -247,6 +247,8 @@ impl Launch {
             .env("PORT", "0")
             .env("RUNTIME_LOG_FORMAT", "json")
             .env("RUNTIME_LOG_LEVEL", "debug")
+            // The default is beside the sources of this repository, which a test may change and delete.
+            .env("RUNTIME_PLUGIN_DIRS", state.path().join("plugins"))
             .envs(self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,0 +1,176 @@
+//! `@buntime/plugin-metrics`: shows what the runtime measures, to Prometheus, as JSON, and as an event stream.
+//!
+//! It counts nothing itself: the registry is the runtime's, and costs the same whether this plugin is there or not.
+
+mod exposition;
+mod history;
+mod live;
+mod negotiate;
+mod scrape;
+mod view;
+
+use crate::live::Live;
+use buntime_plugin::http::{HeaderValue, StatusCode, header};
+use buntime_plugin::{
+    BoxFuture, Caller, Context, Error, Hooks, Native, Plugin, Problem, Request, Response, Result, Router,
+    settings,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How the runtime finds it.
+pub static NATIVE: Native =
+    Native { manifest: include_str!("../manifest.yaml"), owned_headers: &[], make: Metrics::make };
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings {
+    prometheus: bool,
+    #[serde(with = "settings::millis")]
+    sse_interval: Duration,
+    scrape_token: Option<String>,
+    max_apps: usize,
+}
+
+struct Metrics {
+    settings: Settings,
+    context: Arc<Context>,
+    live: Arc<Live>,
+    router: Router<Metrics>,
+    /// Itself, for the router.
+    this: Weak<Metrics>,
+}
+
+impl Metrics {
+    fn make(context: &Arc<Context>) -> Result<Arc<dyn Plugin>> {
+        let settings: Settings = context.settings().read()?;
+        if settings.scrape_token.as_ref().is_some_and(String::is_empty) {
+            // Were it no token, a variable that is not set would open the door.
+            return Err(Error::new("scrapeToken is empty").hint("leave it out if everybody may scrape"));
+        }
+        Ok(Arc::new_cyclic(|this| Metrics {
+            live: Arc::new(Live::new(settings.sse_interval)),
+            settings,
+            context: Arc::clone(context),
+            router: routes(),
+            this: Weak::clone(this),
+        }))
+    }
+
+    /// Whoever may see apps, as far as they may.
+    async fn caller(&self, request: &Request) -> Result<Arc<dyn Caller>, Problem> {
+        let caller = self.context.core().access().identify(request).await?;
+        caller.may("apps:read", None)?;
+        Ok(caller)
+    }
+
+    async fn prometheus(&self, request: &Request) -> Result<Response, Problem> {
+        if !self.settings.prometheus {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "not_found"));
+        }
+        if let Some(token) = &self.settings.scrape_token {
+            scrape::check(request.headers(), token)?;
+        }
+        let format = negotiate::format(request.headers());
+        let snapshot = self.context.core().metrics().snapshot().await;
+        let mut response = Response::new(exposition::write(&snapshot, format).into());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        Ok(response)
+    }
+
+    async fn snapshot(&self, request: &Request) -> Result<Response, Problem> {
+        let caller = self.caller(request).await?;
+        let snapshot = self.context.core().metrics().snapshot().await;
+        let mut shown = self.live.latest(&*caller);
+        shown["metrics"] = view::families(&snapshot, &*caller);
+        Ok(json_response(&shown))
+    }
+
+    async fn workers(&self, request: &Request) -> Result<Response, Problem> {
+        let caller = self.caller(request).await?;
+        caller.may("workers:read", None)?;
+        let workers = self.context.core().workers().await;
+        let seen = workers.into_iter().filter(|worker| match &worker.app {
+            Some(app) => caller.sees(&app.name),
+            None => caller.sees_everything(),
+        });
+        let workers: Vec<Value> = seen.map(|worker| worker.details).collect();
+        Ok(json_response(&json!({ "workers": workers })))
+    }
+
+    async fn follow(&self, request: &Request) -> Result<Response, Problem> {
+        let caller = self.caller(request).await?;
+        let mut response = Response::new(Arc::clone(&self.live).follow(caller)?);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Of nginx: events must not wait in a buffer.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+}
+
+impl Plugin for Metrics {
+    fn hooks(&self) -> Hooks {
+        Hooks::new().routes()
+    }
+
+    fn on_init(&self) -> BoxFuture<'_, Result<()>> {
+        let source = self.context.core().metrics();
+        source.limit_apps(self.settings.max_apps);
+        self.context.spawn(Arc::clone(&self.live).keep_sampling(source));
+        // The runtime's end waits for connections: a stream must not hold it.
+        let (draining, live) = (self.context.core().draining(), Arc::clone(&self.live));
+        self.context.spawn(async move {
+            draining.await;
+            live.end();
+        });
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn route(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
+        match self.this.upgrade() {
+            Some(this) => Box::pin(async move { this.router.answer(Arc::clone(&this), request).await }),
+            None => Box::pin(std::future::ready(Ok(request.not_found()))),
+        }
+    }
+
+    fn on_shutdown(&self) -> BoxFuture<'_, Result<()>> {
+        self.live.end();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn routes() -> Router<Metrics> {
+    Router::new()
+        .get("/prometheus", |this: Arc<Metrics>, request, _| async move {
+            Ok(answer(this.prometheus(&request).await))
+        })
+        .get(
+            "/api",
+            |this: Arc<Metrics>, request, _| async move { Ok(answer(this.snapshot(&request).await)) },
+        )
+        .get("/api/workers", |this: Arc<Metrics>, request, _| async move {
+            Ok(answer(this.workers(&request).await))
+        })
+        .get(
+            "/api/sse",
+            |this: Arc<Metrics>, request, _| async move { Ok(answer(this.follow(&request).await)) },
+        )
+}
+
+fn answer(answer: Result<Response, Problem>) -> Response {
+    answer.unwrap_or_else(Response::from)
+}
+
+fn json_response(value: &Value) -> Response {
+    let mut response = Response::new(value.to_string().into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
