@@ -120,6 +120,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         draining,
         kept,
         plugins: Arc::clone(&plugins.current),
+        max_body_size: config.max_body_size,
     });
     let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
     let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);

@@ -46,6 +46,13 @@ pub struct Outgoing<'a> {
     pub request_id: &'a HeaderValue,
 }
 
+impl Outgoing<'_> {
+    /// The paths of this host that are the app's: below its mount path, or below its base where nothing is taken off.
+    fn scope(&self) -> &str {
+        if self.mount.is_empty() { self.base.trim_end_matches('/') } else { self.mount }
+    }
+}
+
 /// The task that carries a request body.
 type Carrier = JoinHandle<Result<Inbound, RequestBody>>;
 
@@ -152,7 +159,7 @@ fn answer(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     strip_response(response.headers_mut());
-    narrow_scope(response.headers_mut(), outgoing.mount);
+    narrow_scope(response.headers_mut(), outgoing.scope());
     if let Some(reason) = head
         .reason
         .filter(|reason| head.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason))

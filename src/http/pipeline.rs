@@ -1,6 +1,9 @@
 //! The way of one request: checks, the supervisor's own addresses, then the app.
 
 mod apps;
+mod cleaned;
+mod destination;
+mod lender;
 mod plugins;
 mod upgrades;
 
@@ -57,6 +60,8 @@ pub struct Site {
     pub draining: watch::Receiver<bool>,
     pub kept: Arc<Kept>,
     pub plugins: Arc<Current>,
+    /// Bytes: what plugins are lent of a request's body.
+    pub max_body_size: u64,
 }
 
 /// What the rest of the way knows of a request.
@@ -177,7 +182,10 @@ impl Site {
             return answers::read_only(&asked.head.method, || answers::about(&self.api_base));
         }
         let plugins = self.plugins.load();
-        if !plugins.is_idle() {
+        // One that has only a place of its own costs other requests a look at their path.
+        if !plugins.is_idle()
+            && (plugins.watches() || plugins.mounted(target).is_some() || plugins.at_root().is_some())
+        {
             return self.pass(&arc_swap::Guard::into_inner(plugins), asked, uri.clone(), body).await;
         }
         drop(plugins);

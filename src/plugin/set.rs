@@ -69,13 +69,17 @@ impl Set {
 
     /// Whether a request passes it as if it were not there.
     pub fn is_idle(&self) -> bool {
-        self.mounted.is_empty()
-            && self.fetchers.is_empty()
-            && self.responses.is_empty()
-            && self.hooks.iter().all(Vec::is_empty)
+        self.mounted.is_empty() && !self.watches()
     }
 
-    /// Whether a hook of some phase from `first` on matches anything of this request.
+    /// Whether it may see requests that are not for its plugins' own bases.
+    pub fn watches(&self) -> bool {
+        !self.fetchers.is_empty()
+            || !self.responses.is_empty()
+            || self.hooks.iter().any(|hooks| !hooks.is_empty())
+    }
+
+    /// Whether there are hooks in a phase.
     pub fn wants(&self, phase: Phase) -> bool {
         !self.hooks[phase as usize].is_empty()
     }
@@ -84,7 +88,8 @@ impl Set {
         !self.responses.is_empty()
     }
 
-    /// Takes a request through one phase. `lend` gives its body to the first hook that reads it. Some = this is the answer.
+    /// Takes a request through one phase. `lend` gives its body to the first hook that reads it; `moved` is told of a request that a
+    /// hook has sent to another path, before the next one sees it. Some = this is the answer.
     ///
     /// # Errors
     /// It was refused, or a hook failed.
@@ -93,9 +98,10 @@ impl Set {
         phase: Phase,
         request: &mut Request,
         lend: &mut (dyn FnMut() -> Body + Send),
+        moved: &mut (dyn FnMut(&mut Request) + Send),
     ) -> Result<Option<Response>, Stopped> {
         for Hook { plugin, filter, body } in &self.hooks[phase as usize] {
-            if !filter.matches(request.method(), request.path(), request.app().map(|app| &**app)) {
+            if !filter.takes(request) {
                 continue;
             }
             let kept = match body {
@@ -107,10 +113,11 @@ impl Set {
             };
             let flow = plugin.call(ON_REQUEST, |plugin| plugin.on_request(phase, request)).await;
             request.return_body(kept);
+            if request.has_moved() {
+                moved(request);
+            }
             let flow = match flow {
-                Ok(Flow::Respond(response))
-                    if phase == Phase::Resolve && !response.status().is_redirection() =>
-                {
+                Ok(Flow::Respond(response)) if phase == Phase::Resolve && response.status().is_success() => {
                     let error = Error::new("in the phase `resolve` a hook can only redirect or refuse");
                     Err(HookError {
                         plugin: Arc::clone(&plugin.name),
@@ -147,7 +154,7 @@ impl Set {
     /// One of them failed: that is the answer, since it may have begun to do what was asked.
     pub async fn fetch(&self, mut request: Request) -> Result<Fetched, Stopped> {
         for (plugin, filter) in &self.fetchers {
-            if !filter.matches(request.method(), request.path(), request.app().map(|app| &**app)) {
+            if !filter.takes(&request) {
                 continue;
             }
             let limit = super::ANSWER_LIMIT;
@@ -202,7 +209,7 @@ impl Set {
     /// Shows an answer to those who want to see it. One that fails leaves it as it was before.
     pub async fn respond(&self, mut response: Response, request: &Request) -> Response {
         for (plugin, filter) in &self.responses {
-            if !filter.matches(request.method(), request.path(), request.app().map(|app| &**app)) {
+            if !filter.takes(request) {
                 continue;
             }
             let before = (response.status(), response.headers().clone());

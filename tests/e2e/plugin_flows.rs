@@ -69,7 +69,7 @@ hooks:
     let get = async |path: &str| send(&server, Method::GET, path, "").await;
 
     let moved = get("/echo/moved").await;
-    assert_eq!(moved.json()["url"], format!("http://{}/there?x=1", server.address), "another app has it");
+    assert_eq!(moved.json()["url"], "http://test/there?x=1", "another app has it");
     let changed =
         server.send(Request::get("/echo/header").header("x-given", "1").body(Full::default()).unwrap()).await;
     assert_eq!(header(&changed, "x-added").as_deref(), Some("preflight echo@latest"));
@@ -132,7 +132,7 @@ async fn an_answer_is_replaced_with_or_without_its_body() {
         ("/page/b-body/mark", 202, "page ", "GET", "page"),
     ] {
         let answer = server.get(path).await;
-        assert_eq!((answer.status().as_u16(), answer.text()), (status, body), "{path}");
+        assert_eq!((answer.status(), answer.text()), (status, body), "{path}");
         assert_eq!((answer.header("x-by"), answer.header("x-app")), (by, app), "{path}");
     }
     let large = server.get("/page/b-body/upper?n=400000").await;
@@ -189,7 +189,7 @@ async fn a_plugin_has_an_app_of_its_own_below_its_base() {
     assert_eq!(server.get("/panel/data").await.json(), serde_json::json!([1, 2]), "its routes come first");
     assert_eq!(server.get("/panel/plugin.ts").await.status(), 404, "its code is not served");
     let posted = send(&server, Method::POST, "/tool/x?y=1", "body").await;
-    assert_eq!(posted.json()["url"], format!("http://{}/x?y=1", server.address));
+    assert_eq!(posted.json()["url"], "http://test/x?y=1");
     assert_eq!(header(&posted, "x-base").as_deref(), Some("/tool"));
     assert_eq!(posted.json()["body"], "body");
     assert_eq!(server.get("/panels").await.status(), 404, "a base ends where its segment does");
@@ -197,4 +197,96 @@ async fn a_plugin_has_an_app_of_its_own_below_its_base() {
     let forged =
         Request::post("/panel/data").header("origin", "https://evil.example").body(Full::default()).unwrap();
     assert_eq!(server.send(forged).await.status(), 403);
+}
+
+#[tokio::test]
+async fn a_guarded_path_is_guarded_at_every_address_of_its_app() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "guard/manifest.yaml",
+            "name: guard\nversion: 1.0.0\nguards: true\nhooks:\n  onRequest: {paths: [/echo/admin/**], methods: [GET]}\n",
+        )
+        .write("guard/plugin.ts", "export default { onRequest: () => new Response('no', { status: 403 }) };")
+        .write(
+            "@buntime/plugin-vhosts/manifest.yaml",
+            &format!(
+                "{}\nhosts: {{echo.test: {{app: echo}}}}\n",
+                include_str!("../../plugins/vhosts/manifest.yaml").replace("enabled: false", "enabled: true")
+            ),
+        );
+    let apps = Apps::new().file("echo@1.0.0/index.ts", ECHO);
+    let server = plugins.of(apps.lean().env("RUNTIME_HOME_APP", "echo")).start().await;
+    for (host, path) in [
+        ("localhost", "/echo/admin"),
+        ("localhost", "/echo@1/admin/x?y"),
+        ("localhost", "/echo@1.0.0/%61dmin"),
+        ("localhost", "/echo@latest//admin"),
+        ("localhost", "/admin"),
+        ("localhost", "/%61dmin/x"),
+        ("echo.test", "/admin/x"),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let request = Request::builder().method(&method).uri(path).header("host", host);
+            let answer = server.send(request.body(Full::default()).unwrap()).await;
+            assert_eq!(answer.status(), 403, "{method} {host}{path}");
+        }
+    }
+    for path in ["/echo/../echo/admin", "/echo/x/%2e%2e/admin", "/echo/x//../../admin", "/echo\\admin"] {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let status = server.raw_answer(head).await.head.status;
+        assert!(status == 400 || status == 403, "{path}: {status}");
+    }
+    assert_eq!(server.get("/echo/public").await.status(), 200);
+}
+
+#[tokio::test]
+async fn no_client_takes_away_what_a_plugin_sets_or_speaks_for_a_proxy() {
+    let plugins = Plugins::new();
+    plugins
+        .write("who/manifest.yaml", "name: who\nversion: 1.0.0\nhooks:\n  onRequest: {phase: identify}\n")
+        .write(
+            "who/plugin.ts",
+            "export default {
+  onRequest(request) {
+    const headers = new Headers(request.headers);
+    headers.set('x-user', `user of ${request.headers.get('x-forwarded-for') ?? 'nowhere'}`);
+    return new Request(request, { headers });
+  },
+};",
+        );
+    let server = plugins.of(Apps::new().file("echo/index.ts", ECHO).lean()).start().await;
+    let request = Request::get("/echo/x")
+        .header("connection", "x-user, keep-alive")
+        .header("x-forwarded-for", "6.6.6.6")
+        .header("x-user", "forged");
+    let answer = server.send(request.body(Full::default()).unwrap()).await;
+    let user = header(&answer, "x-user").unwrap();
+    assert!(user == "user of nowhere" || user == "user of 127.0.0.1", "{user}");
+}
+
+#[tokio::test]
+async fn plugins_get_no_body_beyond_the_operators_limit_and_none_of_another_site() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "take/manifest.yaml",
+            "name: take\nversion: 1.0.0\nbase: /take\nhooks: {fetch: {paths: [/any/**]}}\n",
+        )
+        .write(
+            "take/plugin.ts",
+            "export default {
+  fetch: async (request) => new Response('fetched ' + (await request.text()).length),
+  routes: { '/size': async (request) => new Response('routed ' + (await request.text()).length) },
+};",
+        );
+    let server = plugins.of(Apps::new().lean().env("RUNTIME_MAX_BODY_SIZE", "200000")).start().await;
+    for (path, word) in [("/take/size", "routed"), ("/any/x", "fetched")] {
+        let fits = send(&server, Method::POST, path, "x".repeat(200_000)).await;
+        assert_eq!(fits.text(), format!("{word} 200000"));
+        let large = send(&server, Method::POST, path, "x".repeat(200_001)).await;
+        assert_eq!((large.status(), &large.json()["code"]), (413, &Value::from("body_too_large")), "{path}");
+        let forged = Request::post(path).header("origin", "https://evil.example").header("cookie", "a=b");
+        assert_eq!(server.send(forged.body(Full::default()).unwrap()).await.status(), 403, "{path}");
+    }
 }

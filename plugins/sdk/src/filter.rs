@@ -1,7 +1,7 @@
 //! Which requests a hook wants. What no filter matches costs nothing, so filters are to be narrow; but a guard's filter decides
 //! what is guarded, so a path matches in every spelling that an app could take for it.
 
-use crate::AppInfo;
+use crate::{AppInfo, Request};
 use http::Method;
 use std::borrow::Cow;
 use std::fmt;
@@ -72,9 +72,18 @@ impl Filter {
         self
     }
 
-    /// `path` as it was sent.
+    /// Whether it matches a request: by the path that it was sent to, or by the one at which its app is otherwise reached
+    /// (`/shop/…`, for `/shop@1/…` and for the root of a host of its own).
+    pub fn takes(&self, request: &Request) -> bool {
+        let app = request.app().map(|app| &**app);
+        let by = |path: &str| self.matches(request.method(), path, app);
+        by(request.path()) || request.canonical_path().is_some_and(by)
+    }
+
+    /// `path` as it was sent. GET stands for HEAD too.
     pub fn matches(&self, method: &Method, path: &str, app: Option<&AppInfo>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(method))
+        let as_get = *method == Method::HEAD && self.methods.contains(&Method::GET);
+        (self.methods.is_empty() || as_get || self.methods.contains(method))
             && (self.apps.is_empty()
                 || app.is_some_and(|app| self.apps.iter().any(|glob| glob.matches(&app.name))))
             && (self.paths.is_empty() || self.has_path(path))
@@ -120,19 +129,29 @@ impl Glob {
         if self.prefix == end {
             return bytes.len() == end;
         }
-        let mut now = vec![false; end + 1];
+        let (mut now, mut next) = (vec![false; end + 1], vec![false; end + 1]);
         self.reach(&mut now, self.prefix);
         for &byte in &bytes[self.prefix..] {
-            let mut next = vec![false; end + 1];
-            for at in (0..end).filter(|&at| now[at]) {
-                match self.program[at] {
-                    Step::Byte(wanted) if wanted == byte => self.reach(&mut next, at + 1),
-                    Step::Within if byte != b'/' => self.reach(&mut next, at),
-                    Step::Across => self.reach(&mut next, at),
-                    _ => {}
-                }
+            // What comes does not matter any more.
+            if now[end - 1] && self.program[end - 1] == Step::Across {
+                return true;
             }
-            now = next;
+            let mut lives = false;
+            for at in (0..end).filter(|&at| now[at]) {
+                let to = match self.program[at] {
+                    Step::Byte(wanted) if wanted == byte => at + 1,
+                    Step::Within if byte != b'/' => at,
+                    Step::Across => at,
+                    _ => continue,
+                };
+                lives = true;
+                self.reach(&mut next, to);
+            }
+            if !lives {
+                return false;
+            }
+            std::mem::swap(&mut now, &mut next);
+            next.fill(false);
         }
         now[end]
     }
@@ -278,6 +297,13 @@ mod tests {
         for path in ["/shop/administrator", "/shop", "/shop/x/admin"] {
             assert!(!filter.matches(&Method::GET, path, None), "{path}");
         }
+    }
+
+    #[test]
+    fn a_filter_of_get_sees_head_too() {
+        let filter = Filter::all().methods([Method::GET]);
+        assert!(filter.matches(&Method::HEAD, "/", None) && !filter.matches(&Method::POST, "/", None));
+        assert!(!Filter::all().methods([Method::HEAD]).matches(&Method::GET, "/", None));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub struct Request {
     offer: Mutex<Option<Offer>>,
     /// Its path is another than before.
     moved: bool,
+    canonical: Option<Box<str>>,
 }
 
 /// What a request means, once that is known.
@@ -79,6 +80,7 @@ impl Request {
             body: Mutex::new(Some(body)),
             offer: Mutex::new(None),
             moved: false,
+            canonical: None,
         }
     }
 
@@ -211,12 +213,20 @@ impl Request {
             body: Mutex::new(body),
             offer: Mutex::new(None),
             moved: false,
+            canonical: None,
         }
     }
 
-    /// Of the runtime: says what the request means.
-    pub fn set_target(&mut self, target: Target) {
+    /// Of the runtime: says what the request means, and the path of that where it is another than the one that was sent.
+    pub fn set_target(&mut self, target: Target, canonical: Option<Box<str>>) {
         self.target = target;
+        self.canonical = canonical;
+    }
+
+    /// Where the app of this request is reached without a version and without a host of its own: `/shop/cart` for
+    /// `/shop@1/cart`. None where that is the path itself.
+    pub fn canonical_path(&self) -> Option<&str> {
+        self.canonical.as_deref()
     }
 
     /// Of the runtime: whether its path has changed since this was last asked.

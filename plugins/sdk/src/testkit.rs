@@ -280,7 +280,7 @@ pub fn with_header(mut request: Request, name: &'static str, value: &str) -> Req
 
 /// The same, meaning an app.
 pub fn of_app(mut request: Request, name: &str, version: &str) -> Request {
-    request.set_target(Target::App(Arc::new(AppInfo::new(name, version))));
+    request.set_target(Target::App(Arc::new(AppInfo::new(name, version))), None);
     request
 }
 

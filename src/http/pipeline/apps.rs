@@ -111,7 +111,8 @@ impl Site {
             None => response,
         };
         if let Some(place) = place {
-            place.mark(response.headers_mut(), base, asked.origin.https, &asked.head);
+            let scope = if base.is_empty() { told.unwrap_or_default().trim_end_matches('/') } else { base };
+            place.mark(response.headers_mut(), scope, asked.origin.https, &asked.head);
         }
         Ok(response)
     }
@@ -219,14 +220,19 @@ impl Arriving {
 
 /// Refuses what a page of another site has a browser send, as far as the app wants that.
 fn guard(asked: &Asked<'_>, app: &App) -> Result<(), Problem> {
-    let guard = match app.manifest.csrf {
-        None => Guard::Cookies,
-        Some(true) => Guard::Browsers,
-        Some(false) => return Ok(()),
-    };
-    match csrf::is_forged(guard, &asked.head.method, &asked.head.headers, &asked.origin) {
+    let is_forged = |guard| csrf::is_forged(guard, &asked.head.method, &asked.head.headers, &asked.origin);
+    match wanted_guard(app).is_some_and(is_forged) {
         true => Err(Problem::new(Code::CrossSite)),
         false => Ok(()),
+    }
+}
+
+/// Which requests of an app must come from its own site.
+pub(super) fn wanted_guard(app: &App) -> Option<Guard> {
+    match app.manifest.csrf {
+        None => Some(Guard::Cookies),
+        Some(true) => Some(Guard::Browsers),
+        Some(false) => None,
     }
 }
 

@@ -3,34 +3,37 @@
 use super::super::csrf::{self, Guard};
 use super::super::forward::Source;
 use super::super::problem::{Code, Problem};
-use super::super::split::Place;
 use super::super::watch::Watch;
-use super::{Asked, Meant, Site, Target, Who, upgrades};
+use super::destination::{Destination, Earlier, own_app};
+use super::lender::Lender;
+use super::{Asked, Site, apps, cleaned, upgrades};
+use crate::http::origin::Origin;
 use crate::plugin::loaded::OwnApp;
 use crate::plugin::{Loaded, Serving, Set, Stopped};
-use buntime_plugin::{Body, Fetched, Phase, Request, Response, Route, Upgrade};
+use buntime_plugin::{Fetched, Phase, Request, Response, Upgrade};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a request goes, once its phases have let it pass.
-enum Destination {
-    App(Box<Target<'static>>),
-    /// Below the base of a plugin, so many bytes of the path.
-    Plugin(Arc<Loaded>, usize),
-    Landing,
-}
-
-/// What a request meant before a plugin sent it to another path.
-#[derive(Clone, Copy)]
-struct Earlier<'a> {
-    place: Option<&'a Place>,
-}
-
 /// When to come again where a plugin has failed.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What has come of the phases.
+enum Passed {
+    On(Destination),
+    /// They let it pass, and it means nothing that is there.
+    Nowhere(Problem),
+    Answered(Response),
+}
+
+/// A request's head, while a plugin has it.
+struct Shown {
+    head: http::request::Parts,
+    target: buntime_plugin::Target,
+    canonical: Option<Box<str>>,
+}
 
 impl Site {
     pub(super) async fn pass(
@@ -40,22 +43,21 @@ impl Site {
         uri: Uri,
         body: Incoming,
     ) -> Result<Response, Problem> {
-        let blank = http::Request::new(()).into_parts().0;
-        let mut head = std::mem::replace(&mut asked.head, blank);
+        cleaned::check_path(uri.path())?;
+        let mut head = std::mem::replace(&mut asked.head, blank());
         head.uri = uri;
         let upgrade = upgrades::take(&mut head);
         let foreign = upgrade.is_some() && csrf::is_foreign_upgrade(&head.headers, &asked.origin);
         // To be offered to whoever may answer, and to no hook before.
         let offer =
             upgrade.filter(|_| !foreign).map(|upgrade| upgrades::offer(upgrade, &asked.conn, plugins));
-        let mut request = Request::from_parts(head, asked.origin.host.clone(), asked.id.clone(), None);
-        request.client = asked.origin.client;
-        request.https = asked.origin.https;
-        let mut source = Some(Source::Client(body));
-        let passed = self.phases(plugins, &mut request, &mut source, asked.watch).await;
+        cleaned::clean_headers(&mut head.headers);
+        let mut request = as_request(head, asked);
+        let mut lender = Lender::new(Source::Client(body), self.max_body_size);
+        let passed = self.phases(plugins, &mut request, &mut lender, &asked.origin, asked.watch).await;
         let passed = match passed {
             Ok(passed @ (Passed::On(_) | Passed::Nowhere(_))) if plugins.has_fetchers() => {
-                request.lend_body(|| lent(&mut source));
+                request.lend_body(|| lender.lend());
                 // For those who look at the answer, and for the page of an error.
                 let shown = Shown::of(&request);
                 request.offer_upgrade(offer);
@@ -79,79 +81,89 @@ impl Site {
                 passed
             }
         };
-        let (target, info) = (request.target().clone(), (request.client, request.https));
+        let shown = Shown::of(&request);
         let response = match passed {
-            Ok(Passed::Answered(response)) => {
-                asked.head = request.into_parts().0;
-                plain(response)
-            }
+            Ok(Passed::Answered(response)) => lender.refusal().map_or_else(|| plain(response), Err),
             Ok(Passed::On(Destination::Plugin(plugin, base))) => {
-                request.lend_body(|| lent(&mut source));
-                self.route_to(asked, &plugin, base, request, foreign).await
+                request.lend_body(|| lender.lend());
+                let answer = self.route_to(asked, &plugin, base, request, foreign).await;
+                lender.refusal().map_or(answer, Err)
             }
             Ok(Passed::On(Destination::App(target))) => {
                 let (head, _, body) = request.into_parts();
                 asked.head = head;
-                let source = body.map(Source::Plugin).or(source);
-                self.serve(asked, *target, source.unwrap_or(Source::Plugin(Body::Empty))).await
+                self.serve(asked, *target, lender.rest(body)).await
             }
-            Ok(Passed::On(Destination::Landing)) => {
-                asked.head = request.into_parts().0;
-                self.landing(&asked.head.method)
-            }
-            Ok(Passed::Nowhere(problem)) | Err(problem) => {
-                asked.head = request.into_parts().0;
-                Err(problem)
-            }
+            Ok(Passed::On(Destination::Landing)) => self.landing(request.method()),
+            Ok(Passed::Nowhere(problem)) => Err(problem),
+            Err(problem) => Err(lender.refusal().unwrap_or(problem)),
         };
-        match response {
-            Ok(response) if plugins.wants_responses() => {
-                let blank = http::Request::new(()).into_parts().0;
-                let head = std::mem::replace(&mut asked.head, blank);
-                let mut request =
-                    Request::from_parts(head, asked.origin.host.clone(), asked.id.clone(), None);
-                (request.client, request.https) = info;
-                request.set_target(target);
-                let response = plugins.respond(response, &request).await;
-                asked.head = request.into_parts().0;
-                plain(response)
-            }
-            response => response,
-        }
+        self.show(plugins, asked, shown, response).await
     }
 
-    /// Takes a request through all phases. `source` is its body until a hook takes it.
+    /// Shows an answer of an app or a plugin to those who want to see it; leaves the request's head where it was.
+    async fn show(
+        &self,
+        plugins: &Set,
+        asked: &mut Asked<'_>,
+        shown: Shown,
+        response: Result<Response, Problem>,
+    ) -> Result<Response, Problem> {
+        let shows = plugins.wants_responses();
+        let request = shown.into_request(asked);
+        let response = match response {
+            // A plugin's refusal is its answer.
+            Err(problem) if shows && problem.is_plugins() => Ok(problem.respond(
+                request.method(),
+                request.headers().get(http::header::ACCEPT),
+                asked.id.to_str().unwrap_or_default(),
+                self.dev,
+            )),
+            response => response,
+        };
+        let response = match response {
+            Ok(response) if shows => plain(plugins.respond(response, &request).await),
+            response => response,
+        };
+        asked.head = request.into_parts().0;
+        response
+    }
+
+    /// Takes a request through all phases.
     async fn phases(
         &self,
         plugins: &Set,
         request: &mut Request,
-        source: &mut Option<Source>,
+        lender: &mut Lender,
+        origin: &Origin,
         watch: &mut Watch,
     ) -> Result<Passed, Problem> {
-        let mut lend = || lent(source);
-        if plugins.wants(Phase::Resolve)
-            && let Some(response) = plugins.pass(Phase::Resolve, request, &mut lend).await.map_err(problem)?
-        {
-            return Ok(Passed::Answered(response));
+        let mut lend = || lender.lend();
+        let mut moved = false;
+        if plugins.wants(Phase::Resolve) {
+            let passed = plugins.pass(Phase::Resolve, request, &mut lend, &mut |_| moved = true).await;
+            if let Some(response) = passed.map_err(problem)? {
+                return Ok(Passed::Answered(response));
+            }
         }
-        let mut destination = self.destination(plugins, request, None);
+        let mut destination = self.destination(plugins, request, moved.then_some(Earlier { place: None }));
         self.count_for(&destination, watch);
+        check_site(&destination, request, origin)?;
         for phase in &Phase::ALL[1..] {
             if !plugins.wants(*phase) {
                 continue;
             }
-            if let Some(response) = plugins.pass(*phase, request, &mut lend).await.map_err(problem)? {
+            let mut find_again = |request: &mut Request| {
+                let earlier = Earlier { place: destination.as_ref().ok().and_then(Destination::place) };
+                let found = self.destination(plugins, request, Some(earlier));
+                destination = found;
+            };
+            let passed = plugins.pass(*phase, request, &mut lend, &mut find_again).await;
+            if let Some(response) = passed.map_err(problem)? {
                 return Ok(Passed::Answered(response));
             }
-            if request.has_moved() {
-                let place = match &destination {
-                    Ok(Destination::App(target)) => target.place.as_ref(),
-                    _ => None,
-                };
-                destination = self.destination(plugins, request, Some(Earlier { place }));
-                self.count_for(&destination, watch);
-            }
         }
+        self.count_for(&destination, watch);
         Ok(destination.map_or_else(Passed::Nowhere, Passed::On))
     }
 
@@ -159,65 +171,6 @@ impl Site {
     fn count_for(&self, destination: &Result<Destination, Problem>, watch: &mut Watch) {
         if let Ok(Destination::App(target)) = destination {
             watch.counts_for(self.kept.series(&target.app));
-        }
-    }
-
-    /// What a request means, which those who come later in its phases are told.
-    fn destination(
-        &self,
-        plugins: &Set,
-        request: &mut Request,
-        earlier: Option<Earlier<'_>>,
-    ) -> Result<Destination, Problem> {
-        use buntime_plugin::Target as Told;
-        let found = self.find_destination(plugins, request, earlier);
-        request.set_target(match &found {
-            Ok(Destination::App(target)) => Told::App(self.kept.info(&target.app)),
-            Ok(Destination::Plugin(plugin, _)) => Told::Plugin(Arc::clone(&plugin.name)),
-            Ok(Destination::Landing) | Err(_) => Told::Nothing,
-        });
-        found
-    }
-
-    fn find_destination(
-        &self,
-        plugins: &Set,
-        request: &Request,
-        before: Option<Earlier<'_>>,
-    ) -> Result<Destination, Problem> {
-        let earlier = before.and_then(|before| before.place);
-        let who = Who { headers: request.headers(), client: request.client };
-        match request.route() {
-            Some(Route::App { app, mount, base, path }) => {
-                let (found, place) = self.find_app(app, who, earlier).map_err(|problem| astray(&problem))?;
-                // A plugin that came later may have sent it to another path of the same app.
-                let moved = request.uri().path_and_query().filter(|_| before.is_some());
-                let moved = moved.and_then(|path| path.as_str().strip_prefix(&**mount));
-                return Ok(Destination::App(Box::new(Target {
-                    app: found,
-                    place,
-                    mount: mount.clone().into(),
-                    base: Some(base.clone().into()),
-                    rest: moved.unwrap_or(path).to_owned().into(),
-                    meant: Meant::Route(app.clone().into()),
-                })));
-            }
-            Some(_) => return Err(Problem::new(Code::NotFound)),
-            None => {}
-        }
-        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        if let Some((plugin, end)) = plugins.mounted(target) {
-            return Ok(mounted(plugin, target, end));
-        }
-        let found = self.find(target, who, earlier);
-        match found {
-            Ok(Some(found)) => Ok(Destination::App(Box::new(found.into_owned()))),
-            Ok(None) => Ok(plugins.at_root().map_or(Destination::Landing, |root| mounted(root, target, 0))),
-            Err(problem) if problem.is_nothing_there() => match plugins.at_root() {
-                Some(root) => Ok(mounted(root, target, 0)),
-                None => Err(problem),
-            },
-            Err(problem) => Err(problem),
         }
     }
 
@@ -230,105 +183,76 @@ impl Site {
         mut request: Request,
         foreign: bool,
     ) -> Result<Response, Problem> {
-        let uri = request.uri().clone();
-        let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let forged =
-            foreign || csrf::is_forged(Guard::Browsers, request.method(), request.headers(), &asked.origin);
-        let rest = &target[base..];
-        let inside = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-        let inside = PathAndQuery::try_from(inside).map_err(|_| Problem::new(Code::InvalidPath))?;
-        // An app may still be asked, and the page of an error needs the head.
-        let (method, headers) = (request.method().clone(), request.headers().clone());
-        let restore = |asked: &mut Asked<'_>| {
-            asked.head.method = method.clone();
-            asked.head.headers = headers.clone();
-            asked.head.uri = uri.clone();
-        };
-        if forged {
-            restore(asked);
+        if foreign || csrf::is_forged(Guard::Browsers, request.method(), request.headers(), &asked.origin) {
             return Err(Problem::new(Code::CrossSite));
         }
+        let uri = request.uri().clone();
+        let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let (base, rest) = target.split_at(base);
+        let inside = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+        let inside = PathAndQuery::try_from(inside).map_err(|_| Problem::new(Code::InvalidPath))?;
+        let (method, headers) = (request.method().clone(), request.headers().clone());
         request.set_path_and_query(inside);
         let answer = match plugin.hooks.routes {
-            true => Set::route(plugin, request).await.map_err(problem),
-            false => Ok(request.not_found()),
+            true => Set::route(plugin, request).await.map_err(problem)?,
+            false => request.not_found(),
         };
-        restore(asked);
-        let answer = answer?;
         let is_read = matches!(method, Method::GET | Method::HEAD);
         match &plugin.app {
             Some(OwnApp { app, .. }) if answer.status() == StatusCode::NOT_FOUND && is_read => {
-                let target = Target {
-                    app: Arc::clone(app),
-                    place: None,
-                    mount: target[..base].into(),
-                    base: None,
-                    rest: rest.into(),
-                    meant: Meant::Plugin(Arc::clone(app)),
-                };
-                self.serve(asked, target, Source::Plugin(Body::Empty)).await
+                (asked.head.method, asked.head.headers) = (method, headers);
+                self.serve(asked, own_app(app, base, rest), Source::Plugin(buntime_plugin::Body::Empty)).await
             }
             _ => plain(answer),
         }
     }
 }
 
-/// What has come of the phases.
-enum Passed {
-    On(Destination),
-    /// They let it pass, and it means nothing that is there.
-    Nowhere(Problem),
-    Answered(Response),
-}
-
-/// A request's head, while a plugin has it.
-struct Shown {
-    head: http::request::Parts,
-    target: buntime_plugin::Target,
-    client: Option<std::net::IpAddr>,
-    https: bool,
-}
-
 impl Shown {
     fn of(request: &Request) -> Shown {
-        let mut head = http::Request::new(()).into_parts().0;
+        let mut head = blank();
         head.method = request.method().clone();
         head.uri = request.uri().clone();
         head.headers = request.headers().clone();
-        Shown { head, target: request.target().clone(), client: request.client, https: request.https }
+        head.extensions = request.extensions().clone();
+        let canonical = request.canonical_path().map(Into::into);
+        Shown { head, target: request.target().clone(), canonical }
     }
 
-    fn into_request(self, asked: &Asked) -> Request {
-        let mut request = Request::from_parts(self.head, asked.origin.host.clone(), asked.id.clone(), None);
-        (request.client, request.https) = (self.client, self.https);
-        request.set_target(self.target);
+    fn into_request(self, asked: &Asked<'_>) -> Request {
+        let mut request = as_request(self.head, asked);
+        request.set_target(self.target, self.canonical);
         request
     }
 }
 
-/// A plugin's app alone is an app like any other, which takes bodies too; routes come first where there are some.
-fn mounted(plugin: &Arc<Loaded>, target: &str, base: usize) -> Destination {
-    match &plugin.app {
-        Some(OwnApp { app, .. }) if !plugin.hooks.routes => Destination::App(Box::new(Target {
-            app: Arc::clone(app),
-            place: None,
-            mount: target[..base].to_owned().into(),
-            base: None,
-            rest: target[base..].to_owned().into(),
-            meant: Meant::Plugin(Arc::clone(app)),
-        })),
-        _ => Destination::Plugin(Arc::clone(plugin), base),
+fn blank() -> http::request::Parts {
+    http::Request::new(()).into_parts().0
+}
+
+fn as_request(head: http::request::Parts, asked: &Asked<'_>) -> Request {
+    let mut request = Request::from_parts(head, asked.origin.host.clone(), asked.id.clone(), None);
+    request.client = asked.origin.client;
+    request.https = asked.origin.https;
+    request
+}
+
+/// Refuses what a page of another site has a browser send, before any plugin may answer it.
+fn check_site(
+    destination: &Result<Destination, Problem>,
+    request: &Request,
+    origin: &Origin,
+) -> Result<(), Problem> {
+    let guard = match destination {
+        Ok(Destination::App(target)) => apps::wanted_guard(&target.app),
+        // Its routes are asked with a guard of their own.
+        Ok(Destination::Plugin(..)) => None,
+        Ok(Destination::Landing) | Err(_) => Some(Guard::Cookies),
+    };
+    match guard.is_some_and(|guard| csrf::is_forged(guard, request.method(), request.headers(), origin)) {
+        true => Err(Problem::new(Code::CrossSite)),
+        false => Ok(()),
     }
-}
-
-/// A plugin has sent the request to what is not there: that is no fault of the client's.
-fn astray(problem: &Problem) -> Problem {
-    let detail = problem.words().to_owned();
-    Problem::new(Code::UnknownTarget).detail(detail)
-}
-
-fn lent(source: &mut Option<Source>) -> Body {
-    source.take().map(Source::into_body).unwrap_or_default()
 }
 
 /// An answer, or the problem that it stands for.

@@ -65,6 +65,11 @@ impl Problem {
         matches!(self.kind, Kind::Own(Code::NotFound | Code::UnknownApp))
     }
 
+    /// Whether a plugin has said it.
+    pub fn is_plugins(&self) -> bool {
+        matches!(self.kind, Kind::Plugin(_))
+    }
+
     /// What it says, in a sentence.
     pub fn words(&self) -> &str {
         self.detail.as_deref().unwrap_or(self.kind.summary())

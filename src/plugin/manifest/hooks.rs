@@ -118,6 +118,11 @@ fn read_hook(reader: &mut Reader, value: &Value, keys: Keys) -> Option<Option<Re
             _ => set(body, reader.boolean(value)),
         });
     }
+    if read.phase == Phase::Resolve && map.contains_key("apps") {
+        let message = "in the phase `resolve` no app is known yet, so `apps` would let nothing pass";
+        reader.wrong_hint(message.into(), "leave `apps` out, or take a later phase");
+        return None;
+    }
     Some(Some(read))
 }
 

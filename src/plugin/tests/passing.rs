@@ -7,7 +7,7 @@ use super::*;
 async fn pass(host: &Host, request: &mut Request) -> std::result::Result<Option<Response>, Stopped> {
     let set = arc_swap::Guard::into_inner(host.current.load());
     for phase in Phase::ALL {
-        if let Some(response) = set.pass(phase, request, &mut || Body::from("body")).await? {
+        if let Some(response) = set.pass(phase, request, &mut || Body::from("body"), &mut |_| {}).await? {
             return Ok(Some(response));
         }
     }
