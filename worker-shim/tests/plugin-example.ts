@@ -30,7 +30,15 @@ export default {
   routes: {
     "/items/:id": (request) => new Response(request.params.id),
     "/fixed": new Response("fixed"),
+    "/chat": (request, server) => {
+      if (!server.upgrade(request, { data: { name: "guest" } })) return new Response("a WebSocket, please", { status: 426 });
+    },
     "/both": { GET: () => new Response("got"), POST: async (request) => new Response(await request.text()) },
+  },
+  websocket: {
+    open: (socket) => socket.subscribe("room"),
+    message: (socket, message) => void socket.publish("room", `${socket.data.name}: ${message}`),
+    idleTimeout: 60,
   },
   services: {
     counter: { next: (by: number) => by + 1 },

@@ -277,3 +277,17 @@ fn problem(stopped: Stopped) -> Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_takes_no_connection_is_a_failure() {
+        for (status, passes) in [(101, false), (103, false), (200, true)] {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            assert_eq!(plain(response).is_ok(), passes, "{status}");
+        }
+    }
+}

@@ -503,6 +503,35 @@ async fn a_stream_that_stands_still_times_out_unless_its_limit_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conversation_goes_both_ways_with_credit_and_may_be_silent() {
+    let mut rig = Rig::new();
+    let mut exchange = rig.ask();
+    rig.worker.requests(1).await;
+    rig.worker.send(Kind::Response, 1, &HEAD).await;
+    exchange.head().await.unwrap();
+    assert!(!exchange.upload().send(Bytes::from_static(b"x")).await, "its request has no body");
+    let upload = exchange.converse();
+    assert!(upload.send(Bytes::from_static(b"to")).await);
+    assert_eq!(rig.worker.frame().await, (BODY, 1, b"to".to_vec()));
+    let late = Instant::now() + Duration::from_secs(1000);
+    let stream = Duration::from_secs(60);
+    rig.link.sweep(late, &Timeouts { stream, ping_after: Duration::MAX, ..limits() });
+    rig.worker.send(Kind::Body, 1, b"from").await;
+    assert_eq!(piece(&mut exchange).await.unwrap().unwrap(), "from");
+    let window = tokio::spawn(async move { upload.send(Bytes::from(vec![0; WINDOW as usize])).await });
+    let mut sent = 2;
+    while sent < WINDOW as usize {
+        sent += rig.worker.frame().await.2.len();
+    }
+    assert!(!window.is_finished(), "it waits for credit");
+    rig.worker.send(Kind::Credit, 1, &2u32.to_be_bytes()).await;
+    assert!(window.await.unwrap());
+    drop(exchange);
+    assert_eq!(rig.worker.frame().await.2.len(), 2);
+    assert_eq!(rig.worker.frame().await, (CANCEL, 1, vec![0x91, 1]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_stops_sending_is_to_blame_itself_and_not_the_app() {
     let mut rig = Rig::new();
     let mut exchange = rig.open(0, false);
