@@ -159,7 +159,7 @@ async fn messages_of_every_kind_and_size_come_back() {
     echo(&mut socket, Message::text("")).await;
     echo(&mut socket, Message::binary(vec![0, 255])).await;
     // In a thousand fragments.
-    let large: Vec<u8> = (0..1 << 20).map(|i: u32| (i * 7 >> 3) as u8).collect();
+    let large: Vec<u8> = (0..1 << 20).map(|i: u32| ((i * 7) >> 3) as u8).collect();
     echo(&mut socket, Message::binary(large)).await;
     socket.send(Message::ping("are you there")).await.unwrap();
     let pong = next(&mut socket).await;
