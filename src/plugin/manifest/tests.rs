@@ -235,7 +235,7 @@ fn every_form_of_hooks_is_read() {
     assert_eq!(hooks("{onRequest: {}}").on_request, [permit]);
     assert_eq!(hooks("{onRequest: false, onResponse: false}"), Hooks::default());
     let many = hooks(
-        "{onRequest: [{phase: serve}, {phase: resolve, methods: [GET, PURGE], paths: ['/a/**'], apps: ['@team/*'], body: true}]}",
+        "{onRequest: [{phase: serve}, {phase: identify, methods: [GET, PURGE], paths: ['/a/**'], apps: ['@team/*'], body: true}]}",
     );
     let glob = |text: &str| text.parse::<Glob>().unwrap();
     let filter = Filter::all()
@@ -243,7 +243,7 @@ fn every_form_of_hooks_is_read() {
         .paths([glob("/a/**")])
         .apps([glob("@team/*")]);
     let expected = [
-        RequestHook { phase: Phase::Resolve, hook: Hook { filter, body: true } },
+        RequestHook { phase: Phase::Identify, hook: Hook { filter, body: true } },
         RequestHook { phase: Phase::Serve, hook: Hook::default() },
     ];
     assert_eq!(many.on_request, expected, "in the order of phases");
