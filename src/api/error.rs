@@ -197,7 +197,9 @@ impl From<ChangeError> for ApiError {
         match error {
             ChangeError::Unknown(_) => ApiError::not_found("plugin_unknown", sentence(&text))
                 .hint("`buntime plugins` lists those that there are"),
-            ChangeError::NotLoaded { .. } => ApiError::unfit("plugin_not_loaded", text),
+            ChangeError::NotLoaded { .. } | ChangeError::Crowded(_) => {
+                ApiError::unfit("plugin_not_loaded", text)
+            }
             ChangeError::Invalid(_) => ApiError::unfit("plugin_invalid", text),
             ChangeError::Needed { .. } => {
                 ApiError { status: StatusCode::CONFLICT, ..ApiError::bad("plugin_needed", text) }

@@ -3,7 +3,7 @@
 use super::{AppName, AppVersion, Manifest, PluginSeat, VersionKey};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One revision of one version of an app. Immutable.
@@ -25,12 +25,19 @@ pub struct App {
 }
 
 impl App {
-    /// Where its own files are, below the directory of all data. No app's name begins with a capital, so none has a plugin's.
+    /// Where its own files are, below the directory of all data. No app's name begins with a capital, so none has a plugin's, nor
+    /// that of a plugin's own app.
     pub fn data_name(&self) -> Cow<'_, str> {
         match &self.plugin {
-            None => Cow::Borrowed(self.name.as_str()),
             Some(seat) => Cow::Owned(format!("Plugins/{}", seat.name)),
+            None if self.key.is_plugins() => Cow::Owned(format!("PluginApps/{}", self.name)),
+            None => Cow::Borrowed(self.name.as_str()),
         }
+    }
+
+    /// The directory that no other app sees: a plugin's, be this its module or its own app.
+    pub fn plugin_dir(&self) -> Option<&Path> {
+        self.key.is_plugins().then_some(&*self.dir)
     }
 
     /// Its name as an app, of which namespaces and the index know: a plugin has none.

@@ -25,9 +25,14 @@ pub use version::{AppVersion, VersionSpec};
 pub struct VersionKey(pub u64);
 
 impl VersionKey {
-    /// The key of the `number`th script plugin that was loaded: apart from all keys of apps, which count from 1.
+    /// The `number`th key of what belongs to plugins, their modules and their own apps: apart from all keys of apps, which
+    /// count from 1.
     pub fn of_plugin(number: u64) -> VersionKey {
         VersionKey(number | 1 << 63)
+    }
+
+    pub fn is_plugins(self) -> bool {
+        self.0 >> 63 == 1
     }
 }
 

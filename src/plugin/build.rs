@@ -46,6 +46,8 @@ pub struct Built {
     pub warnings: Vec<String>,
     /// Room for its processes, for as long as those of the set that serves are there too.
     pub loan: Option<Loan>,
+    /// The pool has no room for them: none was started.
+    pub crowded: Option<String>,
 }
 
 impl Built {
@@ -70,15 +72,21 @@ impl Workshop {
         let is_script =
             |name: &&PluginName| discovery.named(name.as_str()).is_some_and(|found| !found.native);
         let scripts = plan.order.iter().filter(is_script).count();
-        let makes = self.scripts.as_ref().filter(|_| beside && scripts > 0);
-        let loan = makes.map(|makes| makes.pool.lend(scripts));
-        let mut built = Built { discovery, loaded: Vec::new(), out: BTreeMap::new(), warnings, loan };
+        let makes = self.scripts.as_ref().filter(|_| scripts > 0);
+        let crowded = makes.and_then(|makes| crowded(scripts, makes.pool.size()));
+        let loan = makes.filter(|_| beside && crowded.is_none()).map(|makes| makes.pool.lend(scripts));
+        let (loaded, out) = (Vec::new(), BTreeMap::new());
+        let mut built = Built { discovery, loaded, out, warnings, loan, crowded };
+        if built.crowded.is_some() {
+            return built;
+        }
         for (name, reason) in &plan.out {
             let found = built.discovery.found.iter().find(|found| found.name == *name);
             let error = found.and_then(|found| found.manifest.as_ref().err());
             let why = error.map_or_else(|| reason.to_string(), |unusable| unusable.error.to_string());
             built.out.insert(name.to_string(), why);
         }
+        built.warnings.extend(self.exposed(&built.discovery));
         let services = Arc::new(Services::default());
         for name in &plan.order {
             let Some(found) = built.discovery.found.iter().find(|found| found.name == *name) else {
@@ -129,6 +137,22 @@ impl Workshop {
         let rules =
             manifest::Rules { reserved: &self.reserved, ceilings: self.ceilings, environment: &lookup };
         search(&places, &rules)
+    }
+
+    /// What apps read of plugins although they are kept from files: what lies in no plugin directory that was there at the start.
+    fn exposed(&self, discovery: &Discovery) -> Vec<String> {
+        let Some(scripts) = &self.scripts else { return Vec::new() };
+        let dirs = discovery.found.iter().filter(|found| found.is_enabled()).filter_map(|found| {
+            let dir = found.dir.as_ref().filter(|dir| scripts.pool.shows(dir))?;
+            Some((&found.name, dir.display()))
+        });
+        let warning = |(name, dir)| {
+            format!(
+                "apps can read the directory of {name}, {dir}: it is a link to elsewhere, or the plugin directory was not there \
+                 at the start\n\nhint: put the plugin itself into a plugin directory, and start the runtime again"
+            )
+        };
+        dirs.map(warning).collect()
     }
 
     async fn load(
@@ -212,5 +236,30 @@ fn make(native: &Native, context: &Arc<Context>) -> Result<Arc<dyn Plugin>, Stri
     match made {
         Ok(made) => made.map_err(|error| error.to_string()),
         Err(_) => Err("it panicked when it was made".to_owned()),
+    }
+}
+
+/// Why a pool of that size cannot have so many script plugins and a worker for apps. Each has a process that is never evicted.
+fn crowded(scripts: usize, size: usize) -> Option<String> {
+    let needed = scripts + 1;
+    (scripts > 0 && needed > size).then(|| {
+        format!(
+            "the pool has room for {size} workers (`poolSize`), and {scripts} script plugins with one worker for apps need {needed}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_has_room_for_all_script_plugins_and_one_worker_more_or_says_what_it_needs() {
+        for scripts in 1..5 {
+            assert_eq!(crowded(scripts, scripts + 1), None);
+            let why = crowded(scripts, scripts).unwrap();
+            assert!(why.contains(&format!("need {}", scripts + 1)) && why.contains("`poolSize`"), "{why}");
+        }
+        assert_eq!(crowded(0, 1), None);
     }
 }

@@ -67,6 +67,9 @@ pub enum ChangeError {
     Needed { plugin: String, by: Vec<String> },
     #[error("{0}")]
     BaseTaken(String),
+    /// The pool has no room for so many script plugins.
+    #[error("{0}\n\nhint: raise `poolSize` (RUNTIME_POOL_SIZE), or disable a plugin")]
+    Crowded(String),
     #[error("the change could not be written: {0}")]
     NotWritten(io::Error),
 }
@@ -91,6 +94,9 @@ impl Host {
     /// One of them is required and does not start: the runtime must not start either.
     pub async fn start(workshop: Workshop) -> Result<Arc<Host>, ChangeError> {
         let built = workshop.build(&[], false).await;
+        if let Some(why) = built.crowded {
+            return Err(ChangeError::Crowded(why));
+        }
         for warning in &built.warnings {
             tracing::warn!(target: "buntime::plugin", "{warning}");
         }
@@ -209,6 +215,9 @@ impl Host {
         demand: Demand<'_>,
     ) -> Result<JoinHandle<()>, ChangeError> {
         let built = self.workshop.build(changes, true).await;
+        if let Some(why) = built.crowded {
+            return Err(ChangeError::Crowded(why));
+        }
         if let Err(error) = valid(&built, changes, demand).and_then(|()| self.accept(&built, demand)) {
             end(&built.loaded).await;
             return Err(error);

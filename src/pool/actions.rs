@@ -91,6 +91,7 @@ impl Pool {
                 dir: app.map_or_else(|| self.settings.empty_dir.clone(), |app| app.dir.clone()),
                 private,
                 data: data.map(Cow::into_owned),
+                plugin_dir: app.and_then(|app| app.plugin_dir()).map(Path::to_owned),
             },
             build: Arc::clone(&self.settings.shim.build),
             spawner: self.spawner.clone(),
@@ -142,6 +143,7 @@ impl Pool {
             head_timeout: app.manifest.timeout,
             stream_timeout: app.manifest.stream_timeout,
             data: has_data.then(|| data_name.into_owned()),
+            plugin_dir: app.plugin_dir().map(Path::to_owned),
             plugin: app.plugin.as_ref().map(|seat| (Arc::clone(seat), data_dir)),
             watch_memory: app.manifest.max_memory.is_some(),
         };

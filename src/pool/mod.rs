@@ -44,7 +44,7 @@ use crate::worker::orders::Order;
 use crate::worker::spawn::Spawner;
 pub use crate::worker::usage::{Measure, Memory};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -212,6 +212,21 @@ impl Pool {
         pool.be_measured();
         pool.tell(Event::Tick);
         Ok(pool)
+    }
+
+    /// Whether apps can read what is in a directory, although they are kept from files.
+    pub fn shows(&self, dir: &Path) -> bool {
+        let isolation = &self.settings.isolation;
+        isolation.hides_files() && !isolation.hides(dir)
+    }
+
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// How many workers with an app there may be.
+    pub fn size(&self) -> usize {
+        self.settings.limits.pool_size
     }
 
     /// Says who adds to the environments of workers, once.

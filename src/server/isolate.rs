@@ -5,6 +5,7 @@ use crate::config::{Bun, Config};
 use crate::shim::Shim;
 use crate::worker::isolation::{Isolation, Layout};
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,8 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
     // Through these sockets a user's own services take orders, which would run where nothing is hidden.
     let session = PathBuf::from(format!("/run/user/{}", nix::unistd::geteuid()));
     let admin = config.admin_socket.parent().filter(|dir| is_private(dir)).map(Path::to_owned);
-    let all_dirs = || config.worker_dirs.iter().chain(&config.plugin_dirs);
-    let worker_dirs: Vec<PathBuf> = all_dirs().filter_map(|dir| real(dir).ok()).collect();
+    let worker_dirs: Vec<PathBuf> = config.worker_dirs.iter().filter_map(|dir| real(dir).ok()).collect();
+    let plugin_dirs: BTreeSet<PathBuf> = config.plugin_dirs.iter().filter_map(|dir| real(dir).ok()).collect();
     let apart = |dir: &PathBuf| !worker_dirs.iter().any(|apps| apps.starts_with(dir));
     let environment =
         |name: &str| config.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -34,9 +35,16 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
         hidden: [real(&config.cache_dir)?].into_iter().chain(others).collect(),
         hidden_files: root_key.clone().into_iter().collect(),
         shown: vec![real(shim.files())?],
-        // Those that are not there yet cannot be cleared a way to.
+        // Those that are not there yet cannot be hidden, nor cleared a way to.
+        plugin_dirs: plugin_dirs.into_iter().collect(),
         worker_dirs,
-        needed: all_dirs().filter(|dir| dir.is_dir()).cloned().chain([bun.path.clone()]).collect(),
+        needed: config
+            .worker_dirs
+            .iter()
+            .filter(|dir| dir.is_dir())
+            .cloned()
+            .chain([bun.path.clone()])
+            .collect(),
     };
     let (program, args) = shim.command(&bun.path);
     let isolation = Isolation::establish(layout, &program, &args)?;

@@ -55,8 +55,9 @@ struct Life {
     id: WorkerId,
     build: Arc<str>,
     spawner: Spawner,
-    /// It reaches its app's data directory since its start.
+    /// It reaches its app's data directory since its start, and that of its plugin.
     has_data: bool,
+    has_plugin_dir: bool,
     report: Arc<dyn Fn(Report) + Send + Sync>,
     process: Process,
     link: Arc<Link>,
@@ -86,7 +87,7 @@ enum Ending {
 /// Lives a worker's life. Returns after the last report.
 pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let private = birth.start.private.clone();
-    let has_data = birth.start.data.is_some();
+    let (has_data, has_plugin_dir) = (birth.start.data.is_some(), birth.start.plugin_dir.is_some());
     let began = Instant::now();
     let spawned = match birth.spawner.spawn(birth.start).await {
         Ok(spawned) => spawned,
@@ -112,6 +113,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         build: birth.build,
         spawner: birth.spawner,
         has_data,
+        has_plugin_dir,
         report: Arc::clone(&report),
         process,
         link: Arc::clone(&link),
@@ -293,13 +295,15 @@ impl Life {
         self.timeouts.head = assignment.head_timeout;
         self.timeouts.stream = assignment.stream_timeout;
         self.memory = assignment.watch_memory.then(Instant::now);
-        let data = assignment.data.as_ref().filter(|_| !self.has_data);
-        let visitor = data.map(|data| self.spawner.give_data(&self.process, data));
-        if let Some(Err(error)) = &visitor
+        let data = assignment.data.as_deref().filter(|_| !self.has_data);
+        let plugin_dir = assignment.plugin_dir.as_deref().filter(|_| !self.has_plugin_dir);
+        let visitor = self.spawner.give_dirs(&self.process, data, plugin_dir);
+        if let Err(error) = &visitor
             // It has ended, which is not the app's fault.
             && error.raw_os_error() != Some(libc::ESRCH)
         {
-            return self.cannot_start("DataDirectoryError", &format!("no data directory: {error}"));
+            let what = if plugin_dir.is_some() { "no directory of its own" } else { "no data directory" };
+            return self.cannot_start("DataDirectoryError", &format!("{what}: {error}"));
         }
         let plugin = assignment.plugin.as_ref().map(|(seat, dir)| (&**seat, dir.to_string_lossy()));
         let sent = self.link.assign(&Assign {

@@ -27,6 +27,8 @@ pub struct Assignment {
     pub stream_timeout: Duration,
     /// The name of its data directory, where there is one.
     pub data: Option<String>,
+    /// The directory of its plugin, where it is a plugin's.
+    pub plugin_dir: Option<PathBuf>,
     /// Makes it a script plugin, and where its state is.
     pub plugin: Option<(Arc<PluginSeat>, PathBuf)>,
     /// Measure proportional memory while it serves.

@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
@@ -32,6 +32,8 @@ pub struct Order {
     pub private: PathBuf,
     /// The data directory of its app, where it has one from its start.
     pub data: Option<String>,
+    /// The directory of its plugin, where it is a plugin's from its start.
+    pub plugin_dir: Option<PathBuf>,
 }
 
 /// A process that runs.
@@ -71,13 +73,18 @@ impl Spawner {
         Ok(Spawner { orders, isolation })
     }
 
-    /// Has a worker that was started without an app reach the data directory of the one it gets. Takes some tens of
-    /// microseconds, in which the calling thread waits: handing it over would take as long.
+    /// Has a worker that was started without an app reach the data directory of the one it gets, and the plugin's own. Takes some
+    /// tens of microseconds, in which the calling thread waits: handing it over would take as long.
     ///
     /// # Errors
     /// There is no such directory, or those of setns(2) and move_mount(2).
-    pub fn give_data(&self, process: &Process, name: &str) -> io::Result<Visitor> {
-        self.isolation.mount_data(process, name)
+    pub fn give_dirs(
+        &self,
+        process: &Process,
+        data: Option<&str>,
+        plugin_dir: Option<&Path>,
+    ) -> io::Result<Visitor> {
+        self.isolation.mount(process, data, plugin_dir)
     }
 
     /// Starts one process.
@@ -122,7 +129,7 @@ fn start(order: &Order, domain: &Domain, isolation: &Isolation) -> io::Result<Sp
         link: theirs.as_raw_fd(),
         page: page.as_raw_fd(),
     };
-    let room = isolation.room(&order.private, order.data.as_deref())?;
+    let room = isolation.room(&order.private, order.data.as_deref(), order.plugin_dir.as_deref())?;
     let entry = room.as_ref().and_then(|room| isolation.entry(room));
     let process = image.start(&fds, domain, entry)?;
     Ok(Spawned { process, link, progress, stdout, stderr })
@@ -140,6 +147,7 @@ mod tests {
             dir: "/".into(),
             private: private.to_owned(),
             data: None,
+            plugin_dir: None,
         }
     }
 

@@ -9,13 +9,13 @@ use std::path::Path;
 const SOMEBODY: u32 = 31_873;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum As {
+pub enum As {
     Root,
     User,
 }
 
 /// A supervisor for each user that the tests can start one as.
-fn users() -> Vec<As> {
+pub fn users() -> Vec<As> {
     if !nix::unistd::geteuid().is_root() {
         return vec![As::User];
     }
@@ -34,7 +34,7 @@ fn skip(why: &str) {
 }
 
 /// `None`, with a word about it, where the kernel forbids what hides files.
-async fn start(launch: Launch, user: As) -> Option<Server> {
+pub async fn start(launch: Launch, user: As) -> Option<Server> {
     let launch = match user {
         As::User if nix::unistd::geteuid().is_root() => launch.run_by(SOMEBODY),
         _ => launch,

@@ -43,6 +43,7 @@ mod operator;
 mod output;
 mod own;
 mod paths;
+mod plugin_files;
 mod plugin_flows;
 mod plugins;
 mod plugins_api;

@@ -1,8 +1,8 @@
 //! Keeping apps from files: the state, the cache and the runtime directory are not there for a worker, but for what is its own.
 //!
 //! `plan` decides what is mounted over what; `template` has it done once, in a mount namespace (mount_namespaces(7)) that each
-//! worker starts from a copy of. A worker's private directory is mounted in its copy when it starts, its app's data directory when
-//! it gets an app. Where the supervisor is root, workers run as another `user`; elsewhere the namespaces belong to a user
+//! worker starts from a copy of. A worker's private directory is mounted in its copy when it starts, its app's data directory, and
+//! a plugin's own directory, when it gets an app. Where the supervisor is root, workers run as another `user`; elsewhere the namespaces belong to a user
 //! namespace (user_namespaces(7)), and no worker has a capability in it.
 
 mod aliases;
@@ -15,7 +15,7 @@ mod user;
 use self::plan::text;
 pub use self::plan::{Layout, LayoutError};
 pub use self::template::Visitor;
-use self::template::{Bind, Passage, Template, Way};
+use self::template::{Bind, MOUNTS, Passage, Template, Way};
 pub use self::user::{Identity, Unreadable};
 use super::domain::Domain;
 use super::exec::{Process, Step, StepError};
@@ -23,7 +23,7 @@ use super::spawn::{self, Order};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString, c_int};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// What is enforced for every worker of this process.
@@ -45,6 +45,15 @@ pub struct Room {
     private: CString,
     home: CString,
     data: Option<[CString; 2]>,
+    plugin: Option<Part>,
+}
+
+/// A plugin's directory, mounted for its own workers.
+#[derive(Debug)]
+struct Part {
+    of: RawFd,
+    name: CString,
+    to: CString,
 }
 
 /// The way of one worker into its room, for a child that makes only system calls.
@@ -135,6 +144,7 @@ impl Isolation {
             dir: self.layout.run.join("empty"),
             private: self.layout.run.join("workers/probe"),
             data: None,
+            plugin_dir: None,
         };
         let started = match spawn::spawn(&order, &Domain::none(), self) {
             Ok(started) => started,
@@ -145,7 +155,7 @@ impl Isolation {
             }
             Err(error) => return Err(error),
         };
-        let mounted = self.mount_data(&started.process, "");
+        let mounted = self.mount(&started.process, Some(""), None);
         started.process.kill();
         started.process.reap();
         crate::uproot::remove(&order.private)?;
@@ -203,7 +213,8 @@ impl Isolation {
     pub fn unreadable(&self, dir: &Path) -> Option<Unreadable> {
         let identity = self.identity()?;
         let real = dir.canonicalize().ok()?;
-        let from = self.layout.worker_dirs.iter().find(|from| real.starts_with(from))?;
+        let mut from = self.layout.worker_dirs.iter().chain(&self.layout.plugin_dirs);
+        let from = from.find(|from| real.starts_with(from))?;
         let path = identity.unreadable(from, &real)?;
         Some(Unreadable { path, user: identity.shown() })
     }
@@ -219,30 +230,28 @@ impl Isolation {
     /// Those of mkdirat(2).
     pub fn prepare_data(&self, name: &str) -> io::Result<()> {
         let Some(files) = &self.files else { return Ok(()) };
-        let (cover, mode) = (files.template.cover.as_fd(), rustix::fs::Mode::from_raw_mode(0o755));
-        let mut path = PathBuf::from("data");
-        for part in Path::new(name) {
-            path.push(part);
-            match rustix::fs::mkdirat(cover, &path, mode) {
-                // Whatever the process's umask is.
-                Ok(()) => rustix::fs::chmodat(cover, &path, mode, rustix::fs::AtFlags::empty())?,
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        make_dirs(files.template.cover.as_fd(), PathBuf::from("data"), Path::new(name))
     }
 
-    /// Has a worker's process reach its app's data directory. `name` is that of the directory.
+    /// Has a worker's process reach its app's data directory, of this name, and a plugin's directory.
     ///
     /// # Errors
     /// There is none, the process has ended (ESRCH), or what setns(2) and move_mount(2) have.
-    pub fn mount_data(&self, process: &Process, name: &str) -> io::Result<Visitor> {
+    pub fn mount(
+        &self,
+        process: &Process,
+        data: Option<&str>,
+        plugin_dir: Option<&Path>,
+    ) -> io::Result<Visitor> {
         let Some(files) = &self.files else { return Ok(Visitor::default()) };
-        let [name, to] = self.data(name)?;
-        let bind = Bind { of: files.template.data.as_raw_fd(), name: &name, to: &to };
+        let data = data.map(|name| self.data(name)).transpose()?;
+        let plugin = plugin_dir.map(|dir| files.part(dir)).transpose()?.flatten();
+        if data.is_none() && plugin.is_none() {
+            return Ok(Visitor::default());
+        }
         let home = files.template.home.as_ref().map(AsRawFd::as_raw_fd);
-        files.passage([Some(bind), None]).mount_for(process.fd(), home)
+        let mounts = [data.as_ref().map(|data| files.bind_data(data)), plugin.as_ref().map(Part::bind), None];
+        files.passage(mounts).mount_for(process.fd(), home)
     }
 
     fn data(&self, name: &str) -> io::Result<[CString; 2]> {
@@ -250,28 +259,34 @@ impl Isolation {
         Ok([CString::new(if name.is_empty() { "." } else { name })?, text(&to)?])
     }
 
-    /// `private` = the real path of the private directory; `data` = the name of a data directory.
+    /// `private` = the real path of the private directory; `data` = the name of a data directory; `plugin_dir` = the real
+    /// path of a plugin's.
     ///
     /// # Errors
-    /// A NUL byte in a path.
-    pub fn room(&self, private: &Path, data: Option<&str>) -> io::Result<Option<Room>> {
-        if self.files.is_none() {
-            return Ok(None);
-        }
+    /// A NUL byte in a path, or those of mkdirat(2).
+    pub fn room(
+        &self,
+        private: &Path,
+        data: Option<&str>,
+        plugin_dir: Option<&Path>,
+    ) -> io::Result<Option<Room>> {
+        let Some(files) = &self.files else { return Ok(None) };
         Ok(Some(Room {
             private: text(Path::new(private.file_name().unwrap_or_default()))?,
             home: text(&self.home(private))?,
             data: data.map(|name| self.data(name)).transpose()?,
+            plugin: plugin_dir.map(|dir| files.part(dir)).transpose()?.flatten(),
         }))
     }
 
     pub fn entry<'a>(&self, room: &'a Room) -> Option<Entry<'a>> {
         let files = self.files.as_ref()?;
-        let (workers, data) = (files.template.workers.as_raw_fd(), files.template.data.as_raw_fd());
-        let private = Bind { of: workers, name: &room.private, to: &room.home };
-        let data = room.data.as_ref().map(|[name, to]| Bind { of: data, name, to });
+        let workers = files.template.workers.as_raw_fd();
+        let private = Bind { of: workers, name: &room.private, to: &room.home, read_only: false };
+        let data = room.data.as_ref().map(|data| files.bind_data(data));
+        let plugin = room.plugin.as_ref().map(Part::bind);
         let user = files.identity.as_ref().map(|identity| (identity.uid, identity.gid));
-        Some(Entry { passage: files.passage([Some(private), data]), user })
+        Some(Entry { passage: files.passage([Some(private), data, plugin]), user })
     }
 }
 
@@ -287,10 +302,45 @@ impl Files {
         Ok(Files { template, identity })
     }
 
-    fn passage<'a>(&self, mounts: [Option<Bind<'a>>; 2]) -> Passage<'a> {
+    fn bind_data<'a>(&self, [name, to]: &'a [CString; 2]) -> Bind<'a> {
+        Bind { of: self.template.data.as_raw_fd(), name, to, read_only: false }
+    }
+
+    /// A plugin's directory, with the empty one made that it is mounted over. None = it is not hidden.
+    fn part(&self, dir: &Path) -> io::Result<Option<Part>> {
+        let roots = self.template.plugin_dirs.iter().filter(|root| dir.starts_with(&root.dir));
+        let Some(root) = roots.max_by_key(|root| root.dir.as_os_str().len()) else { return Ok(None) };
+        let name = dir.strip_prefix(&root.dir).unwrap_or(dir);
+        make_dirs(root.cover.as_fd(), PathBuf::new(), name)?;
+        let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+        Ok(Some(Part { of: root.real.as_raw_fd(), name: text(name)?, to: text(dir)? }))
+    }
+
+    fn passage<'a>(&self, mounts: [Option<Bind<'a>>; MOUNTS]) -> Passage<'a> {
         let user_ns: Option<RawFd> = self.template.user_ns.as_ref().map(AsRawFd::as_raw_fd);
         Passage { user_ns, mount_ns: self.template.mount_ns.as_raw_fd(), mounts }
     }
+}
+
+impl Part {
+    fn bind(&self) -> Bind<'_> {
+        Bind { of: self.of, name: &self.name, to: &self.to, read_only: true }
+    }
+}
+
+/// Makes `name` in `from`, a directory of a cover.
+fn make_dirs(cover: BorrowedFd<'_>, from: PathBuf, name: &Path) -> io::Result<()> {
+    let (mut path, mode) = (from, rustix::fs::Mode::from_raw_mode(0o755));
+    for part in name {
+        path.push(part);
+        match rustix::fs::mkdirat(cover, &path, mode) {
+            // Whatever the process's umask is.
+            Ok(()) => rustix::fs::chmodat(cover, &path, mode, rustix::fs::AtFlags::empty())?,
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn failed_at(error: &io::Error) -> Option<Step> {

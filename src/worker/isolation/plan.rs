@@ -23,6 +23,8 @@ pub struct Layout {
     pub hidden_files: Vec<PathBuf>,
     /// Files and directories in hidden ones that workers read.
     pub shown: Vec<PathBuf>,
+    /// The directories with the plugins: hidden, but for what a worker gets of them for its own.
+    pub plugin_dirs: Vec<PathBuf>,
     /// The directories with the apps.
     pub worker_dirs: Vec<PathBuf>,
     /// What else workers must reach: bun.
@@ -76,6 +78,15 @@ pub struct Plan {
     pub workers: Handle,
     pub data: Handle,
     pub cover: Handle,
+    pub plugin_dirs: Vec<Root>,
+}
+
+/// A directory whose parts are mounted for some workers: the real one, and what covers it, to be written to.
+#[derive(Debug)]
+pub struct Root<H = Handle> {
+    pub dir: PathBuf,
+    pub real: H,
+    pub cover: H,
 }
 
 /// Why a layout cannot be.
@@ -85,6 +96,8 @@ pub enum LayoutError {
     Hidden(PathBuf),
     #[error("the worker directory {} lies in {}, which no app may reach\n\nhint: move it, or choose another with --worker-dirs, --state-dir or --cache-dir", .0.display(), .1.display())]
     Within(PathBuf, PathBuf),
+    #[error("{} is a worker directory and a plugin directory, which no app may reach\n\nhint: give plugins a directory of their own (--plugin-dirs)", .0.display())]
+    Plugins(PathBuf),
     #[error("{} cannot be hidden from apps: {} lies in it\n\nhint: give the runtime a directory of its own", .0.display(), .1.display())]
     TooWide(PathBuf, PathBuf),
 }
@@ -95,6 +108,9 @@ impl Layout {
     pub fn check(&self) -> Result<(), LayoutError> {
         let reserved = ["data", "run", "cache"].map(|name| self.state.join(name));
         for dir in &self.worker_dirs {
+            if self.plugin_dirs.contains(dir) {
+                return Err(LayoutError::Plugins(dir.clone()));
+            }
             if self.all_hidden().any(|hidden| hidden == dir) {
                 return Err(LayoutError::Hidden(dir.clone()));
             }
@@ -113,7 +129,7 @@ impl Layout {
     }
 
     pub fn all_hidden(&self) -> impl Iterator<Item = &PathBuf> {
-        std::iter::once(&self.state).chain(&self.hidden)
+        std::iter::once(&self.state).chain(&self.hidden).chain(&self.plugin_dirs)
     }
 
     /// The outermost ones.
@@ -126,8 +142,11 @@ impl Layout {
     /// Whether a path is out of the apps' reach once the plan is carried out.
     pub fn hides(&self, path: &Path) -> bool {
         let in_hidden = self.all_hidden().any(|hidden| path.starts_with(hidden));
+        // Among apps only those of plugins are hidden for certain.
+        let in_plugins = self.plugin_dirs.iter().filter(|dir| path.starts_with(dir)).max();
+        let mut shown = self.shown.iter().chain(&self.worker_dirs).filter(|shown| path.starts_with(shown));
         self.hidden_files.iter().any(|hidden| path == hidden)
-            || (in_hidden && !self.shown.iter().chain(&self.worker_dirs).any(|shown| path.starts_with(shown)))
+            || (in_hidden && shown.all(|shown| in_plugins.is_some_and(|dir| dir.starts_with(shown))))
     }
 
     /// `is_barred` = the workers' user cannot pass this directory.
@@ -155,12 +174,17 @@ impl Layout {
         // While all is where it is.
         let workers = planner.open(&self.run.join("workers"))?;
         let data = planner.open(&self.state.join("data"))?;
+        let mut plugin_dirs: Vec<&PathBuf> = self.plugin_dirs.iter().collect();
+        plugin_dirs.sort();
+        let plugin_dirs = plugin_dirs.into_iter().map(|dir| Ok((dir, planner.open(dir)?)));
+        let plugin_dirs = plugin_dirs.collect::<io::Result<Vec<_>>>()?;
         let real = covered.iter().map(|dir| planner.open(dir)).collect::<io::Result<Vec<_>>>()?;
         for path in outside {
             planner.clear_way(path)?;
         }
         for (dir, real) in covered.iter().zip(real) {
-            let needed = std::iter::once(&self.state).chain(&self.shown).any(|path| path.starts_with(dir));
+            let mut needed = std::iter::once(&self.state).chain(&self.shown).chain(&self.plugin_dirs);
+            let needed = needed.any(|path| path.starts_with(dir));
             if !planner.is_visible(dir) {
                 if !needed {
                     continue;
@@ -179,14 +203,21 @@ impl Layout {
         for path in inside {
             planner.show(path, false)?;
         }
+        for (dir, real) in &plugin_dirs {
+            planner.cover_again(dir, *real)?;
+        }
         for file in &self.hidden_files {
             planner.empty(file)?;
         }
         let cover = planner.take(None, &self.state)?;
+        let root = |(dir, real): (&PathBuf, Handle)| {
+            Ok(Root { dir: dir.clone(), real, cover: planner.take(None, dir)? })
+        };
+        let plugin_dirs = plugin_dirs.into_iter().map(root).collect::<io::Result<_>>()?;
         for dir in planner.covers.keys() {
             planner.steps.push(Step::Seal { dir: text(dir)? });
         }
-        Ok(Plan { steps: planner.steps, handles: planner.handles, workers, data, cover })
+        Ok(Plan { steps: planner.steps, handles: planner.handles, workers, data, cover, plugin_dirs })
     }
 }
 
@@ -262,13 +293,26 @@ impl Planner<'_> {
         self.make_dirs(path)
     }
 
+    /// Whether it lies in what was put back.
+    fn is_shown(&self, path: &Path) -> bool {
+        let mut in_cover = path.ancestors().take_while(|above| !self.covers.contains_key(*above));
+        in_cover.any(|above| self.there.contains(above) && !self.made.contains(above))
+    }
+
+    /// Has an empty directory in the place of one in which parts of it are to be mounted, also where apps were put back around it.
+    fn cover_again(&mut self, dir: &Path, real: Handle) -> io::Result<()> {
+        match self.covers.contains_key(dir) {
+            true => Ok(()),
+            false if self.is_shown(dir) => self.cover(dir, real),
+            false => self.make_dirs(dir),
+        }
+    }
+
     /// Shows a part of something hidden where it was.
     fn show(&mut self, path: &Path, read_only: bool) -> io::Result<()> {
-        let in_cover = || path.ancestors().take_while(|above| !self.covers.contains_key(*above));
-        let is_shown = in_cover().any(|above| self.there.contains(above) && !self.made.contains(above));
         let cover =
             path.ancestors().skip(1).find(|above| self.covers.contains_key(*above)).map(Path::to_owned);
-        let Some(cover) = cover.filter(|_| !is_shown) else { return Ok(()) };
+        let Some(cover) = cover.filter(|_| !self.is_shown(path)) else { return Ok(()) };
         if let Some(parent) = path.parent() {
             self.make_dirs(parent)?;
         }

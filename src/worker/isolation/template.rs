@@ -3,7 +3,7 @@
 //! A worker enters the template and copies it, which costs less than half of what making it anew would.
 
 use super::calls;
-use super::plan::{Handle, Plan, Step};
+use super::plan::{Handle, Plan, Root, Step};
 use super::registry::{Desk, Registry};
 use super::user::Identity;
 use crate::worker::child::{self, Child};
@@ -31,6 +31,7 @@ pub struct Template {
     pub data: OwnedFd,
     /// What covers the state directory, here to be written to.
     pub cover: OwnedFd,
+    pub plugin_dirs: Vec<Root<OwnedFd>>,
 }
 
 /// What the child reads, and what it leaves.
@@ -85,6 +86,10 @@ impl Template {
             Way::UserNamespace => None,
         };
         let mut take = |handle: Handle| kept[handle].take().ok_or_else(gone);
+        let mut root = |root: &Root| {
+            Ok(Root { dir: root.dir.clone(), real: take(root.real)?, cover: take(root.cover)? })
+        };
+        let plugin_dirs = plan.plugin_dirs.iter().map(&mut root).collect::<io::Result<_>>()?;
         Ok(Template {
             user_ns,
             mount_ns: mount_ns.ok_or_else(gone)?,
@@ -92,6 +97,7 @@ impl Template {
             workers: take(plan.workers)?,
             data: take(plan.data)?,
             cover: take(plan.cover)?,
+            plugin_dirs,
         })
     }
 }
@@ -179,13 +185,16 @@ fn perform(step: &Step, handles: &mut [RawFd]) -> Result<(), c_int> {
     Ok(())
 }
 
+/// So much is mounted in one copy at most: private, data and plugin directory.
+pub const MOUNTS: usize = 3;
+
 /// How a child comes from here into a copy of the template. It makes only system calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
     pub user_ns: Option<RawFd>,
     pub mount_ns: RawFd,
     /// What is mounted in the copy, and where: a directory of the template's, and the path in it.
-    pub mounts: [Option<Bind<'a>>; 2],
+    pub mounts: [Option<Bind<'a>>; MOUNTS],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,31 +202,49 @@ pub struct Bind<'a> {
     pub of: RawFd,
     pub name: &'a CStr,
     pub to: &'a CStr,
+    pub read_only: bool,
 }
+
+/// What is on its way to where it is mounted.
+type Trees = [Option<RawFd>; MOUNTS];
 
 impl Passage<'_> {
     /// Into the template itself, where the mounts are copied that go elsewhere.
-    fn enter_template(&self) -> Result<[Option<RawFd>; 2], c_int> {
+    fn enter_template(&self) -> Result<Trees, c_int> {
         if let Some(user_ns) = self.user_ns {
             calls::setns(user_ns, libc::CLONE_NEWUSER)?;
             // As anybody's memory is that takes another identity; whatever suid_dumpable says.
             calls::set_dumpable(false);
         }
         calls::setns(self.mount_ns, libc::CLONE_NEWNS)?;
-        let mut trees = [None; 2];
-        for (tree, bind) in trees.iter_mut().zip(self.mounts.iter().flatten()) {
-            *tree = Some(calls::open_tree(bind.of, bind.name)?);
+        let mut trees = [None; MOUNTS];
+        match self.take(&mut trees) {
+            Ok(()) => Ok(trees),
+            Err(error) => {
+                trees.into_iter().flatten().for_each(calls::close);
+                Err(error)
+            }
         }
-        Ok(trees)
     }
 
-    fn attach(&self, trees: [Option<RawFd>; 2]) -> Result<(), c_int> {
-        for (tree, bind) in trees.into_iter().flatten().zip(self.mounts.iter().flatten()) {
-            let attached = calls::attach(tree, bind.to);
-            calls::close(tree);
-            attached?;
+    fn take(&self, trees: &mut Trees) -> Result<(), c_int> {
+        for (tree, bind) in trees.iter_mut().zip(self.mounts.iter().flatten()) {
+            let taken = calls::open_tree(bind.of, bind.name)?;
+            *tree = Some(taken);
+            if bind.read_only {
+                calls::make_read_only(taken, c"")?;
+            }
         }
         Ok(())
+    }
+
+    fn attach(&self, trees: Trees) -> Result<(), c_int> {
+        let mut attached = Ok(());
+        for (tree, bind) in trees.into_iter().flatten().zip(self.mounts.iter().flatten()) {
+            attached = attached.and_then(|()| calls::attach(tree, bind.to));
+            calls::close(tree);
+        }
+        attached
     }
 
     /// Into a copy of the template.

@@ -24,8 +24,14 @@ impl Place {
     fn new(way: Way, identity: Option<Identity>) -> Option<Place> {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
-        for name in ["apps", "state/data/shop", "state/data/other", "state/run/7/workers", "state/cache/shim"]
-        {
+        for name in [
+            "apps",
+            "plugins",
+            "state/data/shop",
+            "state/data/other",
+            "state/run/7/workers",
+            "state/cache/shim",
+        ] {
             create_dir_all(top.join(name)).unwrap();
         }
         write(top.join("apps/app"), "app").unwrap();
@@ -41,6 +47,7 @@ impl Place {
             hidden: vec![top.join("state/cache")],
             hidden_files: Vec::new(),
             shown: vec![top.join("state/cache/shim")],
+            plugin_dirs: vec![top.join("plugins")],
             worker_dirs: vec![top.join("apps")],
             needed: Vec::new(),
         };
@@ -55,6 +62,10 @@ impl Place {
     }
 
     fn start(&self, script: &str, data: Option<&str>) -> io::Result<Spawned> {
+        self.start_in(script, data, None)
+    }
+
+    fn start_in(&self, script: &str, data: Option<&str>, plugin_dir: Option<&Path>) -> io::Result<Spawned> {
         let run = &self.isolation.layout.run;
         let order = Order {
             program: "/bin/sh".into(),
@@ -63,6 +74,7 @@ impl Place {
             dir: run.join("empty"),
             private: run.join(format!("workers/{}", std::fs::read_dir(run.join("workers")).unwrap().count())),
             data: data.map(str::to_owned),
+            plugin_dir: plugin_dir.map(Path::to_owned),
         };
         spawn::spawn(&order, &Domain::none(), &self.isolation)
     }
@@ -94,6 +106,7 @@ fn a_worker_finds_what_is_its_own_and_nothing_else() {
             ".",
             "./apps",
             "./apps/app",
+            "./plugins",
             "./state",
             "./state/cache",
             "./state/cache/shim",
@@ -108,7 +121,7 @@ fn a_worker_finds_what_is_its_own_and_nothing_else() {
         ];
         if place.isolation.identity().is_none() {
             // The same user reads what is beside it.
-            expected.insert(3, "./secret");
+            expected.insert(4, "./secret");
         }
         let top = top.trim_end_matches('/');
         assert_eq!(text, format!("{}\nappshimnote{top}\nwritten\nkept\nsealed\n", expected.join("\n")));
@@ -123,10 +136,10 @@ fn a_worker_gets_its_data_after_its_start_and_another_does_not() {
         let script =
             format!("until cat '{0}/note' 2>/dev/null; do sleep 0.01; done", place.path("state/data/shop"));
         let (one, other) = (place.start(&script, None).unwrap(), place.start(&script, None).unwrap());
-        drop(place.isolation.mount_data(&one.process, "shop").unwrap());
+        drop(place.isolation.mount(&one.process, Some("shop"), None).unwrap());
         assert_eq!(said(one), "note");
         assert_eq!(
-            place.isolation.mount_data(&other.process, "nobodys").unwrap_err().kind(),
+            place.isolation.mount(&other.process, Some("nobodys"), None).unwrap_err().kind(),
             ErrorKind::NotFound
         );
         other.process.kill();
@@ -135,7 +148,7 @@ fn a_worker_gets_its_data_after_its_start_and_another_does_not() {
         let pidfd = ended.process.exit_fd().unwrap();
         let mut poll = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut poll, nix::poll::PollTimeout::NONE).unwrap();
-        let error = place.isolation.mount_data(&ended.process, "shop").unwrap_err();
+        let error = place.isolation.mount(&ended.process, Some("shop"), None).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
         said(ended);
     }
@@ -163,7 +176,7 @@ fn the_memory_stays_as_private_as_it_was() {
         for place in places("the_memory_stays_as_private_as_it_was") {
             let started = place.start("exit 0", None).unwrap();
             assert_eq!(dumpable(), !private);
-            drop(place.isolation.mount_data(&started.process, "shop"));
+            drop(place.isolation.mount(&started.process, Some("shop"), None));
             assert_eq!(dumpable(), !private);
             said(started);
         }
@@ -187,5 +200,35 @@ fn a_worker_is_another_user_without_groups_where_that_can_be() {
         assert_eq!(text.matches("0000000000000000").count(), 2, "{text}");
         let private = std::fs::metadata(place.path("state/run/7/workers/0")).unwrap();
         assert_eq!((private.uid(), private.mode() & 0o777), (uid, 0o700));
+    }
+}
+
+#[test]
+fn a_worker_of_a_plugin_reads_its_own_directory_and_others_read_none() {
+    for place in places("a_worker_of_a_plugin_reads_its_own_directory_and_others_read_none") {
+        let plugins = place.path("plugins");
+        // That appear when the template is there.
+        for name in ["one", "@team/two"] {
+            create_dir_all(format!("{plugins}/{name}")).unwrap();
+            write(format!("{plugins}/{name}/manifest.yaml"), name).unwrap();
+        }
+        let look = format!(
+            "cd '{plugins}' && find . -name '*.yaml' -exec cat {{}} + ; echo x 2>/dev/null >one/new || echo kept"
+        );
+        let one = PathBuf::from(format!("{plugins}/one"));
+        let started = place.start_in(&look, None, Some(&one)).unwrap();
+        assert_eq!(said(started), "onekept\n");
+        assert_eq!(said(place.start(&look, Some("shop")).unwrap()), "kept\n");
+        let wait = |name: &str| {
+            format!("until cat '{plugins}/{name}/manifest.yaml' 2>/dev/null; do sleep 0.01; done; {look}")
+        };
+        let spare = place.start(&wait("@team/two"), None).unwrap();
+        let two = PathBuf::from(format!("{plugins}/@team/two"));
+        drop(place.isolation.mount(&spare.process, Some("shop"), Some(&two)).unwrap());
+        assert_eq!(said(spare), "@team/two@team/twokept\n");
+        assert!(place.isolation.hides(&one) && !place.isolation.hides(Path::new(&place.path("apps/x"))));
+        // What lies elsewhere is where it was.
+        let apps = PathBuf::from(place.path("apps"));
+        assert_eq!(said(place.start_in(&look, None, Some(&apps)).unwrap()), "kept\n");
     }
 }

@@ -7,6 +7,7 @@ fn layout() -> Layout {
         hidden: vec!["/srv/state/cache".into(), "/run/buntime".into()],
         hidden_files: Vec::new(),
         shown: vec!["/srv/state/cache/shim-1".into()],
+        plugin_dirs: Vec::new(),
         worker_dirs: vec!["/srv/apps".into()],
         needed: vec!["/usr/bin/bun".into()],
     }
@@ -87,6 +88,7 @@ fn what_workers_need_beyond_a_directory_that_they_cannot_pass_is_put_back_where_
         hidden: Vec::new(),
         hidden_files: Vec::new(),
         shown: Vec::new(),
+        plugin_dirs: Vec::new(),
         worker_dirs: vec!["/root/shop/apps".into(), "/root/shop/own/apps".into()],
         needed: vec!["/root/.bun/bin/bun".into()],
     };
@@ -121,6 +123,7 @@ fn a_hidden_directory_is_made_reachable_only_where_it_must_be_and_alone() {
         hidden: ["/root/a/cache", "/root/b/runtime", "/srv/barred/x"].map(PathBuf::from).to_vec(),
         hidden_files: Vec::new(),
         shown: vec!["/root/a/cache/shim".into()],
+        plugin_dirs: Vec::new(),
         worker_dirs: vec!["/srv/apps".into()],
         needed: Vec::new(),
     };
@@ -186,4 +189,60 @@ fn a_single_file_is_emptied_where_workers_would_find_it() {
     layout.hidden_files = vec!["/srv/state/apps/key".into()];
     assert_eq!(emptied(&layout, &[]), ["/srv/state/apps/key"]);
     assert!(layout.hides(Path::new("/srv/state/apps/key")) && !layout.hides(Path::new("/srv/state/apps/x")));
+}
+
+#[test]
+fn plugins_are_hidden_wherever_their_directory_is_and_apps_in_it_are_put_back() {
+    let with = |dirs: &[&str], apps: &[&str]| Layout {
+        plugin_dirs: dirs.iter().map(PathBuf::from).collect(),
+        worker_dirs: apps.iter().map(PathBuf::from).collect(),
+        ..layout()
+    };
+    let covers = |layout: &Layout, barred: &[&str]| -> Vec<String> {
+        layout.check().unwrap();
+        let is_meant = |step: &String| !step.starts_with("seal") && !step.contains("/srv/state/");
+        let told: Vec<String> = steps(layout, barred).into_iter().filter(is_meant).collect();
+        told.into_iter()
+            .filter(|step| !step.ends_with(" /run/buntime") && step != "cover /srv/state")
+            .collect()
+    };
+    for (dirs, apps, barred, expected) in [
+        // Beside the apps, among them, around them.
+        (&["/srv/plugins"][..], &["/srv/apps"][..], &[][..], &["cover /srv/plugins"][..]),
+        (&["/srv/apps/plugins"], &["/srv/apps"], &[], &["cover /srv/apps/plugins"]),
+        (&["/opt"], &["/opt/apps"], &[], &["cover /opt", "dir /opt/apps", "put /opt/apps"]),
+        // In each other, with apps in between.
+        (
+            &["/opt/apps/more", "/opt"],
+            &["/opt/apps"],
+            &[],
+            &["cover /opt", "dir /opt/apps", "put /opt/apps", "cover /opt/apps/more"],
+        ),
+        (&["/opt/inner", "/opt"], &["/srv/apps"], &[], &["cover /opt", "dir /opt/inner"]),
+        // Where the workers' user cannot go.
+        (
+            &["/root/clone/plugins"],
+            &["/root/clone/apps"],
+            &["/root"],
+            &["cover /root", "dir /root/clone", "put /root/clone", "cover /root/clone/plugins"],
+        ),
+        (
+            &["/root/plugins"],
+            &["/srv/apps"],
+            &["/root"],
+            &["cover /root", "dir /root/plugins", "cover /root/plugins"],
+        ),
+    ] {
+        let layout = with(dirs, apps);
+        assert_eq!(covers(&layout, barred), expected, "{dirs:?} {apps:?}");
+        assert!(dirs.iter().all(|dir| layout.hides(&Path::new(dir).join("x"))), "{dirs:?} {apps:?}");
+        assert!(apps.iter().all(|dir| !layout.hides(&Path::new(dir).join("x"))), "{dirs:?} {apps:?}");
+    }
+    let in_state = with(&["/srv/state/apps/plugins", "/srv/state/plugins"], &["/srv/state/apps"]);
+    let told = steps(&in_state, &[]);
+    let at = |step: &str| told.iter().position(|told| told == step);
+    assert!(at("put /srv/state/apps") < at("cover /srv/state/apps/plugins"), "{told:?}");
+    assert!(at("dir /srv/state/plugins").is_some(), "{told:?}");
+    let same = with(&["/srv/apps"], &["/srv/apps"]);
+    assert_eq!(same.check(), Err(LayoutError::Plugins("/srv/apps".into())));
 }
