@@ -24,6 +24,7 @@ pub mod store; // what must survive: keys, aliases, disabled versions and the au
 pub mod telemetry; // logs and metrics
 #[cfg(test)]
 mod testing; // what several modules' tests need
+mod tls; // how servers that we ask are known; a leaf
 mod uproot; // removing a tree that an app has worked in; a leaf
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life

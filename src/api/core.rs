@@ -4,17 +4,21 @@ use super::auth::{Caller, Door};
 use super::error::ApiError;
 use super::gate::Gate;
 use super::input;
+use super::outbound::Outbound;
 use super::workers::shown;
-use crate::access::Permission;
+use crate::access::{Namespaces, Permission};
 use crate::apps::{Index, split_request};
+use crate::events::{Filter, Kind};
 use crate::model::AppName;
 use crate::pool::Pool;
 use crate::telemetry::feed::feed;
 use crate::telemetry::metrics::Metrics;
 use buntime_plugin::metrics::Source;
 use buntime_plugin::{
-    self as sdk, Access, AppInfo, BoxFuture, Core, LogGuard, LogSink, Problem, Request, WorkerInfo,
+    self as sdk, Access, AppInfo, Body, BoxFuture, BoxStream, Core, LogGuard, LogSink, Problem, Request,
+    Response, WorkerInfo,
 };
+use futures_util::StreamExt;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +31,7 @@ pub struct RuntimeCore {
     pool: Arc<Pool>,
     metrics: Arc<Metrics>,
     draining: watch::Receiver<bool>,
+    outbound: Outbound,
     kept: Mutex<Kept>,
 }
 
@@ -53,7 +58,15 @@ impl RuntimeCore {
         metrics: Arc<Metrics>,
         draining: watch::Receiver<bool>,
     ) -> Arc<RuntimeCore> {
-        Arc::new(RuntimeCore { gate, index, pool, metrics, draining, kept: Mutex::default() })
+        Arc::new(RuntimeCore {
+            gate,
+            index,
+            pool,
+            metrics,
+            draining,
+            outbound: Outbound::default(),
+            kept: Mutex::default(),
+        })
     }
 }
 
@@ -92,6 +105,16 @@ impl Core for RuntimeCore {
             of.name.as_str() == app && version.is_none_or(|version| of.version.to_string() == version)
         });
         meant.map(|of| self.pool.restart(of.key)).sum()
+    }
+
+    fn events(&self, filter: &sdk::EventFilter) -> sdk::Result<BoxStream<'static, serde_json::Value>> {
+        // Texts and numbers always serialize.
+        let told = |item| serde_json::to_value(&item).unwrap_or_default();
+        Ok(Box::pin(self.pool.hub().subscribe(None, wanted(filter)?).map(told)))
+    }
+
+    fn fetch(&self, request: http::Request<Body>) -> BoxFuture<'_, sdk::Result<Response>> {
+        Box::pin(self.outbound.fetch(request))
     }
 
     fn access(&self) -> Arc<dyn Access> {
@@ -155,6 +178,19 @@ impl sdk::Caller for Guest {
         self.caller.sees_everything()
     }
 
+    fn permissions(&self) -> Vec<String> {
+        self.caller.grant.permissions().iter().map(|permission| permission.as_str().to_owned()).collect()
+    }
+
+    fn namespaces(&self) -> Option<Vec<String>> {
+        match self.caller.grant.namespaces() {
+            Namespaces::All => None,
+            Namespaces::Only(set) => {
+                Some(set.iter().map(|namespace| namespace.as_str().to_owned()).collect())
+            }
+        }
+    }
+
     fn revoked(&self) -> BoxFuture<'static, ()> {
         Box::pin(Arc::clone(&self.gate).wait_revoked(self.caller.clone()))
     }
@@ -164,5 +200,64 @@ impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Problem {
         let ApiError { status, code, detail, hint, headers, .. } = error;
         Problem { status, code: code.into(), detail: Some(detail), hint, retry_after: None, headers }
+    }
+}
+
+/// A plugin's filter, as the hub has it.
+fn wanted(filter: &sdk::EventFilter) -> sdk::Result<Filter> {
+    let mut wanted = Filter::all();
+    if !filter.kinds.is_empty() {
+        let kinds: Result<Vec<Kind>, String> = filter.kinds.iter().map(|kind| kind.parse()).collect();
+        let unknown = |kind: String| {
+            let known = Kind::ALL.map(Kind::as_str).join(", ");
+            sdk::Error::new(format!("`{kind}` is no kind of event")).hint(format!("one of {known}"))
+        };
+        wanted = wanted.kinds(kinds.map_err(unknown)?);
+    }
+    if let Some(app) = &filter.app {
+        let none = |error| sdk::Error::new(format!("`{app}` is no app's name")).because(error);
+        let app = AppName::parse(app).map_err(none)?;
+        wanted = wanted.apps(move |of| of == Some(&app));
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{AppAction, AppEvent, Bounds, Event, Hub};
+    use buntime_plugin::EventFilter;
+
+    fn app(name: &str) -> Event {
+        let (app, version) = (name.parse().unwrap(), "1.2.3".parse().unwrap());
+        Event::App(AppEvent { action: AppAction::Enabled, app, version, failure: None })
+    }
+
+    #[tokio::test]
+    async fn a_plugin_hears_what_the_api_tells_of_with_gaps() {
+        let hub = Hub::new(Bounds { events: 2, ..Bounds::default() });
+        let filter = EventFilter::all().kinds(&["app"]).app("shop");
+        let mut events =
+            hub.subscribe(None, wanted(&filter).unwrap()).map(|item| serde_json::to_value(&item).unwrap());
+        hub.publish(app("other"));
+        hub.publish(app("shop"));
+        let told = events.next().await.unwrap();
+        assert_eq!(
+            (&told["type"], &told["app"], &told["version"]),
+            (&"app".into(), &"shop".into(), &"1.2.3".into())
+        );
+        for _ in 0..5 {
+            hub.publish(app("shop"));
+        }
+        let told = events.next().await.unwrap();
+        assert_eq!((&told["type"], &told["lost"]), (&"gap".into(), &3.into()));
+        assert_eq!(events.next().await.unwrap()["type"], "app");
+    }
+
+    #[test]
+    fn a_filter_of_events_that_means_nothing_is_an_error() {
+        let unknown = wanted(&EventFilter::all().kinds(&["app", "weather"])).unwrap_err().to_string();
+        assert!(unknown.contains("`weather`") && unknown.contains("hint: one of worker"), "{unknown}");
+        assert!(wanted(&EventFilter::all().app("No App")).is_err());
     }
 }

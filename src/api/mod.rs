@@ -20,6 +20,7 @@ mod gate;
 mod input;
 mod keys;
 mod openapi;
+mod outbound;
 mod patterns;
 mod plugins;
 mod runtime;

@@ -44,6 +44,10 @@ impl Plugins {
         self
     }
 
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     pub fn of(&self, launch: Launch) -> Launch {
         launch.env("RUNTIME_PLUGIN_DIRS", self.0.path().to_str().unwrap())
     }

@@ -235,6 +235,12 @@ mod tests {
         fn sees_everything(&self) -> bool {
             true
         }
+        fn permissions(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn namespaces(&self) -> Option<Vec<String>> {
+            None
+        }
         fn revoked(&self) -> BoxFuture<'static, ()> {
             Box::pin(std::future::pending())
         }

@@ -29,6 +29,12 @@ pub trait Caller: Send + Sync {
     /// Whether what belongs to no app may be too.
     fn sees_everything(&self) -> bool;
 
+    /// All that they may do, be it to some apps only: `apps:read` and the like.
+    fn permissions(&self) -> Vec<String>;
+
+    /// The namespaces of the apps that they may do it to, such as `@team`; `@` is that of apps without a scope. None = all.
+    fn namespaces(&self) -> Option<Vec<String>>;
+
     /// Resolves when the key is revoked or expires: what streams to them ends then.
     fn revoked(&self) -> BoxFuture<'static, ()>;
 }

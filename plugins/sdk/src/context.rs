@@ -3,14 +3,22 @@
 use crate::metrics::Source;
 use crate::service::Services;
 use crate::{
-    Access, AppInfo, BoxFuture, Callable, Error, LogGuard, LogSink, Result, Service, ServiceError, Settings,
-    WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, BoxStream, Callable, Error, EventFilter, LogGuard, LogSink, Response,
+    Result, Service, ServiceError, Settings, WorkerInfo,
 };
+use futures_util::FutureExt;
 use std::any::{Any, TypeId};
 use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+/// Bounds of what is done at intervals: none at all is no interval, and nobody waits for longer.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What the runtime lets plugins see and do. Implemented by the runtime, and by the test kit.
 pub trait Core: Send + Sync {
@@ -47,6 +55,20 @@ pub trait Core: Send + Sync {
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// What happens from now on, each as `/api/events` shows it, without an end. Who is too slow for it is told how much is lost:
+    /// `{"type": "gap", "lost": 12}`.
+    ///
+    /// # Errors
+    /// The filter names what is no kind of event, or no app's name.
+    fn events(&self, filter: &EventFilter) -> Result<BoxStream<'static, serde_json::Value>>;
+
+    /// Sends a request over the network, to an absolute `http:` or `https:` URL, and waits for the head of the answer, at most 30
+    /// seconds. Headers about the connection are not sent on. Redirects are answers like others.
+    ///
+    /// # Errors
+    /// There is no answer.
+    fn fetch(&self, request: http::Request<Body>) -> BoxFuture<'_, Result<Response>>;
 
     /// What a plugin keeps over reloads: what was made first under its name.
     fn keep(
@@ -187,6 +209,30 @@ impl Context {
 
     pub fn error(&self, message: impl Display) {
         tracing::error!(target: "buntime::plugin", plugin = self.name(), "{message}");
+    }
+
+    /// Runs something again and again until the plugin ends, for the first time after one interval. Runs never overlap: one that
+    /// takes longer than the interval has the next at the next whole interval. A run that panics is logged, and others follow.
+    pub fn every<R>(&self, interval: Duration, mut run: impl FnMut() -> R + Send + 'static)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let name = self.name().to_owned();
+        self.spawn(async move {
+            let interval = interval.clamp(SHORTEST, LONGEST);
+            let mut next = Instant::now() + interval;
+            loop {
+                sleep_until(next).await;
+                let ended = AssertUnwindSafe(async { run().await }).catch_unwind().await;
+                if ended.is_err() {
+                    tracing::error!(target: "buntime::plugin", plugin = name, "what it does every {interval:?} panicked");
+                }
+                let now = Instant::now();
+                // What is beyond the last whole interval. It is less than one, so that it fits.
+                let beyond = now.duration_since(next).as_nanos() % interval.as_nanos();
+                next = now + interval - Duration::from_nanos(beyond as u64);
+            }
+        });
     }
 
     /// Of the runtime: ends the plugin's tasks.

@@ -16,6 +16,7 @@ pub mod access;
 mod body;
 mod context;
 mod error;
+mod events;
 mod filter;
 mod hooks;
 pub mod info;
@@ -29,6 +30,8 @@ pub mod service;
 pub mod settings;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 pub mod websocket;
 
@@ -36,6 +39,7 @@ pub use access::{Access, Caller};
 pub use body::{Body, BodyError, BodyStream};
 pub use context::{Context, Core, Identity};
 pub use error::{Error, Problem, Result};
+pub use events::EventFilter;
 pub use filter::{Filter, Glob, GlobError, plain_path};
 pub use hooks::{Hooks, Phase, RequestHook};
 pub use info::{AppInfo, WorkerEvent, WorkerInfo};
@@ -48,5 +52,6 @@ pub use settings::Settings;
 pub use upgrade::{Connection, Ending, Offer, Upgrade};
 
 pub use bytes::Bytes;
+pub use futures_util::stream::BoxStream;
 pub use http;
 pub use rmpv::Value;

@@ -6,9 +6,9 @@
 use crate::metrics::{Family, Snapshot, Source};
 use crate::service::Services;
 use crate::{
-    Access, AppInfo, Body, BoxFuture, Caller, Connection, Context, Core, Ending, Fetched, Flow, Identity,
-    LogEntry, LogGuard, LogSink, Native, Offer, Outcome, Phase, Plugin, Problem, Request, Response, Result,
-    Service, Settings, Target, WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, BoxStream, Caller, Connection, Context, Core, Ending, Error,
+    EventFilter, Fetched, Flow, Identity, LogEntry, LogGuard, LogSink, Native, Offer, Outcome, Phase, Plugin,
+    Problem, Request, Response, Result, Service, Settings, Target, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Bytes that a connection of the test kit takes before somebody reads them.
 const PIPE: usize = 64 * 1024;
@@ -53,6 +53,8 @@ struct FakeCore {
     keys: Arc<Vec<Key>>,
     meters: Meters,
     kept: Arc<Mutex<Kept>>,
+    listeners: Arc<Mutex<Listeners>>,
+    web: Option<Arc<Web>>,
     sinks: Arc<Mutex<Vec<Arc<dyn LogSink>>>>,
     secrets: Vec<String>,
 }
@@ -68,6 +70,12 @@ struct Measured {
 }
 
 type Kept = HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>;
+
+/// Who hears of events.
+type Listeners = Vec<(EventFilter, mpsc::UnboundedSender<serde_json::Value>)>;
+
+/// Answers what a plugin sends over the network.
+type Web = dyn Fn(http::Request<Body>) -> Response + Send + Sync;
 
 struct FakeAccess(Arc<Vec<Key>>);
 
@@ -150,6 +158,25 @@ impl Stage {
     /// What is measured, to be changed by the test.
     pub fn meters(&self) -> Meters {
         self.core.meters.clone()
+    }
+
+    /// Answers what the plugin sends over the network ([`Core::fetch`]); without it nothing is reached.
+    pub fn web(mut self, answer: impl Fn(http::Request<Body>) -> Response + Send + Sync + 'static) -> Stage {
+        self.core.web = Some(Arc::new(answer));
+        self
+    }
+
+    /// An event happens: whoever listens for its `type` and `app` ([`Core::events`]) hears of it. Returns how many do.
+    pub fn publish(&self, event: &serde_json::Value) -> usize {
+        let text = |key: &str| event[key].as_str().unwrap_or_default();
+        let takes = |filter: &EventFilter| {
+            (filter.kinds.is_empty() || filter.kinds.iter().any(|kind| kind == text("type")))
+                && filter.app.as_ref().is_none_or(|app| app == text("app"))
+        };
+        let mut listeners = self.core.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|(_, listener)| !listener.is_closed());
+        let meant = listeners.iter().filter(|(filter, _)| takes(filter));
+        meant.filter(|(_, listener)| listener.send(event.clone()).is_ok()).count()
     }
 
     /// A service of another plugin, which this one depends on.
@@ -357,6 +384,19 @@ impl Core for FakeCore {
         self.workers.iter().filter(is_meant).count()
     }
 
+    fn events(&self, filter: &EventFilter) -> Result<BoxStream<'static, serde_json::Value>> {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push((filter.clone(), sender));
+        Ok(Box::pin(futures_util::stream::poll_fn(move |cx| events.poll_recv(cx))))
+    }
+
+    fn fetch(&self, request: http::Request<Body>) -> BoxFuture<'_, Result<Response>> {
+        let unreachable = || Error::new(format!("nobody answers {}", request.uri()));
+        let web = self.web.as_ref().ok_or_else(unreachable);
+        Box::pin(std::future::ready(web.map(|web| web(request))))
+    }
+
     fn access(&self) -> Arc<dyn Access> {
         Arc::new(FakeAccess(Arc::clone(&self.keys)))
     }
@@ -419,6 +459,14 @@ impl Caller for Key {
 
     fn sees_everything(&self) -> bool {
         self.namespace.is_none()
+    }
+
+    fn permissions(&self) -> Vec<String> {
+        self.permissions.clone()
+    }
+
+    fn namespaces(&self) -> Option<Vec<String>> {
+        self.namespace.clone().map(|namespace| vec![namespace])
     }
 
     fn revoked(&self) -> BoxFuture<'static, ()> {

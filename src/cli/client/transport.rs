@@ -1,6 +1,7 @@
 //! Carries requests: over the admin socket, or over TCP with or without TLS.
 
 use super::ClientError;
+use crate::tls;
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
@@ -64,7 +65,7 @@ impl Transport {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnector::from((tcp, Arc::new(tls(address.starts_with("https:"))?)));
+        let connector = HttpsConnector::from((tcp, Arc::new(tls::client(address.starts_with("https:"))?)));
         Ok(Transport {
             way: Way::Web(Client::builder(TokioExecutor::new()).build(connector), address.to_owned()),
             at: address.to_owned(),
@@ -163,22 +164,4 @@ fn innermost(error: &dyn Error) -> String {
         deepest = source;
     }
     deepest.to_string()
-}
-
-fn tls(needed: bool) -> io::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    if needed {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-            let message = format!("the system has no certificates to know https servers by{why}");
-            return Err(io::Error::new(io::ErrorKind::NotFound, message));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -8,8 +8,8 @@ use super::{ChangeError, Host, State};
 use crate::apps::manifest::Ceilings;
 use crate::telemetry::metrics::Metrics;
 use buntime_plugin::{
-    Access, AppInfo, Body, BoxFuture, Context, Core, Error, Filter, Flow, Hooks, LogGuard, LogSink, Native,
-    Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, BoxStream, Context, Core, Error, EventFilter, Filter, Flow, Hooks,
+    LogGuard, LogSink, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use std::any::{Any, TypeId};
@@ -155,6 +155,14 @@ impl Core for NoCore {
 
     fn resolves(&self, _: &str) -> std::result::Result<(), String> {
         Ok(())
+    }
+
+    fn events(&self, _: &EventFilter) -> Result<BoxStream<'static, serde_json::Value>> {
+        unimplemented!("no plugin of these tests listens")
+    }
+
+    fn fetch(&self, _: http::Request<Body>) -> BoxFuture<'_, Result<Response>> {
+        unimplemented!("no plugin of these tests asks anybody")
     }
 
     fn access(&self) -> Arc<dyn Access> {
