@@ -1,6 +1,6 @@
 //! What of the plugins' directories, settings and data is within reach of whom, with the supervisor as root and as an ordinary user.
 
-use super::harness::{Apps, Launch, eventually};
+use super::harness::{Answer, Apps, Launch, Server, eventually};
 use super::hidden::{start, users};
 use super::plugins::Plugins;
 use http::Request;
@@ -51,6 +51,11 @@ fn with(launch: Launch, dir: &Path, spares: &str) -> Launch {
     launch.env("RUNTIME_SPARE_WORKERS", spares).env("RUNTIME_PLUGIN_DIRS", dir.to_str().unwrap())
 }
 
+async fn reload(server: &Server) -> Answer {
+    let request = Request::post("/api/plugins/reload").body(Full::default()).unwrap();
+    server.admin().await.send(request).await.unwrap()
+}
+
 #[tokio::test]
 async fn an_app_sees_no_plugin_and_a_plugin_its_own_directory_alone_wherever_it_is() {
     for user in users() {
@@ -85,9 +90,9 @@ async fn an_app_sees_no_plugin_and_a_plugin_its_own_directory_alone_wherever_it_
                 let written = &told["written"][1];
                 assert!(*written == "denied: EROFS" || *written == none[0], "{what}");
             }
-            // One more, which is found at the next start.
+            // One more, which is there from now on.
             add(&dir, "three");
-            let Some(server) = start(with(server.stop().await, &dir, spares), user).await else { continue };
+            assert_eq!(reload(&server).await.status(), 200, "{case}");
             assert_eq!(server.get("/three/word").await.text(), "lazily", "{case}");
             let told = server.post("/look/", files("three").to_string()).await.json();
             assert_eq!(told["read"][0], none[0], "{case}: {told:#}");
@@ -165,6 +170,15 @@ async fn a_pool_without_room_for_all_script_plugins_and_an_app_does_not_start_an
     let crowded = plugins.of(Apps::new().lean()).env("RUNTIME_POOL_SIZE", "2").fail().await;
     assert!(crowded.contains("`poolSize`") && crowded.contains("need 3"), "{crowded}");
     let server = plugins.of(Apps::new().lean()).env("RUNTIME_POOL_SIZE", "3").start().await;
+    assert_eq!(server.get("/two/word").await.text(), "lazily");
+    add(plugins.path(), "three");
+    let refused = reload(&server).await;
+    assert_eq!(
+        (refused.status(), &refused.json()["code"]),
+        (422, &json!("plugin_not_loaded")),
+        "{refused:?}"
+    );
+    assert!(refused.text().contains("need 4") && refused.text().contains("RUNTIME_POOL_SIZE"), "{refused:?}");
     assert_eq!(server.get("/two/word").await.text(), "lazily");
 }
 

@@ -7,17 +7,24 @@ import { type AppError, TestWorker } from "./worker.ts";
 const SOURCE = `
 class Base { inherited() {} }
 const told = [];
+const who = (request, server) => {
+  const caller = server.caller(request);
+  const apps = ["shop", "@team/shop", "@team", "@other/shop"];
+  return caller && [caller.name, caller.may("apps:read"), caller.may("apps:install"), apps.map((app) => caller.sees(app)), apps.map((app) => caller.may("apps:read", app)), request.headers.has("x-buntime-caller"), server.caller(request.clone()) === caller, server.caller(new Request("http://h/"))];
+};
 export default {
   word: "mine",
   fetch(request, server) {
     const { pathname } = new URL(request.url);
     if (pathname === "/mine") return new Response(this.word + " " + request.headers.has("x-buntime-hook") + " " + server.requestIP(request)?.address, { headers: { "x-buntime-flow": "pass" } });
     if (pathname === "/self") return server.fetch("/mine");
+    if (pathname === "/who") return Response.json(who(request, server));
     if (pathname === "/throw") throw new Error("no");
     return new Response("nothing here", { status: 404 });
   },
   routes: {
     "/items/:id": (request) => Response.json({ id: request.params.id, url: request.url, method: request.method }),
+    "/who": (request, server) => Response.json(who(request, server)),
     "/fixed": new Response("fixed", { headers: { "x-buntime-flow": "respond", a: "1" } }),
     "/cookie": (request) => { request.cookies.set("a", "b"); return new Response("x"); },
     "/echo": { POST: async (request) => new Response(await request.text()) },
@@ -90,6 +97,26 @@ describe("routes", () => {
       expect([answer.status, answer.body.length, read(answer).flow]).toEqual([404, 0, { flow: "pass" }]);
     }
     expect(await none.stop()).toBe(0);
+  });
+});
+
+describe("who asks", () => {
+  const ask = async (hook: string, caller: object) => JSON.parse((await runHook(worker, hook, { url: "http://h/who", headers: { _caller: JSON.stringify(caller) } })).text());
+
+  test("is told by the supervisor, with what they may", async () => {
+    for (const hook of ["fetch", "route"]) {
+      const all = { name: "admin socket", permissions: ["apps:read", "apps:install"], namespaces: "all" };
+      const yes = [true, true, true, true];
+      expect(await ask(hook, all)).toEqual(["admin socket", true, true, yes, yes, false, true, null]);
+      const some = [false, true, false, false];
+      expect(await ask(hook, { name: "k1", permissions: ["apps:read"], namespaces: ["@team"] })).toEqual(["k1", true, false, some, some, false, true, null]);
+      const plain = [true, false, true, false];
+      expect(await ask(hook, { name: "k1", permissions: [], namespaces: ["@"] })).toEqual(["k1", false, false, plain, [false, false, false, false], false, true, null]);
+    }
+  });
+
+  test("is null where nobody is known", async () => {
+    for (const hook of ["fetch", "route"]) expect((await get(hook, "/who")).text()).toBe("null");
   });
 });
 

@@ -112,6 +112,27 @@ export interface PluginServer {
   subscriberCount(topic: string): number;
   /** Sockets that are open. */
   readonly pendingWebSockets: number;
+  /**
+   * Who sends a request: the owner of a key of the server's, or whoever may open its admin socket. Null where the request has no
+   * such key, or one that is unknown, revoked or expired. The key itself is taken out of the request.
+   *
+   *     const caller = server.caller(request);
+   *     if (caller === null) return new Response("A key is needed.", { status: 401 });
+   *     if (!caller.may("apps:read", app)) return new Response("The key does not permit it.", { status: 403 });
+   *
+   * Only the requests that `fetch` and `routes` get have one, and their clones.
+   */
+  caller(request: Request): Caller | null;
+}
+
+/** Somebody whom the server knows, with the rights that they had when the request came. */
+export interface Caller {
+  /** As the audit log names them: the id of a key, `root key` or `admin socket`. */
+  readonly name: string;
+  /** Whether they have a permission of the management API, such as `apps:read`; with `app`, for this app. */
+  may(permission: string, app?: string): boolean;
+  /** Whether an app is in their namespaces, such as `shop` or `@team/shop`. */
+  sees(app: string): boolean;
 }
 
 export type Bytes = ArrayBuffer | SharedArrayBuffer | ArrayBufferView;

@@ -101,8 +101,15 @@ impl Asked {
         Asked { body: flow::head_of(response), ..asked }
     }
 
-    pub fn answer(request: &Request, headers: HeaderMap, hook: &'static str, upgrades: bool) -> Asked {
+    pub fn answer(
+        request: &Request,
+        headers: HeaderMap,
+        hook: &'static str,
+        caller: Option<String>,
+        upgrades: bool,
+    ) -> Asked {
         let mut asked = Asked::about(request, headers, hook);
+        asked.own.extend(caller.map(|caller| ("x-buntime-caller", caller)));
         if upgrades {
             asked.upgrades = true;
             asked.own.push(("x-buntime-upgrade", "websocket".to_owned()));

@@ -2,7 +2,9 @@
 
 use crate::plugin::manifest::Hooks as Declared;
 use crate::wire::message::ResponseHead;
-use buntime_plugin::{Body, Error, Flow, Hooks, Problem, Request, Response, Result, WorkerEvent, websocket};
+use buntime_plugin::{
+    Body, Caller, Error, Flow, Hooks, Problem, Request, Response, Result, WorkerEvent, websocket,
+};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use std::collections::BTreeMap;
@@ -46,6 +48,13 @@ pub fn worker_hook(declared: &Declared, event: &WorkerEvent) -> Option<&'static 
     // It is a filter of apps alone.
     let app = event.app.as_ref()?;
     filter.matches(&Method::GET, "/", Some(app)).then_some(hook)
+}
+
+/// What a module is told of whoever asks. Names, permissions and namespaces are ASCII.
+pub fn caller(caller: &dyn Caller) -> String {
+    let namespaces = caller.namespaces().map_or_else(|| "all".into(), serde_json::Value::from);
+    let (name, permissions) = (caller.name(), caller.permissions());
+    serde_json::json!({ "name": name, "permissions": permissions, "namespaces": namespaces }).to_string()
 }
 
 /// What such a hook is told.

@@ -135,10 +135,13 @@ impl Script {
 
     /// Its answer, and whether it is none: the request is not the plugin's. What carries the body has it then.
     async fn answer(&self, hook: &'static str, request: &mut Request) -> Result<(Response, bool, Carrier)> {
+        let access = self.context.core().access();
+        // Whose key is none of ours, or no more, is nobody to the plugin.
+        let caller = access.identify(request).await.ok().map(|caller| flow::caller(&*caller));
         let headers = self.seen(request);
         let body = request.take_body();
         let upgrades = request.opens_websocket();
-        let asked = Asked::answer(request, headers, hook, upgrades);
+        let asked = Asked::answer(request, headers, hook, caller, upgrades);
         let answer = self.ask().answer(asked, body).await?;
         if upgrades && flow::is_upgrade(&answer.head) {
             return Ok((self.open(answer, request)?, false, None));

@@ -10,6 +10,7 @@ import { type Handler, type Match, Router } from "../routes.ts";
 import type { Dispatcher } from "../serve.ts";
 import type { WorkerServer } from "../server.ts";
 import { PASS, PreparedResponse } from "../static-routes.ts";
+import { callerOf, noteCaller } from "./caller.ts";
 import type { Calls } from "./calls.ts";
 import { makeContext } from "./context.ts";
 import { CONTINUE, continueWith, isFunction, isRecord, mark, PASS_ON, replaceBy, takeInternal, upgradeBy, withoutInternal } from "./internal.ts";
@@ -34,7 +35,7 @@ export async function loadPlugin(module: object | Promise<object>, seat: Seat, c
 }
 
 export class PluginApp implements Served {
-  server!: WorkerServer;
+  #server!: WorkerServer;
   readonly maxRequestBodySize = null;
   /** Its routes are one hook among others. */
   readonly hasRoutes = false;
@@ -54,6 +55,14 @@ export class PluginApp implements Served {
     this.#calls = calls;
     this.#url = seat.server;
     this.#context = makeContext(seat, calls, () => this.#url);
+  }
+
+  get server(): WorkerServer {
+    return this.#server;
+  }
+
+  set server(server: WorkerServer) {
+    this.#server = Object.defineProperty(server, "caller", { value: callerOf });
   }
 
   async init(): Promise<void> {
@@ -88,6 +97,7 @@ export class PluginApp implements Served {
     const exchange = exchangeOf(request);
     if (exchange === undefined) return this.#function("fetch").call(this.#target, request, this.server);
     const internal = takeInternal(request.headers);
+    noteCaller(exchange, internal.get("caller"));
     const hook = internal.get("hook");
     exchange.canUpgrade = (hook === "route" || hook === "fetch") && internal.get("upgrade") === "websocket";
     switch (hook) {
