@@ -281,6 +281,7 @@ fn problem(stopped: Stopped) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use buntime_plugin::Body;
 
     #[test]
     fn a_switch_that_takes_no_connection_is_a_failure() {
