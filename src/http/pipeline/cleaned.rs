@@ -2,8 +2,11 @@
 //! speaks for the proxy or the runtime.
 
 use super::super::problem::{Code, Problem};
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// What a client cannot have left out by naming it in `Connection`.
+const KEPT: [HeaderName; 4] =
+    [header::CONTENT_LENGTH, header::AUTHORIZATION, header::COOKIE, header::UPGRADE];
 const BASE: HeaderName = HeaderName::from_static("x-base");
 
 /// Refuses a path that is another one for an app than for a guard.
@@ -25,13 +28,13 @@ pub(super) fn check_path(path: &str) -> Result<(), Problem> {
 }
 
 /// Takes out what is about the connection (RFC 9110 §7.6.1), so that what a plugin sets later is not taken for it, and what only
-/// the runtime says.
-pub(super) fn clean_headers(headers: &mut HeaderMap) {
+/// the runtime says. `upgrades` = the connection may become one of another protocol.
+pub(super) fn clean_headers(headers: &mut HeaderMap, upgrades: bool) {
     let lines = headers.get_all(header::CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
     let named: Vec<HeaderName> = lines
         .flat_map(|line| line.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| ![header::CONTENT_LENGTH, header::AUTHORIZATION, header::COOKIE].contains(name))
+        .filter(|name| !KEPT.contains(name))
         .collect();
     let is_ours = |name: &HeaderName| {
         let text = name.as_str();
@@ -43,6 +46,10 @@ pub(super) fn clean_headers(headers: &mut HeaderMap) {
     let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
     for name in named.iter().chain(&ours).chain([&header::CONNECTION]) {
         headers.remove(name);
+    }
+    if upgrades {
+        // Whoever takes the connection looks for it.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
 }
 
@@ -76,7 +83,7 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        clean_headers(&mut headers);
+        clean_headers(&mut headers, false);
         assert_eq!(headers.len(), 1);
         assert!(headers.contains_key("accept"));
     }

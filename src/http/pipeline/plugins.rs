@@ -48,10 +48,11 @@ impl Site {
         head.uri = uri;
         let upgrade = upgrades::take(&mut head);
         let foreign = upgrade.is_some() && csrf::is_foreign_upgrade(&head.headers, &asked.origin);
+        let upgrade_offered = upgrade.is_some();
         // To be offered to whoever may answer, and to no hook before.
         let offer =
             upgrade.filter(|_| !foreign).map(|upgrade| upgrades::offer(upgrade, &asked.conn, plugins));
-        cleaned::clean_headers(&mut head.headers);
+        cleaned::clean_headers(&mut head.headers, upgrade_offered);
         let mut request = as_request(head, asked);
         let mut lender = Lender::new(Source::Client(body), self.max_body_size);
         let passed = self.phases(plugins, &mut request, &mut lender, &asked.origin, asked.watch).await;
