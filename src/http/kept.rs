@@ -17,8 +17,16 @@ pub struct Kept {
     roots: Map<StaticRoot>,
     injections: Map<Injection>,
     infos: Map<AppInfo>,
-    series: Map<Series>,
+    accounts: Map<Account>,
     metrics: Arc<Metrics>,
+}
+
+/// Whose a request is, and where it is counted. Not the same: beyond the limit of apps many share one series.
+#[derive(Debug)]
+pub struct Account {
+    pub app: Arc<str>,
+    pub version: Arc<str>,
+    pub series: Arc<Series>,
 }
 
 /// Worth nothing once nobody has the version any more: no request can ask for it then.
@@ -33,7 +41,7 @@ impl Kept {
             roots: Map::default(),
             injections: Map::default(),
             infos: Map::default(),
-            series: Map::default(),
+            accounts: Map::default(),
             metrics: Arc::clone(metrics),
         });
         metrics.register(Arc::new(Arc::downgrade(&kept)));
@@ -60,16 +68,18 @@ impl Kept {
     }
 
     /// Where the requests for a version are counted. Its next revision counts on if it is asked for while this one is still there.
-    pub fn series(&self, app: &Arc<App>) -> Arc<Series> {
-        if let Some(entry) = self.series.load().get(&app.key) {
+    pub fn series(&self, app: &Arc<App>) -> Arc<Account> {
+        if let Some(entry) = self.accounts.load().get(&app.key) {
             return Arc::clone(&entry.value);
         }
-        keep(&self.series, app, self.metrics.series(&app.label(), &app.version))
+        let (label, series) = (app.label(), self.metrics.series(&app.label(), &app.version));
+        let account = Account { app: (*label).into(), version: app.version.to_string().into(), series };
+        keep(&self.accounts, app, Arc::new(account))
     }
 
     /// A version takes the place of another one, whose counters go on.
     pub fn replaced(&self, old: &App, new: &Arc<App>) {
-        if self.series.load().contains_key(&old.key) {
+        if self.accounts.load().contains_key(&old.key) {
             self.series(new);
         }
     }
@@ -93,7 +103,7 @@ impl Kept {
         tidy(&self.roots);
         tidy(&self.injections);
         tidy(&self.infos);
-        tidy(&self.series);
+        tidy(&self.accounts);
     }
 }
 
@@ -142,6 +152,7 @@ impl<T> Clone for Entry<T> {
 mod tests {
     use super::*;
     use crate::model::{AppName, AppVersion, Manifest};
+    use crate::telemetry::metrics::OTHER;
     use std::collections::BTreeMap;
     use std::path::Path;
 
@@ -186,17 +197,31 @@ mod tests {
         assert_eq!(gone.strong_count(), 0);
         assert!(Arc::ptr_eq(&stays, &kept.injection(&living)));
     }
+
+    /// The access log shows apps by this name, and who may see an app finds its lines by it.
+    #[test]
+    fn an_app_beyond_the_limit_of_series_keeps_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new("1.4.5");
+        metrics.source().limit_apps(0);
+        let kept = Kept::new(&metrics);
+        let site = site(1, dir.path());
+        let account = kept.series(&site);
+        assert_eq!((&*account.app, &*account.version), ("site", "1.0.0"));
+        assert_eq!(&*account.series.labels()[0].1, OTHER);
+    }
+
     #[test]
     fn the_next_revision_of_a_version_counts_on_and_a_removed_one_is_counted_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new("1.4.5");
         let kept = Kept::new(&metrics);
         let (old, new) = (site(1, dir.path()), site(2, dir.path()));
-        kept.series(&old).received(7);
+        kept.series(&old).series.received(7);
         kept.replaced(&old, &new);
         drop(old);
         kept.tidy();
-        kept.series(&new).received(1);
+        kept.series(&new).series.received(1);
         let bytes = || {
             let families = metrics.collect();
             let samples = &families.family("buntime_http_request_body_bytes_total").unwrap().samples;

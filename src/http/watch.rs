@@ -1,6 +1,7 @@
 //! What is noted of a request when it has ended: when its last byte has gone, or its client.
 
 use super::connection::{Conn, InFlight};
+use super::kept::Account;
 use super::trace;
 use crate::telemetry::feed::{Access, feed};
 use crate::telemetry::metrics::{Ended, MethodLabel, Series, TraceId};
@@ -26,8 +27,10 @@ pub struct Watch {
     status: Option<StatusCode>,
     /// Bytes of the answer's body.
     sent: u64,
-    /// Where it is counted.
-    series: Arc<Series>,
+    /// Where it is counted, until it means an app.
+    none: Arc<Series>,
+    /// The app that it means.
+    account: Option<Arc<Account>>,
     log: Option<Record>,
 }
 
@@ -65,19 +68,20 @@ impl Watch {
             trace: trace::parent(request.headers()).map(|parent| parent.trace),
             status: None,
             sent: 0,
-            series: Arc::clone(series),
+            none: Arc::clone(series),
+            account: None,
             log,
         }
     }
 
     /// It means an app: this is where it is counted.
-    pub fn counts_for(&mut self, series: Arc<Series>) {
-        self.series = series;
+    pub fn counts_for(&mut self, account: Arc<Account>) {
+        self.account = Some(account);
     }
 
     /// Where it is counted.
     pub fn series(&self) -> &Arc<Series> {
-        &self.series
+        self.account.as_ref().map_or(&self.none, |account| &account.series)
     }
 
     pub fn name(&mut self, id: &HeaderValue) {
@@ -111,7 +115,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let Watch { method, status, trace, sent, .. } = *self;
         let took = self.began.elapsed();
-        self.series.ended(&Ended { method, status, took, trace, sent });
+        self.series().ended(&Ended { method, status, took, trace, sent });
         if let Some(Record { method, path, id, client, broken }) = &self.log {
             let request_id = id.to_str().unwrap_or_default();
             tracing::debug!(
@@ -130,7 +134,7 @@ impl Drop for Watch {
                 duration: took,
                 bytes: sent,
                 broken: *broken,
-                app: self.series.app(),
+                app: self.account.as_ref().map(|account| (&account.app, &account.version)),
                 request_id,
                 trace_id: trace.map(|TraceId(id)| format!("{id:032x}")),
                 client: *client,

@@ -17,7 +17,7 @@ pub use self::histogram::{HOOKS, Histogram, REQUESTS, TraceId};
 pub use self::series::{Ended, MethodLabel, NONE, OTHER, Series};
 pub use self::table::MOST_APPS;
 
-use self::table::Table;
+use self::table::{Table, View};
 use crate::model::AppVersion;
 use buntime_plugin::BoxFuture;
 use buntime_plugin::metrics::{Snapshot, Source};
@@ -105,8 +105,8 @@ impl Metrics {
         // They add to series of versions what they read.
         let collectors = lock(&self.collectors).clone();
         collectors.iter().for_each(|collector| collector.collect(&mut into));
-        let series = lock(&self.table).look();
-        self.collect_series(&series, &mut into);
+        let view = lock(&self.table).look();
+        collect_series(view, &mut into);
         for ((plugin, hook), histogram) in lock(&self.hooks).iter() {
             if Arc::strong_count(histogram) > 1 {
                 let labels = [("plugin", Arc::clone(plugin)), ("hook", (*hook).into())];
@@ -116,31 +116,27 @@ impl Metrics {
         process::collect(&mut into);
         Snapshot { at: SystemTime::now(), families: into.into_families() }
     }
+}
 
-    fn collect_series(&self, series: &[Arc<Series>], into: &mut Families) {
-        let mut bodies: BTreeMap<&Arc<str>, (u64, u64)> = BTreeMap::new();
-        for series in series {
-            let labels = || [("app", Arc::clone(&series.app)), ("version", Arc::clone(&series.version))];
-            for (method, class, count) in series.requests() {
-                let [app, version] = labels();
-                let labels = [app, version, ("method", method.into()), ("status", class.into())];
-                into.number(&families::REQUESTS, labels, count as f64);
-            }
-            let duration = series.duration.view();
-            if duration.count() > 0 {
-                into.histogram(&families::REQUEST_DURATION, labels(), duration);
-            }
-            if !series.cpu().is_zero() {
-                into.number(&families::WORKER_CPU, labels(), series.cpu().as_secs_f64());
-            }
-            let (received, sent) = series.bodies();
-            let of_app = bodies.entry(&series.app).or_default();
-            *of_app = (of_app.0 + received, of_app.1 + sent);
+fn collect_series(View { series, bodies }: View, into: &mut Families) {
+    for series in series {
+        let labels = || [("app", Arc::clone(&series.app)), ("version", Arc::clone(&series.version))];
+        for (method, class, count) in series.requests() {
+            let [app, version] = labels();
+            let labels = [app, version, ("method", method.into()), ("status", class.into())];
+            into.number(&families::REQUESTS, labels, count as f64);
         }
-        for (app, (received, sent)) in bodies {
-            into.number(&families::REQUEST_BODY, [("app", Arc::clone(app))], received as f64);
-            into.number(&families::RESPONSE_BODY, [("app", Arc::clone(app))], sent as f64);
+        let duration = series.duration.view();
+        if duration.count() > 0 {
+            into.histogram(&families::REQUEST_DURATION, labels(), duration);
         }
+        if !series.cpu().is_zero() {
+            into.number(&families::WORKER_CPU, labels(), series.cpu().as_secs_f64());
+        }
+    }
+    for (app, (received, sent)) in bodies {
+        into.number(&families::REQUEST_BODY, [("app", Arc::clone(&app))], received as f64);
+        into.number(&families::RESPONSE_BODY, [("app", app)], sent as f64);
     }
 }
 

@@ -70,11 +70,6 @@ impl MethodLabel {
 }
 
 impl Series {
-    /// The app and the version; none where this is what belongs to no app.
-    pub fn app(&self) -> Option<(&Arc<str>, &Arc<str>)> {
-        (*self.app != *NONE).then_some((&self.app, &self.version))
-    }
-
     pub(super) fn new(app: Arc<str>, version: Arc<str>) -> Series {
         Series {
             app,
@@ -137,6 +132,12 @@ impl Series {
     /// Bytes of bodies that came and went.
     pub(super) fn bodies(&self) -> (u64, u64) {
         (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    }
+
+    /// Adds what others have counted that are gone.
+    pub(super) fn add_bodies(&self, (received, sent): (u64, u64)) {
+        self.received.fetch_add(received, Ordering::Relaxed);
+        self.sent.fetch_add(sent, Ordering::Relaxed);
     }
 
     pub(super) fn cpu(&self) -> Duration {

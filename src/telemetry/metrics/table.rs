@@ -15,8 +15,8 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 pub(super) struct Table {
     series: BTreeMap<Key, Entry>,
-    /// How many versions each app has here that are not folded.
-    apps: HashMap<Arc<str>, usize>,
+    /// Those that are not folded.
+    apps: HashMap<Arc<str>, OfApp>,
     /// Versions that are not folded.
     versions: usize,
     most: usize,
@@ -24,6 +24,23 @@ pub(super) struct Table {
     none: Arc<Series>,
     /// What is folded from the beginning, and what was counted by folded ones that are gone.
     other: Arc<Series>,
+}
+
+/// What is to be shown.
+#[derive(Debug)]
+pub(super) struct View {
+    /// `_none`, the versions, and `_other` where anything is folded.
+    pub series: Vec<Arc<Series>>,
+    /// Bytes of bodies that came and went, by app.
+    pub bodies: BTreeMap<Arc<str>, (u64, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct OfApp {
+    /// How many it has here.
+    versions: usize,
+    /// Bytes of bodies of versions that are gone: while the app is there, its counters must not go down.
+    gone: (u64, u64),
 }
 
 #[derive(Debug)]
@@ -65,7 +82,7 @@ impl Table {
         let series = Arc::new(Series::new(Arc::clone(&key.0), Arc::clone(&key.1)));
         self.created += 1;
         self.versions += 1;
-        *self.apps.entry(Arc::clone(&key.0)).or_default() += 1;
+        self.apps.entry(Arc::clone(&key.0)).or_default().versions += 1;
         self.series.insert(key, Entry { series: Arc::clone(&series), number: self.created });
         series
     }
@@ -86,7 +103,7 @@ impl Table {
         apps.sort_unstable();
         let mut left = most.saturating_mul(VERSIONS);
         for (index, (_, app)) in apps.into_iter().enumerate() {
-            let versions = self.apps.get(&app).copied().unwrap_or_default();
+            let versions = self.apps.get(&app).map_or(0, |of_app| of_app.versions);
             if index < most && versions <= left {
                 left -= versions;
             } else {
@@ -100,7 +117,9 @@ impl Table {
         for (_, entry) in self.series.iter().filter(|((of, _), _)| of == app) {
             entry.series.fold();
         }
-        self.versions -= self.apps.remove(app).unwrap_or_default();
+        let OfApp { versions, gone } = self.apps.remove(app).unwrap_or_default();
+        self.versions -= versions;
+        self.other.add_bodies(gone);
     }
 
     fn has_room(&self, app: &Arc<str>) -> bool {
@@ -120,9 +139,10 @@ impl Table {
                 other.add(series);
             } else {
                 *versions -= 1;
-                if let Some(count) = apps.get_mut(app) {
-                    *count -= 1;
-                    if *count == 0 {
+                if let Some(of_app) = apps.get_mut(app) {
+                    of_app.versions -= 1;
+                    of_app.gone = sum(of_app.gone, series.bodies());
+                    if of_app.versions == 0 {
                         apps.remove(app);
                     }
                 }
@@ -131,8 +151,7 @@ impl Table {
         });
     }
 
-    /// All that is to be shown: `_none`, the versions, and `_other` where anything is folded.
-    pub fn look(&mut self) -> Vec<Arc<Series>> {
+    pub fn look(&mut self) -> View {
         self.tidy();
         let folded = self.series.values().filter(|entry| entry.series.is_folded());
         let mut other = Arc::clone(&self.other);
@@ -148,8 +167,18 @@ impl Table {
         if other.duration.view().count() > 0 || other.bodies() != (0, 0) || !other.cpu().is_zero() {
             all.push(other);
         }
-        all
+        let gone = self.apps.iter().map(|(app, of_app)| (Arc::clone(app), of_app.gone));
+        let mut bodies: BTreeMap<Arc<str>, (u64, u64)> = gone.collect();
+        for series in &all {
+            let of_app = bodies.entry(Arc::clone(&series.app)).or_default();
+            *of_app = sum(*of_app, series.bodies());
+        }
+        View { series: all, bodies }
     }
+}
+
+fn sum(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+    (a.0 + b.0, a.1 + b.1)
 }
 
 #[cfg(test)]
@@ -175,7 +204,7 @@ mod tests {
 
     fn shown(table: &mut Table) -> Vec<(String, u64)> {
         let count = |series: &Series| series.requests().map(|(_, _, count)| count).sum();
-        table.look().iter().map(|series| (series.app.to_string(), count(series))).collect()
+        table.look().series.iter().map(|series| (series.app.to_string(), count(series))).collect()
     }
 
     #[test]
@@ -212,6 +241,33 @@ mod tests {
         ask(&table.find(&name(1), &version("1.0.0")));
         drop(kept.labels());
         assert_eq!(shown(&mut table), [(NONE, 0), ("app1", 2)].map(|(a, b)| (a.to_owned(), b)));
+    }
+
+    #[test]
+    fn counters_of_an_app_do_not_go_down_with_one_of_its_versions() {
+        let mut table = Table::new();
+        let (old, new) = (table.find("shop", &version("1.0.0")), table.find("shop", &version("2.0.0")));
+        [&old, &new].into_iter().for_each(|series| ask(series));
+        drop(old);
+        let bodies = |table: &mut Table, app: &str| table.look().bodies.get(app).copied();
+        assert_eq!(bodies(&mut table, "shop"), Some((0, 10)));
+        assert_eq!(bodies(&mut table, "shop"), Some((0, 10)), "and again");
+        // Where the app is folded, they go on in the sum.
+        table.limit(0);
+        assert_eq!((bodies(&mut table, "shop"), bodies(&mut table, OTHER)), (None, Some((0, 10))));
+        drop(new);
+        assert_eq!(bodies(&mut table, OTHER), Some((0, 10)));
+    }
+
+    #[test]
+    fn counters_of_an_app_go_with_its_last_version() {
+        let mut table = Table::new();
+        let all = ["1.0.0", "2.0.0"].map(|text| table.find("shop", &version(text)));
+        all.iter().for_each(|series| ask(series));
+        drop(all);
+        assert_eq!(table.look().bodies.get("shop"), None);
+        let _again = table.find("shop", &version("3.0.0"));
+        assert_eq!(table.look().bodies.get("shop"), Some(&(0, 0)));
     }
 
     #[test]
