@@ -38,6 +38,7 @@ struct Sample {
     process: Option<Read<u64>>,
     /// Proportional, and its own.
     pages: Option<Read<(u64, u64)>>,
+    /// So far.
     cpu: Duration,
 }
 
@@ -104,8 +105,7 @@ impl Pool {
         workers.collect()
     }
 
-    /// One round, if the last one is over for long enough: of the workers that have served since they were read, those that were
-    /// read the longest time ago.
+    /// One round, if the last one is over for long enough.
     fn sample(&self, running: &[Running]) {
         let now = Instant::now();
         let mut taken = self.samples.lock();
@@ -114,27 +114,8 @@ impl Pool {
         }
         taken.at = Some(now);
         taken.of.retain(|id, _| running.iter().any(|worker| worker.id == *id));
-        let is_due = |worker: &Running, served: Option<u64>| worker.busy || served != Some(worker.served);
-        let mut cheap: Vec<(Option<Instant>, &Running)> = Vec::new();
-        let mut dear: Vec<(Option<Instant>, &Running)> = Vec::new();
-        for worker in running {
-            let known = taken.of.get(&worker.id);
-            let (process, pages) = (
-                known.and_then(|known| known.process.as_ref()),
-                known.and_then(|known| known.pages.as_ref()),
-            );
-            if is_due(worker, process.map(|read| read.served)) {
-                cheap.push((process.map(|read| read.at), worker));
-            }
-            if is_due(worker, pages.map(|read| read.served)) {
-                dear.push((pages.map(|read| read.at), worker));
-            }
-        }
-        for (most, due) in [(CHEAP, &mut cheap), (DEAR, &mut dear)] {
-            due.sort_by_key(|(at, _)| *at);
-            due.truncate(most);
-        }
-        for (_, worker) in cheap {
+        let Due { cheap, dear } = due(&taken.of, running);
+        for worker in cheap {
             let sample = taken.of.entry(worker.id).or_default();
             let resident = usage::resident_memory(worker.pid);
             sample.process = Some(Read { at: now, served: worker.served, bytes: resident });
@@ -143,12 +124,39 @@ impl Pool {
                 sample.cpu = cpu.max(sample.cpu);
             }
         }
-        for (_, worker) in dear {
+        for worker in dear {
             let pages = usage::proportional_and_own_memory(worker.pid);
             let read = Read { at: now, served: worker.served, bytes: pages };
             taken.of.entry(worker.id).or_default().pages = Some(read);
         }
     }
+}
+
+/// Whom a round reads.
+struct Due<'r> {
+    /// A timer, a queue or a leak needs no request: of all workers.
+    cheap: Vec<&'r Running>,
+    /// Of those that have served since they were read.
+    dear: Vec<&'r Running>,
+}
+
+/// Those that were read the longest time ago, or never.
+fn due<'r>(known: &HashMap<WorkerId, Sample>, running: &'r [Running]) -> Due<'r> {
+    let mut cheap: Vec<(Option<Instant>, &Running)> = Vec::new();
+    let mut dear: Vec<(Option<Instant>, &Running)> = Vec::new();
+    for worker in running {
+        let known = known.get(&worker.id);
+        cheap.push((known.and_then(|known| known.process.as_ref()).map(|read| read.at), worker));
+        let pages = known.and_then(|known| known.pages.as_ref());
+        if worker.busy || pages.is_none_or(|read| read.served != worker.served) {
+            dear.push((pages.map(|read| read.at), worker));
+        }
+    }
+    let first = |mut due: Vec<(Option<Instant>, &'r Running)>, most| {
+        due.sort_by_key(|(at, _)| *at);
+        due.into_iter().take(most).map(|(_, worker)| worker).collect()
+    };
+    Due { cheap: first(cheap, CHEAP), dear: first(dear, DEAR) }
 }
 
 impl Samples {
@@ -175,5 +183,37 @@ pub(super) async fn keep_sampling(pool: Weak<Pool>) {
         } else {
             of_now.samples.wanted.notified().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(number: u64) -> Running {
+        let series = Arc::clone(Metrics::new("1.4.5").none());
+        Running { id: WorkerId(number), pid: 0, served: 0, busy: false, series }
+    }
+
+    fn numbers(due: &[&Running]) -> Vec<u64> {
+        due.iter().map(|worker| worker.id.0).collect()
+    }
+
+    #[test]
+    fn workers_that_serve_nothing_are_read_too_but_their_pages_are_not_walked() {
+        let now = Instant::now();
+        let running: Vec<Running> = (0..CHEAP as u64 + 2).map(worker).collect();
+        let read = |worker: &Running| {
+            let at = now + Duration::from_secs(worker.id.0);
+            let process = Some(Read { at, served: 0, bytes: Some(1) });
+            let pages = Some(Read { at, served: 0, bytes: None });
+            (worker.id, Sample { process, pages, cpu: Duration::ZERO })
+        };
+        // The last one was never read.
+        let known = running[..CHEAP + 1].iter().map(read).collect();
+        let Due { cheap, dear } = due(&known, &running);
+        let (last, others) = (CHEAP as u64 + 1, 0..CHEAP as u64 - 1);
+        assert_eq!(numbers(&cheap), std::iter::once(last).chain(others).collect::<Vec<_>>());
+        assert_eq!(numbers(&dear), [last]);
     }
 }
