@@ -13,7 +13,7 @@ use crate::live::Live;
 use buntime_plugin::http::{HeaderValue, StatusCode, header};
 use buntime_plugin::{
     BoxFuture, Caller, Context, Error, Hooks, Native, Plugin, Problem, Request, Response, Result, Router,
-    settings,
+    Server, settings,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -121,7 +121,6 @@ impl Plugin for Metrics {
 
     fn on_init(&self) -> BoxFuture<'_, Result<()>> {
         let source = self.context.core().metrics();
-        source.limit_apps(self.settings.max_apps);
         self.context.spawn(Arc::clone(&self.live).keep_sampling(source));
         // The runtime's end waits for connections: a stream must not hold it.
         let (draining, live) = (self.context.core().draining(), Arc::clone(&self.live));
@@ -129,6 +128,12 @@ impl Plugin for Metrics {
             draining.await;
             live.end();
         });
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn on_server_start(&self, _: Server) -> BoxFuture<'_, Result<()>> {
+        // Not before: until now another set may have been the one that counts, and an app that is folded stays so.
+        self.context.core().metrics().limit_apps(self.settings.max_apps);
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -3,7 +3,7 @@
 use buntime_plugin::http::{Method, StatusCode, header};
 use buntime_plugin::metrics::{Bucket, Exemplar, Family, Histogram, Kind};
 use buntime_plugin::testkit::{Loaded, Stage, bytes, request, with_header};
-use buntime_plugin::{AppInfo, Body, Problem, Request, Response, WorkerInfo};
+use buntime_plugin::{AppInfo, Body, Problem, Request, Response, Server, WorkerInfo};
 use buntime_plugin_metrics::NATIVE;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -190,9 +190,12 @@ fn an_empty_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_limit_of_apps_is_handed_on() {
+async fn the_limit_of_apps_is_handed_on_when_the_set_is_the_one_that_serves() {
     let stage = stage(json!({ "maxApps": 7 }));
-    stage.load(&NATIVE).await.unwrap();
+    let loaded = stage.load(&NATIVE).await.unwrap();
+    assert_eq!(stage.meters().most_apps(), None, "its set may still be refused");
+    let server = Server { url: None, api_base: "/api".into() };
+    loaded.plugin.on_server_start(server).await.unwrap();
     assert_eq!(stage.meters().most_apps(), Some(7));
 }
 
