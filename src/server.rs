@@ -87,12 +87,14 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     sweep(&config.worker_dirs);
     sweep(&config.plugin_dirs);
     let gate = Arc::new(Gate::new(Arc::clone(&store), config.root_key.clone()));
+    let server = buntime_plugin::Server { url: origin.url.clone(), api_base: config.api_base() };
     let core = RuntimeCore::new(
         Arc::clone(&gate),
         Arc::clone(&index),
         Arc::clone(&pool),
         Arc::clone(&metrics),
         draining.clone(),
+        server.clone(),
     );
     let plugins = plugins::start(&config, &dirs, &gate, core, &pool, &hub, &metrics).await?;
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
@@ -141,7 +143,6 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
     let administering = admin_listener
         .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&desk), admin, stopped())));
-    let server = buntime_plugin::Server { url: origin.url.clone(), api_base: config.api_base() };
     plugins.server_started(server).await;
     site.api.tell_hidden_apps();
     tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");

@@ -16,7 +16,7 @@ use crate::telemetry::metrics::Metrics;
 use buntime_plugin::metrics::Source;
 use buntime_plugin::{
     self as sdk, Access, AppInfo, Body, BoxFuture, BoxStream, Core, LogGuard, LogSink, Problem, Request,
-    Response, WorkerInfo,
+    Response, Server, WorkerInfo,
 };
 use futures_util::StreamExt;
 use std::any::{Any, TypeId};
@@ -32,6 +32,7 @@ pub struct RuntimeCore {
     metrics: Arc<Metrics>,
     draining: watch::Receiver<bool>,
     outbound: Outbound,
+    server: Server,
     kept: Mutex<Kept>,
 }
 
@@ -57,6 +58,7 @@ impl RuntimeCore {
         pool: Arc<Pool>,
         metrics: Arc<Metrics>,
         draining: watch::Receiver<bool>,
+        server: Server,
     ) -> Arc<RuntimeCore> {
         Arc::new(RuntimeCore {
             gate,
@@ -65,6 +67,7 @@ impl RuntimeCore {
             metrics,
             draining,
             outbound: Outbound::default(),
+            server,
             kept: Mutex::default(),
         })
     }
@@ -129,6 +132,10 @@ impl Core for RuntimeCore {
         let mut draining = self.draining.clone();
         // The server holds the other end for as long as it serves.
         Box::pin(async move { drop(draining.wait_for(|draining| *draining).await) })
+    }
+
+    fn server(&self) -> Option<Server> {
+        Some(self.server.clone())
     }
 
     fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard {

@@ -4,7 +4,7 @@ use crate::metrics::Source;
 use crate::service::Services;
 use crate::{
     Access, AppInfo, Body, BoxFuture, BoxStream, Callable, Error, EventFilter, LogGuard, LogSink, Response,
-    Result, Service, ServiceError, Settings, WorkerInfo,
+    Result, Server, Service, ServiceError, Settings, WorkerInfo,
 };
 use futures_util::FutureExt;
 use std::any::{Any, TypeId};
@@ -49,6 +49,11 @@ pub trait Core: Send + Sync {
     /// Resolves when the runtime begins to end: what streams without an end has to end then, or it is waited for in vain.
     fn draining(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
+    }
+
+    /// Where the server is, once its address is bound: in the runtime before any plugin is made. It need not answer yet.
+    fn server(&self) -> Option<Server> {
+        None
     }
 
     /// Texts that nobody may be shown, such as the root key and what settings keep secret. Each has at least 8 bytes.
