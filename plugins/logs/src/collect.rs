@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::redact::Redactor;
 use crate::ring::Bounds;
 use crate::store::Store;
-use buntime_plugin::{Context, LogEntry, LogGuard, LogSink};
+use buntime_plugin::{Context, Core, LogEntry, LogGuard, LogSink};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// What outlives a reload.
@@ -43,10 +43,15 @@ impl Kept {
         self.collector.redactor()
     }
 
+    /// Asks what nobody may be shown from now on.
+    pub fn learn_secrets(&self, core: &dyn Core) {
+        let redactor = Arc::new(Redactor::new(core.secrets()));
+        *self.collector.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
+    }
+
     /// Takes entries for a set, until that one ends.
     pub fn collect(&self, context: &Context, api: &Api) {
-        let redactor = Arc::new(Redactor::new(context.core().secrets()));
-        *self.collector.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
+        self.learn_secrets(&**context.core());
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.owners += 1;
         if sink.guard.is_none() {

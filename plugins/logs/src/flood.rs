@@ -49,15 +49,20 @@ impl Bucket {
 
     /// Takes so many, or says after which time there will be as many.
     pub fn take(&mut self, count: u64, now: Duration) -> Result<(), Duration> {
+        self.has(count, now).map(|()| self.charge(count, now))
+    }
+
+    /// Takes as many of so many as there are.
+    pub fn charge(&mut self, count: u64, now: Duration) {
         self.fill(now);
-        let wanted = count.saturating_mul(ENTRY);
-        match self.tokens.checked_sub(wanted) {
-            Some(left) => {
-                self.tokens = left;
-                Ok(())
-            }
-            None => Err(Duration::from_nanos((wanted - self.tokens).div_ceil(self.rate.max(1)))),
-        }
+        self.tokens = self.tokens.saturating_sub(count.saturating_mul(ENTRY));
+    }
+
+    /// Whether there are so many, or after which time there will be.
+    pub fn has(&mut self, count: u64, now: Duration) -> Result<(), Duration> {
+        self.fill(now);
+        let missing = count.saturating_mul(ENTRY).saturating_sub(self.tokens);
+        if missing == 0 { Ok(()) } else { Err(Duration::from_nanos(missing.div_ceil(self.rate.max(1)))) }
     }
 
     pub fn is_full(&mut self, now: Duration) -> bool {
@@ -168,6 +173,9 @@ mod tests {
         assert_eq!(bucket.take(900, SECOND), Ok(()));
         assert_eq!(bucket.take(200, SECOND), Err(Duration::from_millis(100)));
         assert_eq!(bucket.take(200, SECOND + Duration::from_millis(100)), Ok(()));
+        bucket.charge(5000, 2 * SECOND);
+        assert_eq!(bucket.has(10, 2 * SECOND), Err(Duration::from_millis(10)), "there are no debts");
+        bucket.charge(5000, SECOND);
         assert_eq!(
             bucket.take(1, Duration::ZERO),
             Err(Duration::from_millis(1)),

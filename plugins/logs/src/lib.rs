@@ -42,7 +42,8 @@ pub static NATIVE: Native =
 /// How often the losses of floods are said.
 const TICK: Duration = Duration::from_secs(1);
 
-/// After how many ticks the tokens are compared with the workers that there are: an end may go unheard in a flood of events.
+/// After how many ticks the tokens are compared with the workers that there are: an end may go unheard in a flood of events. And
+/// the runtime is asked again for what is secret, which may change with settings and keys.
 const ROLL_CALL: u64 = 30;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -98,6 +99,11 @@ impl Plugin for Logs {
     fn on_init(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             self.kept.collect(&self.context, &self.api);
+            // Apps may start before the server does, and their workers are to know it too.
+            if let Some(server) = self.context.core().server() {
+                self.kept.store().set_url(server.url);
+            }
+            let kept = Arc::clone(&self.kept);
             let (store, core) = (Arc::clone(self.kept.store()), Arc::clone(self.context.core()));
             forget_the_dead(&store, &*core).await;
             self.context.spawn(async move {
@@ -106,6 +112,7 @@ impl Plugin for Logs {
                     ticks.tick().await;
                     store.tell_drops();
                     if tick % ROLL_CALL == 0 {
+                        kept.learn_secrets(&*core);
                         forget_the_dead(&store, &*core).await;
                     }
                 }
@@ -124,6 +131,8 @@ impl Plugin for Logs {
         // Not before: until now another set may have been the one that counts.
         store.resize(self.settings.bounds());
         store.set_url(server.url);
+        // Those of all plugins' settings are known now.
+        self.kept.learn_secrets(&**self.context.core());
         Box::pin(std::future::ready(Ok(())))
     }
 

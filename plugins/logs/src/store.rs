@@ -119,17 +119,39 @@ impl Store {
         }
     }
 
-    /// Whether an app may send so many entries now, or after which time.
+    /// Whether an app may send anything now, or after which time.
     ///
     /// # Errors
     /// The time to wait.
-    pub fn may_send(&self, app: &Arc<str>, count: u64) -> Result<(), Duration> {
+    pub fn may_begin(&self, app: &Arc<str>) -> Result<(), Duration> {
+        self.of_app(app, |bucket, now| bucket.has(1, now))
+    }
+
+    /// Whether an app may send so many entries now, or after which time. If not, having asked costs it `price` entries.
+    ///
+    /// # Errors
+    /// The time to wait.
+    pub fn may_send(&self, app: &Arc<str>, count: u64, price: u64) -> Result<(), Duration> {
+        self.of_app(app, |bucket, now| {
+            bucket.take(count, now).or_else(|_| {
+                bucket.charge(price, now);
+                bucket.has(count, now)
+            })
+        })
+    }
+
+    /// What an app has sent was refused, but looking at it was work.
+    pub fn charge(&self, app: &Arc<str>, price: u64) {
+        self.of_app(app, |bucket, now| bucket.charge(price, now));
+    }
+
+    fn of_app<T>(&self, app: &Arc<str>, work: impl FnOnce(&mut Bucket, Duration) -> T) -> T {
         let now = self.now();
         let mut sent = lock(&self.sent);
         // What is full is as good as new: only apps that send are there.
         sent.retain(|_, bucket| !bucket.is_full(now));
         let fresh = || Bucket::new(SENT_A_SECOND, SENT_A_SECOND, now);
-        sent.entry(Arc::clone(app)).or_insert_with(fresh).take(count, now)
+        work(sent.entry(Arc::clone(app)).or_insert_with(fresh), now)
     }
 
     pub fn resize(&self, bounds: Bounds) {

@@ -8,7 +8,7 @@ use crate::service::Services;
 use crate::{
     Access, AppInfo, Body, BoxFuture, BoxStream, Caller, Connection, Context, Core, Ending, Error,
     EventFilter, Fetched, Flow, Identity, LogEntry, LogGuard, LogSink, Native, Offer, Outcome, Phase, Plugin,
-    Problem, Request, Response, Result, Service, Settings, Target, WorkerInfo,
+    Problem, Request, Response, Result, Server, Service, Settings, Target, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -56,7 +56,8 @@ struct FakeCore {
     listeners: Arc<Mutex<Listeners>>,
     web: Option<Arc<Web>>,
     sinks: Arc<Mutex<Vec<Arc<dyn LogSink>>>>,
-    secrets: Vec<String>,
+    secrets: Arc<Mutex<Vec<String>>>,
+    server: Option<Server>,
 }
 
 /// What is measured on a stage. A test changes it while the plugin runs.
@@ -131,9 +132,20 @@ impl Stage {
         self
     }
 
-    /// A text that nobody may be shown.
-    pub fn secret(mut self, secret: &str) -> Stage {
-        self.core.secrets.push(secret.to_owned());
+    /// A text that nobody may be shown, from now on.
+    pub fn secret(self, secret: &str) -> Stage {
+        self.tell_secret(secret);
+        self
+    }
+
+    /// The same while plugins run.
+    pub fn tell_secret(&self, secret: &str) {
+        self.core.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+    }
+
+    /// Where the server is.
+    pub fn server(mut self, server: Server) -> Stage {
+        self.core.server = Some(server);
         self
     }
 
@@ -414,7 +426,11 @@ impl Core for FakeCore {
     }
 
     fn secrets(&self) -> Vec<String> {
-        self.secrets.clone()
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn server(&self) -> Option<Server> {
+        self.server.clone()
     }
 
     fn keep(

@@ -1,7 +1,7 @@
 use crate::support::*;
 use buntime_plugin::http::Method;
 use buntime_plugin::testkit::{Loaded, request, with_header};
-use buntime_plugin::{Body, Problem, Response, WorkerEvent, WorkerInfo};
+use buntime_plugin::{Body, Problem, Response, Server, WorkerEvent, WorkerInfo};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -103,10 +103,34 @@ async fn what_is_too_much_is_refused_with_the_time_to_wait() {
     assert_eq!(send(&plugin, &second, &lines(1000)).await.status(), 429);
     let other = environment(&plugin, "blog", "w3")["LOGS_TOKEN"].clone();
     assert_eq!(send(&plugin, &other, &lines(1000)).await.status(), 200);
-    assert_eq!(
-        refusal(&send(&plugin, &other, &" ".repeat((1 << 20) + 1)).await),
-        (413, "body_too_large".into())
-    );
+}
+
+#[tokio::test]
+async fn requests_that_are_refused_count_too() {
+    let stage = stage();
+    let plugin = load(&stage).await;
+    for (app, body, code) in [
+        ("faulty", "x".repeat(1 << 20), (400, "entry_invalid")),
+        ("large", " ".repeat((1 << 20) + 1), (413, "body_too_large")),
+        ("many", format!("[{}{{}}]", "{},".repeat(300_000)), (413, "too_many_entries")),
+    ] {
+        let token = environment(&plugin, app, app)["LOGS_TOKEN"].clone();
+        let refused = send(&plugin, &token, &body).await;
+        assert_eq!(refusal(&refused), (code.0, code.1.to_owned()), "{app}");
+        let next = send(&plugin, &token, &"{}".repeat(1000)).await;
+        assert_eq!(refusal(&next), (429, "too_many_entries".into()), "{app}");
+    }
+}
+
+/// Apps start before the server says that it has.
+#[tokio::test]
+async fn workers_that_start_before_the_server_know_where_to_send_to() {
+    let server = Server { url: Some("http://127.0.0.1:8000".into()), api_base: "/api".into() };
+    let stage = stage().server(server);
+    let plugin = stage.load(&buntime_plugin_logs::NATIVE).await.unwrap();
+    let environment = environment(&plugin, "shop", "w1");
+    assert_eq!(environment["LOGS_URL"], "http://127.0.0.1:8000/logs/api/ingest");
+    assert!(environment.contains_key("LOGS_TOKEN"));
 }
 
 #[tokio::test]
@@ -123,7 +147,7 @@ async fn without_ingest_there_is_neither_route_nor_token() {
 async fn where_the_server_has_no_address_apps_get_none() {
     let stage = stage();
     let plugin = load(&stage).await;
-    let server = buntime_plugin::Server { url: None, api_base: "/api".into() };
+    let server = Server { url: None, api_base: "/api".into() };
     plugin.plugin.on_server_start(server).await.unwrap();
     assert!(environment(&plugin, "shop", "w1").is_empty());
 }

@@ -38,3 +38,18 @@ async fn settings_that_changed_apply() {
     assert_eq!((&stats["entries"], &stats["maxEntries"]), (&json!(100), &json!(100)));
     assert_eq!(messages(&new, ALL, "/api?limit=1").await, ["499"]);
 }
+
+/// As the settings of a plugin that was loaded later.
+#[tokio::test(start_paused = true)]
+async fn what_became_secret_after_the_load_is_redacted() {
+    let stage = stage();
+    let plugin = load(&stage).await;
+    stage.tell_secret("a-secret-of-later");
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    stage.log(&line(None, "it is a-secret-of-later"));
+    assert_eq!(messages(&plugin, ALL, "/api?limit=1").await, ["it is [redacted]"]);
+    stage.tell_secret("and-one-of-the-reload");
+    let new = load(&stage).await;
+    stage.log(&line(None, "it is and-one-of-the-reload"));
+    assert_eq!(messages(&new, ALL, "/api?limit=1").await, ["it is [redacted]"]);
+}
