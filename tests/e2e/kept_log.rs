@@ -58,13 +58,16 @@ struct Kept {
 
 impl Kept {
     async fn start(settings: &str) -> Kept {
+        Kept::start_with(settings, |apps| apps).await
+    }
+
+    async fn start_with(settings: &str, more: impl FnOnce(Apps) -> Apps) -> Kept {
         let plugins = TempDir::new().unwrap();
         let manifest = include_str!("../../plugins/logs/manifest.yaml");
         let manifest = manifest.replace("enabled: false", "enabled: true") + settings;
         std::fs::create_dir(plugins.path().join("logs")).unwrap();
         std::fs::write(plugins.path().join("logs/manifest.yaml"), manifest).unwrap();
-        let server = Apps::new()
-            .file("shop@1.0.0/index.ts", APP)
+        let server = more(Apps::new().file("shop@1.0.0/index.ts", APP))
             .lean()
             .env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap())
             .env("RUNTIME_ROOT_KEY", KEY)
@@ -201,6 +204,20 @@ async fn an_app_sends_entries_with_the_token_of_its_worker_while_that_lives() {
         kept.server.send(request.body(Full::from("{}")).unwrap())
     };
     tokio::time::timeout(PATIENCE, async { while send().await.status() != 401 {} }).await.unwrap();
+}
+
+/// Its worker starts before the server does.
+#[tokio::test]
+async fn a_worker_that_is_started_at_boot_knows_where_to_send_to() {
+    let kept = Kept::start_with("", |apps| {
+        let says = "console.log('to', process.env.LOGS_URL, !!process.env.LOGS_TOKEN);";
+        let apps = apps.file("early/manifest.yaml", "instances: { min: 1 }\n");
+        apps.file("early/index.ts", format!("{says}\nexport default {{ fetch: () => new Response() }};"))
+    })
+    .await;
+    let entry = kept.entry("app=early&source=worker-stdout").await;
+    let said = entry["message"].as_str().unwrap();
+    assert!(said.starts_with("to http://") && said.ends_with("/logs/api/ingest true"), "{said}");
 }
 
 /// 10,000 lines a second of a real app, and a client that comes and goes.
