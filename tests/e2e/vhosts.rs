@@ -106,6 +106,24 @@ async fn a_host_has_what_the_table_says_and_other_hosts_go_on_as_before() {
     }
 }
 
+/// Two apps of one host share an origin. A service worker of one with the scope `/` would have the other's pages.
+#[tokio::test]
+async fn an_app_below_a_prefix_does_not_get_the_service_workers_of_its_whole_host() {
+    let script = "export default { fetch: () => new Response('a', { headers: {
+        'content-type': 'text/javascript', 'service-worker-allowed': '/' } }) };";
+    let inside = script.replace("'/'", "'/b/part/'");
+    let apps = Apps::new().file("a/index.ts", script).file("b/index.ts", &inside);
+    let hosts = Hosts::start(
+        apps.lean(),
+        &["example.com: [{app: a, pathPrefix: /a}, {app: b, pathPrefix: /b}, {app: a, pathPrefix: /c, stripPrefix: true}]"],
+    )
+    .await;
+    for (path, allowed) in [("/a/sw.js", ""), ("/b/sw.js", "/b/part/"), ("/c/sw.js", "")] {
+        let answer = hosts.get("example.com", path).await;
+        assert_eq!((answer.status(), answer.header("service-worker-allowed")), (200, allowed), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_tenant_reaches_its_app_and_no_client_says_who_it_is() {
     let apps = Apps::new().with_as("mirror", "@acme/site").with("mirror");
