@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod edit;
 mod follow;
 mod host;
+mod lent;
 pub mod loaded;
 pub mod manifest;
 pub mod native;
@@ -35,4 +36,4 @@ use std::time::Duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

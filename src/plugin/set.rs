@@ -1,10 +1,11 @@
 //! One set of plugins, in their order, and the way of a request through it. Immutable: a reload makes another set.
 
+use super::lent::Claim;
 use super::loaded::{HookError, Loaded, ON_REQUEST, ON_RESPONSE};
 use buntime_plugin::{
     Body, Error, Fetched, Filter, Flow, Outcome, Phase, Problem, Request, RequestHook, Response, WorkerEvent,
 };
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use std::sync::Arc;
 
 /// The plugins that serve.
@@ -92,7 +93,8 @@ impl Set {
     /// hook has sent to another path, before the next one sees it. Some = this is the answer.
     ///
     /// # Errors
-    /// It was refused, or a hook failed.
+    /// It was refused, or a hook failed. One that fails open is a failure as well where it has read more of the body than is
+    /// kept of it: without its body the request would be another.
     pub async fn pass(
         &self,
         phase: Phase,
@@ -104,13 +106,13 @@ impl Set {
             if !filter.takes(request) {
                 continue;
             }
-            let kept = match body {
-                true => {
-                    request.lend_body(&mut *lend);
-                    None
-                }
-                false => request.withdraw_body(),
-            };
+            let (mut kept, mut claim) = (None, None);
+            if *body {
+                request.lend_body(&mut *lend);
+                claim = request.body().map(Claim::on);
+            } else {
+                kept = request.withdraw_body();
+            }
             let flow = plugin.call(ON_REQUEST, |plugin| plugin.on_request(phase, request)).await;
             request.return_body(kept);
             if request.has_moved() {
@@ -132,6 +134,18 @@ impl Set {
                 Ok(Flow::Respond(response)) => return Ok(Some(response)),
                 Ok(Flow::Refuse(problem)) => return Err(Stopped::Refused(problem)),
                 Err(error) if plugin.rules.fail_open => {
+                    if let Some(claim) = claim {
+                        match claim.back() {
+                            Some(body) => request.restore_body(body),
+                            None => {
+                                plugin.complain(
+                                    &error,
+                                    "a hook failed and has read the body; the request was refused although it fails open",
+                                );
+                                return Err(Stopped::Failed(error));
+                            }
+                        }
+                    }
                     plugin.complain(&error, "a hook failed; the request went on, since it fails open");
                 }
                 Err(error) => {
@@ -206,17 +220,27 @@ impl Set {
         })
     }
 
-    /// Shows an answer to those who want to see it. One that fails leaves it as it was before.
+    /// Shows an answer to those who want to see it. One that fails leaves it as it was before, or 502 in its place where too much
+    /// of its body is gone for that.
     pub async fn respond(&self, mut response: Response, request: &Request) -> Response {
         for (plugin, filter) in &self.responses {
             if !filter.takes(request) {
                 continue;
             }
             let before = (response.status(), response.headers().clone());
+            let claim = Claim::on(response.body_mut());
             let done = plugin.call(ON_RESPONSE, |plugin| plugin.on_response(&mut response, request)).await;
             if let Err(error) = done {
+                let Some(body) = claim.back() else {
+                    plugin
+                        .complain(&error, "a hook failed and has read the answer's body; the answer is 502");
+                    let problem = Problem::new(StatusCode::BAD_GATEWAY, "plugin_failed");
+                    response = problem.detail("A plugin failed while it had the answer's body.").into();
+                    continue;
+                };
                 plugin.complain(&error, "a hook failed; the answer stays as it was");
                 (*response.status_mut(), *response.headers_mut()) = before;
+                *response.body_mut() = body;
             }
         }
         response

@@ -71,13 +71,15 @@ pub trait Plugin: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// A request that a filter of [`Hooks::request`] matches. A failure, or more than the manifest's `hookTimeout`, is 503.
+    /// A request that a filter of [`Hooks::request`] matches. A failure, or more than the manifest's `hookTimeout`, is 503. With
+    /// `failOpen` the request goes on after it, unless more than 320 KiB of its body have been read.
     fn on_request<'a>(&'a self, phase: Phase, request: &'a mut Request) -> Outcome<'a, Flow> {
         let _ = (phase, request);
         Outcome::ready(Flow::Continue)
     }
 
-    /// An answer of an app or a plugin, in the reverse order. `request` is without its body. After a failure the answer stays as it was.
+    /// An answer of an app or a plugin, in the reverse order. `request` is without its body. After a failure the answer stays as it was,
+    /// or is 502 where more than 320 KiB of its body have been read.
     fn on_response<'a>(&'a self, response: &'a mut Response, request: &'a Request) -> Outcome<'a, ()> {
         let _ = (response, request);
         Outcome::ready(())

@@ -12,6 +12,7 @@ use buntime_plugin::{
     LogGuard, LogSink, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,10 @@ impl Plugin for Actor {
                 request.headers_mut().append("x-seen", HeaderValue::from_str(self.context.name()).unwrap());
                 Outcome::CONTINUE
             }
+            "read-fail" => Outcome::later(async {
+                read_some(&mut request.take_body()).await;
+                Err(Error::new("it could not"))
+            }),
             "read" => Outcome::later(async {
                 let body = request.take_body();
                 request.set_body(body);
@@ -127,6 +132,14 @@ impl Plugin for Actor {
         match &*self.script.response {
             "fail" => Outcome::Ready(Err(Error::new("it could not"))),
             "hang" => Outcome::later(std::future::pending()),
+            "read-hang" => Outcome::later(async {
+                read_some(&mut std::mem::take(response.body_mut())).await;
+                std::future::pending().await
+            }),
+            "fill" => {
+                *response.body_mut() = Body::from("filled");
+                Outcome::Ready(Err(Error::new("it could not")))
+            }
             _ => Outcome::ready(()),
         }
     }
@@ -137,8 +150,17 @@ impl Plugin for Actor {
     }
 }
 
+/// Reads a body up to a piece that says so, or to its end.
+async fn read_some(body: &mut Body) {
+    while let Some(Ok(frame)) = body.frame().await {
+        if frame.data_ref().is_some_and(|piece| piece.ends_with(b"stop")) {
+            return;
+        }
+    }
+}
+
 /// The runtime of a test.
-struct NoCore;
+pub(crate) struct NoCore;
 
 impl Core for NoCore {
     fn apps(&self) -> Vec<AppInfo> {

@@ -115,3 +115,76 @@ async fn answers_are_shown_in_the_reverse_order_and_a_failure_leaves_them_as_the
     let shown: Vec<_> = response.headers().get_all("x-shown").into_iter().collect();
     assert_eq!(shown, ["d", "a"]);
 }
+
+/// A body in pieces, and what they are together.
+fn pieces(pieces: &[&'static str]) -> (Body, String) {
+    let frames = pieces.to_vec().into_iter().map(|piece| Ok(http_body::Frame::data(piece.into())));
+    (Body::stream(http_body_util::StreamBody::new(futures_util::stream::iter(frames))), pieces.concat())
+}
+
+async fn text(body: Body) -> String {
+    String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+static LARGE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "x".repeat(400_000));
+
+#[tokio::test]
+async fn a_request_whose_body_was_read_by_a_hook_that_failed_goes_on_with_it_or_not_at_all() {
+    let place = Place::new();
+    place.plugin("a", "phases: [permit]\nreadsBody: true\nacts: read-fail\nfailOpen: true\n");
+    let host = place.start().await.unwrap();
+    let set = arc_swap::Guard::into_inner(host.current.load());
+    for (parts, goes_on) in [
+        (&["a ", "stop", " b"][..], true),
+        (&["all of ", "it"], true),
+        (&[LARGE.as_str(), "stop", "b"], false),
+        (&["stop", LARGE.as_str()], true),
+    ] {
+        let (body, whole) = pieces(parts);
+        let (mut request, mut body) = (request("/watched/x"), Some(body));
+        let passed =
+            set.pass(Phase::Permit, &mut request, &mut || body.take().unwrap_or_default(), &mut |_| {}).await;
+        let what = &whole[..whole.len().min(20)];
+        match passed {
+            Ok(None) => {
+                assert!(goes_on, "{what}");
+                assert_eq!(text(request.take_body()).await, whole);
+            }
+            Err(Stopped::Failed(_)) => assert!(!goes_on, "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    // In memory it is only copied.
+    let mut request = request("/watched/x");
+    let passed = set.pass(Phase::Permit, &mut request, &mut || Body::from("in memory"), &mut |_| {}).await;
+    assert!(matches!(passed, Ok(None)));
+    assert_eq!(text(request.take_body()).await, "in memory");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_body_was_taken_by_a_hook_that_failed_has_it_again_or_is_502() {
+    for acts in ["read-hang", "fill"] {
+        let place = Place::new();
+        place.plugin("a", "response: 'yes'\n").plugin("b", &format!("response: {acts}\n"));
+        let host = place.start().await.unwrap();
+        let set = arc_swap::Guard::into_inner(host.current.load());
+        for (parts, stays) in [
+            (&["a ", "stop", " b"][..], true),
+            (&["all of ", "it"], true),
+            (&[LARGE.as_str(), "b"], acts == "fill"),
+        ] {
+            let (body, whole) = pieces(parts);
+            let response = set.respond(Response::new(body), &request("/x")).await;
+            if stays {
+                assert_eq!(response.status(), 200);
+                assert_eq!(text(response.into_body()).await, whole);
+            } else {
+                assert_eq!(response.status(), 502);
+                let problem = response.extensions().get::<Problem>().unwrap();
+                assert_eq!(problem.code, "plugin_failed");
+            }
+        }
+        let response = set.respond(Response::new(Body::from("in memory")), &request("/x")).await;
+        assert_eq!(text(response.into_body()).await, "in memory", "{acts}");
+    }
+}
