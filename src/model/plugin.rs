@@ -14,7 +14,16 @@ pub struct PluginSeat {
     /// Its settings, a map. They may hold secrets.
     pub config: serde_json::Value,
     pub calls: Arc<dyn Calls>,
-    server: OnceLock<String>,
+    server: OnceLock<Listening>,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// Empty where it is a Unix socket.
+    pub url: String,
+    /// As in `/api`.
+    pub api_base: String,
 }
 
 /// Who answers the calls of a plugin's workers.
@@ -57,15 +66,15 @@ impl PluginSeat {
         PluginSeat { name, version, base, config, calls, server: OnceLock::new() }
     }
 
-    /// The public URL, once the listener is bound.
-    pub fn server(&self) -> Option<&str> {
-        self.server.get().map(String::as_str)
+    /// Known once the listener is bound.
+    pub fn server(&self) -> Option<&Listening> {
+        self.server.get()
     }
 
-    /// The listener is bound: workers that are started from now on know of it. Only the first URL counts.
-    pub fn set_server(&self, url: &str) {
+    /// The listener is bound: workers that are started from now on know of it. Only the first time counts.
+    pub fn set_server(&self, url: &str, api_base: &str) {
         // It was said before.
-        let _ = self.server.set(url.to_owned());
+        let _ = self.server.set(Listening { url: url.to_owned(), api_base: api_base.to_owned() });
     }
 }
 
@@ -134,11 +143,12 @@ mod tests {
         let config = serde_json::json!({ "password": "hunter2" });
         let seat =
             PluginSeat::new("@team/guard".parse().unwrap(), "1.0.0".into(), None, config, Arc::new(Nobody));
-        seat.set_server("http://127.0.0.1:8000");
-        seat.set_server("http://other");
+        seat.set_server("http://127.0.0.1:8000", "/api");
+        seat.set_server("http://other", "/other");
         let shown = format!("{seat:?}");
         assert!(!shown.contains("hunter2") && shown.contains("@team/guard"), "{shown}");
-        assert_eq!(seat.server(), Some("http://127.0.0.1:8000"));
+        let server = seat.server().unwrap();
+        assert_eq!((&*server.url, &*server.api_base), ("http://127.0.0.1:8000", "/api"));
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub struct Seat<'a> {
     pub state_dir: &'a str,
     /// The public URL, once the listener is bound.
     pub server: Option<&'a str>,
+    /// Where the API is, once the listener is bound.
+    #[serde(rename = "apiBase")]
+    pub api_base: Option<&'a str>,
 }
 
 /// The app is loaded.

@@ -322,7 +322,8 @@ impl Life {
                 base: seat.base.as_deref(),
                 config: &seat.config,
                 state_dir,
-                server: seat.server(),
+                server: seat.server().map(|server| &*server.url),
+                api_base: seat.server().map(|server| &*server.api_base),
             }),
         });
         if let Err(error) = sent {

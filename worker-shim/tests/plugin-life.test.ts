@@ -82,15 +82,15 @@ test("onServerStart runs by itself where the server is there, once, and its fail
     `let times = 0, ctx;
     export default {
       onInit(context) { ctx = context; },
-      onServerStart(server) { times++; console.log("at " + server.url + " " + ctx.server.url); throw new Error("not mine"); },
+      onServerStart(server) { times++; console.log("at " + server.url + " " + ctx.server.url + ctx.server.apiBase); throw new Error("not mine"); },
       onRequest: () => new Response(String(times)),
     }`,
-    { server: "http://127.0.0.1:8000" },
+    { server: "http://127.0.0.1:8000", apiBase: "/api" },
   );
-  expect((await runHook(worker, "server-start", { method: "POST", body: pack({ url: "http://127.0.0.1:8000" }) })).status).toBe(204);
+  expect((await runHook(worker, "server-start", { method: "POST", body: pack({ url: "http://127.0.0.1:8000", apiBase: "/api" }) })).status).toBe(204);
   expect((await runHook(worker, "request")).text()).toBe("1");
   expect(await worker.stop()).toBe(0);
-  expect(worker.stdout).toContain("at http://127.0.0.1:8000 http://127.0.0.1:8000");
+  expect(worker.stdout).toContain("at http://127.0.0.1:8000 http://127.0.0.1:8000/api");
   expect(worker.stderr).toContain("not mine");
 });
 

@@ -170,12 +170,12 @@ describe("what is told", () => {
     const answers = [
       await tell("worker-spawn", { worker: one, app }),
       await tell("worker-terminate", { worker: one, app, reason: "crash" }),
-      await tell("server-start", { url: "http://h:1" }),
-      await tell("server-start", { url: "http://h:1" }),
+      await tell("server-start", { url: "http://h:1", apiBase: "/api" }),
+      await tell("server-start", { url: "http://h:1", apiBase: "/api" }),
     ];
     expect(answers.map(({ status, fin }) => [status, fin])).toEqual(Array(4).fill([204, true]));
     const told = JSON.parse((await runHook(worker, "request")).text());
-    expect(told).toEqual([["spawn", one, app], ["terminate", one, app, "crash"], ["server", { url: "http://h:1" }]]);
+    expect(told).toEqual([["spawn", one, app], ["terminate", one, app, "crash"], ["server", { url: "http://h:1", apiBase: "/api" }]]);
   });
 
   test("and fails is an ERROR", async () => {

@@ -6,10 +6,11 @@ export interface Seat {
   base?: string | null;
   config?: Packed;
   server?: string | null;
+  apiBase?: string | null;
 }
 
 export function seatOf(seat: Seat = {}): Buffer {
-  return pack({ name: "@team/guard", version: "1.2.3", base: null, config: {}, stateDir: "/state", server: null, ...seat } as Packed);
+  return pack({ name: "@team/guard", version: "1.2.3", base: null, config: {}, stateDir: "/state", server: null, apiBase: null, ...seat } as Packed);
 }
 
 /** Spawns a worker and has it load a plugin; returns before it says READY. */

@@ -32,7 +32,8 @@ export interface Plugin {
   onRequest?(request: Request, app: App | undefined, info: HookInfo): Hooked<Request | Response>;
   /**
    * An answer of an app or a plugin. A `Response` that is returned goes out in its place; one without a body keeps the body that
-   * there was, unless the manifest asks for bodies. Throwing leaves the answer as it is.
+   * there was, unless the manifest asks for bodies. Throwing leaves the answer as it is; it is
+   * 502 where much of its body has been read by then.
    *
    * @param response has its body only where the manifest asks for it
    * @param request what is answered, without its body
@@ -89,8 +90,10 @@ export interface WorkerInfo {
 }
 
 export interface ServerInfo {
-  /** Where clients reach the server, as in `http://127.0.0.1:8000`. */
+  /** Where clients reach the server, as in `http://127.0.0.1:8000`. Empty where it listens on a Unix socket alone. */
   url: string;
+  /** The path of the management API, as in `/api`. */
+  apiBase: string;
 }
 
 /** What is known of the server beside a request: some of what Bun's `Server` has. */

@@ -189,10 +189,8 @@ impl Plugin for Script {
     fn on_server_start(&self, server: Server) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let url = server.url.unwrap_or_default();
-            self.seat.set_server(&url);
-            if !self.declared.on_server_start {
-                return Ok(());
-            }
+            self.seat.set_server(&url, &server.api_base);
+            // Also one without a hook for it has `context.server`.
             self.tell("server-start", &serde_json::json!({ "url": url, "apiBase": server.api_base })).await
         })
     }

@@ -130,12 +130,12 @@ async fn a_plugins_workers_are_told_of_as_the_plugins_and_no_apps() {
 async fn a_plugin_that_ends_is_started_again_and_knows_of_the_server_that_is_there_by_then() {
     let Some(mut guarded) = Guarded::new("plugin_again") else { return };
     guarded.answer().await;
-    guarded.seat.set_server("http://127.0.0.1:8000");
+    guarded.seat.set_server("http://127.0.0.1:8000", "/api");
     assert!(guarded.hook("/exit").await.is_none());
     // Nobody asks for it.
     guarded.answer().await;
     let (_, seen) = guarded.hook("/").await.unwrap();
-    assert_eq!(seen["server"], json!({ "url": "http://127.0.0.1:8000" }));
+    assert_eq!(seen["server"], json!({ "url": "http://127.0.0.1:8000", "apiBase": "/api" }));
     guarded.house.end().await;
 }
 

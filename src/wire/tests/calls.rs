@@ -124,6 +124,7 @@ fn a_plugins_seat_is_a_value_of_its_own_in_the_assignment() {
         config: &config,
         state_dir: "/d",
         server: Some("http://h"),
+        api_base: Some("/api"),
     };
     let none = "";
     let mut assign = Assign {

@@ -1,12 +1,12 @@
 /** `ctx`: what a plugin is given by `onInit`. Whatever it does is a call to one of the supervisor's services. */
-import type { Context, Log, Service } from "../../types/plugin.d.ts";
+import type { Context, Log, ServerInfo, Service } from "../../types/plugin.d.ts";
 import type { Calls } from "./calls.ts";
 import type { Seat } from "./seat.ts";
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
 /** `server` is asked each time, as it may be there only later. */
-export function makeContext(seat: Seat, calls: Calls, server: () => string | null): Context {
+export function makeContext(seat: Seat, calls: Calls, server: () => ServerInfo | null): Context {
   const { name, version, base, config, stateDir } = seat;
   const services = new Map<string, Service>();
   const context = {
@@ -16,8 +16,8 @@ export function makeContext(seat: Seat, calls: Calls, server: () => string | nul
     config,
     stateDir,
     get server() {
-      const url = server();
-      return url === null ? null : { url };
+      const info = server();
+      return info === null ? null : { ...info };
     },
     log: makeLog(calls),
     get(service: string): Service {

@@ -1,5 +1,5 @@
 /** A script plugin, served as an app is: each request on the link is one of its hooks. */
-import type { Context } from "../../types/plugin.d.ts";
+import type { Context, ServerInfo } from "../../types/plugin.d.ts";
 import type { Served, UpgradeOptions } from "../app.ts";
 import { LoadError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -44,7 +44,7 @@ export class PluginApp implements Served {
   readonly #target: Target;
   readonly #context: Context;
   #router: Router | null = null;
-  #url: string | null;
+  #info: ServerInfo | null;
   /** `onServerStart` has been called. */
   #started = false;
 
@@ -53,8 +53,8 @@ export class PluginApp implements Served {
   constructor(module: object, seat: Seat, calls: Calls) {
     this.#target = checkPlugin(module);
     this.#calls = calls;
-    this.#url = seat.server;
-    this.#context = makeContext(seat, calls, () => this.#url);
+    this.#info = seat.server;
+    this.#context = makeContext(seat, calls, () => this.#info);
   }
 
   get server(): WorkerServer {
@@ -74,7 +74,7 @@ export class PluginApp implements Served {
     // It may have made its routes only now.
     this.#route(this.#target.routes);
     if (isRecord(this.#target.websocket)) this.#sockets.configure(this.#target.websocket);
-    if (this.#url !== null) this.#serverStart(this.#url).catch((error: unknown) => console.error(error));
+    if (this.#info !== null) this.#serverStart(this.#info).catch((error: unknown) => console.error(error));
   }
 
   /** As `server.reload` does: `fetch`, routes and handlers of sockets are replaced from now on. */
@@ -116,7 +116,7 @@ export class PluginApp implements Served {
       case "worker-terminate":
         return this.#notify(request, ({ worker, app, reason }) => this.#function("onWorkerTerminate").call(this.#target, worker, app, reason));
       case "server-start":
-        return this.#notify(request, ({ url }) => this.#serverStart(String(url)));
+        return this.#notify(request, ({ url, apiBase }) => this.#serverStart({ url: String(url), apiBase: String(apiBase) }));
       default:
         throw new Error(`There is no hook "${hook}"`);
     }
@@ -216,11 +216,11 @@ export class PluginApp implements Served {
     return emptyResponse({ status: 204 });
   }
 
-  async #serverStart(url: string): Promise<void> {
-    this.#url = url;
+  async #serverStart(server: ServerInfo): Promise<void> {
+    this.#info = server;
     if (this.#started) return;
     this.#started = true;
-    if (isFunction(this.#target.onServerStart)) await this.#target.onServerStart({ url });
+    if (isFunction(this.#target.onServerStart)) await this.#target.onServerStart({ ...server });
   }
 }
 

@@ -1,4 +1,5 @@
 /** What ASSIGN says to a plugin about itself. */
+import type { ServerInfo } from "../../types/plugin.d.ts";
 import { Violation } from "../frames.ts";
 import { decode } from "./values.ts";
 
@@ -8,8 +9,8 @@ export interface Seat {
   base: string | null;
   config: Record<string, unknown>;
   stateDir: string;
-  /** The public URL, once the listener is bound. */
-  server: string | null;
+  /** Known once the listener is bound. */
+  server: ServerInfo | null;
 }
 
 export function readSeat(bytes: Buffer): Seat {
@@ -21,6 +22,7 @@ export function readSeat(bytes: Buffer): Seat {
     return value;
   };
   const textOrNull = (key: string): string | null => (fields[key] === null ? null : text(key));
+  const [url, apiBase] = [textOrNull("server"), textOrNull("apiBase")];
   const { config } = fields;
   if (!isObject(config)) throw new Violation("the plugin of an ASSIGN has no map config");
   return {
@@ -29,7 +31,7 @@ export function readSeat(bytes: Buffer): Seat {
     base: textOrNull("base"),
     config,
     stateDir: text("stateDir"),
-    server: textOrNull("server"),
+    server: url === null || apiBase === null ? null : { url, apiBase },
   };
 }
 

@@ -20,8 +20,15 @@ impl Rig {
         rig.told().await;
         let (env, config) = (BTreeMap::new(), serde_json::json!({}));
         let none = "";
-        let seat =
-            Seat { name: none, version: none, base: None, config: &config, state_dir: none, server: None };
+        let seat = Seat {
+            name: none,
+            version: none,
+            base: None,
+            config: &config,
+            state_dir: none,
+            server: None,
+            api_base: None,
+        };
         let assign = Assign {
             dir: none,
             entry: none,
