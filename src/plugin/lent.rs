@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-/// So many bytes that a hook has read are kept until it has done: what it has more of is lost where it fails.
+/// So many bytes that a hook has read are kept until it has done, and the rest of the last piece: what it has more of is lost
+/// where it fails.
 const KEPT: usize = 320 * 1024;
 
 /// What is left with the lender.
@@ -129,7 +130,7 @@ impl Shared {
             return;
         }
         match piece {
-            Some(piece) if self.bytes + piece.len() <= KEPT => {
+            Some(piece) if self.bytes <= KEPT => {
                 self.bytes += piece.len();
                 self.read.push_back(piece.clone());
             }

@@ -1,7 +1,7 @@
 //! What script plugins can do with requests and answers: replace them, take them over, answer before all routes, have an app of
 //! their own.
 
-use super::harness::{Answer, Apps, Server};
+use super::harness::{Answer, Apps, PATIENCE, Server};
 use super::plugins::Plugins;
 use http::{Method, Request};
 use http_body_util::Full;
@@ -289,4 +289,124 @@ async fn plugins_get_no_body_beyond_the_operators_limit_and_none_of_another_site
         let forged = Request::post(path).header("origin", "https://evil.example").header("cookie", "a=b");
         assert_eq!(server.send(forged.body(Full::default()).unwrap()).await.status(), 403, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_with_a_body_empties_neither_the_request_nor_the_answer() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "reader/manifest.yaml",
+            "name: reader\nversion: 1.0.0\nfailOpen: true\nhooks:\n  onRequest: {phase: serve, paths: [/echo/asked/**], body: true}\n  onResponse: {paths: [/echo/answered/**], body: true}\n",
+        )
+        .write(
+            "reader/plugin.ts",
+            "const fail = async (message) => { await message.text(); throw new Error('a bug'); };
+export default { onRequest: fail, onResponse: fail };",
+        );
+    let server = plugins.of(Apps::new().file("echo/index.ts", ECHO).lean()).start().await;
+    let (small, large) = ("x".repeat(100_000), "y".repeat(3_000_000));
+    for body in ["x", &small] {
+        for path in ["/echo/asked/x", "/echo/answered/x"] {
+            let answer = send(&server, Method::POST, path, body.to_owned()).await;
+            assert_eq!((answer.status(), answer.header("x-app")), (200, "echo"), "{path} {}", body.len());
+            assert_eq!(answer.json()["body"], body, "{path}");
+        }
+    }
+    let asked = send(&server, Method::POST, "/echo/asked/x", large.clone()).await;
+    assert_eq!((asked.status(), &asked.json()["code"]), (503, &"plugin_failed".into()), "too much is gone");
+    let answered = send(&server, Method::POST, "/echo/answered/x", large).await;
+    assert_eq!(
+        (answered.status(), &answered.json()["code"]),
+        (502, &"plugin_failed".into()),
+        "so it is here"
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_takes_credentials_away_and_is_told_the_client_that_is_believed() {
+    let plugins = Plugins::new();
+    plugins
+        .write("a/manifest.yaml", "name: a\nversion: 1.0.0\nhooks:\n  onRequest: {phase: permit}\n")
+        .write(
+            "a/plugin.ts",
+            "export default {
+  onRequest(request) {
+    if (new URL(request.url).pathname === '/echo/seen') return Response.json({ headers: [...request.headers] });
+    const headers = new Headers(request.headers);
+    headers.delete('authorization');
+    return new Request(request, { headers });
+  },
+};",
+        );
+    let server = plugins.of(Apps::new().file("echo/index.ts", ECHO).lean()).start().await;
+    let request = |path: &str| {
+        Request::get(path)
+            .header("authorization", "Bearer of-the-client")
+            .header("x-forwarded-for", "6.6.6.6")
+            .header("x-forwarded-proto", "https")
+            .header("x-forwarded-host", "evil.example")
+            .header("forwarded", "for=6.6.6.6")
+            .header("x-base", "/evil")
+            .body(Full::default())
+            .unwrap()
+    };
+    let seen = server.send(request("/echo/seen")).await;
+    let expected = [
+        ("authorization", Some("Bearer of-the-client")),
+        ("x-forwarded-for", Some("127.0.0.1")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-host", Some("test")),
+        ("forwarded", None),
+        ("x-base", None),
+    ];
+    for (name, value) in expected {
+        assert_eq!(header(&seen, name).as_deref(), value, "{name}");
+    }
+    assert_eq!(header(&server.send(request("/echo/x")).await, "authorization"), None);
+}
+
+#[tokio::test]
+async fn a_plugin_knows_the_server_without_a_hook_for_its_start() {
+    let plugins = Plugins::new();
+    plugins.write("a/manifest.yaml", "name: a\nversion: 1.0.0\nbase: /a\n").write(
+        "a/plugin.ts",
+        "let context;
+export default { onInit(given) { context = given; }, routes: { '/server': () => Response.json(context.server) } };",
+    );
+    let server = plugins.of(Apps::new().lean()).start().await;
+    let told = server.get("/a/server").await.json();
+    assert_eq!(told, serde_json::json!({ "url": format!("http://{}", server.address), "apiBase": "/api" }));
+}
+
+#[tokio::test]
+async fn however_many_wait_for_a_plugins_routes_its_hooks_go_on() {
+    let plugins = Plugins::new();
+    plugins
+        .write(
+            "a/manifest.yaml",
+            "name: a\nversion: 1.0.0\nbase: /a\nhooks:\n  onRequest: {phase: permit, paths: [/echo/**]}\n",
+        )
+        .write(
+            "a/plugin.ts",
+            "export default { onRequest() {}, routes: { '/slow': () => new Promise(() => {}), '/quick': () => new Response('quick') } };",
+        );
+    let server = plugins.of(Apps::new().file("echo/index.ts", ECHO).lean()).start().await;
+    let server = std::sync::Arc::new(server);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..510 {
+        let server = std::sync::Arc::clone(&server);
+        waiting.spawn(async move { send(&server, Method::POST, "/a/slow", "").await });
+    }
+    // A thousand are what a worker takes.
+    for _ in 0..10 {
+        let answer = waiting.join_next().await.unwrap().unwrap();
+        assert_eq!((answer.status(), &answer.json()["code"]), (503, &"plugin_busy".into()));
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(server.get("/echo/x").await.status(), 200, "its hook is asked");
+    assert_eq!(server.get("/a/quick").await.status(), 503);
+    waiting.shutdown().await;
+    let again = async { while server.get("/a/quick").await.status() != 200 {} };
+    tokio::time::timeout(PATIENCE, again).await.expect("who has gone does not wait any more");
 }

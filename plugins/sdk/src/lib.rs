@@ -45,7 +45,7 @@ pub use hooks::{Hooks, Phase, RequestHook};
 pub use info::{AppInfo, WorkerEvent, WorkerInfo};
 pub use logs::{Level, LogEntry, LogGuard, LogSink, Source};
 pub use plugin::{BoxFuture, Fetched, Flow, Native, Outcome, Plugin, Server};
-pub use request::{Request, Response, Route, Target};
+pub use request::{Passed, Request, Response, Route, Target};
 pub use routes::{Params, Router};
 pub use service::{Callable, Service, ServiceError};
 pub use settings::Settings;

@@ -198,6 +198,25 @@ impl Request {
     }
 }
 
+/// With a 404 as the answer of a plugin's route: the request, as it was, for the plugin's own app.
+#[derive(Clone, Debug)]
+pub struct Passed(Arc<Mutex<Option<Box<Request>>>>);
+
+impl Passed {
+    /// 404, and the request in it.
+    pub fn response(request: Request) -> Response {
+        let mut response = request.not_found();
+        response.extensions_mut().insert(Passed(Arc::new(Mutex::new(Some(Box::new(request))))));
+        response
+    }
+
+    /// Takes the request out of an answer, if one was passed on with it.
+    pub fn take(response: &mut Response) -> Option<Box<Request>> {
+        let passed = response.extensions_mut().remove::<Passed>()?;
+        passed.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// The runtime's side.
 impl Request {
     /// Of the runtime: as a hook that does not read the body gets it.

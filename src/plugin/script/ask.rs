@@ -126,6 +126,7 @@ impl Asked {
 
     fn about(request: &Request, mut headers: HeaderMap, hook: &'static str) -> Asked {
         flow::keep_internal(&mut headers);
+        flow::say_client(&mut headers, request);
         headers.insert(http::header::HOST, request.host.clone());
         let mut own = vec![("x-buntime-hook", hook.to_owned())];
         if let Some(app) = request.app() {
@@ -293,8 +294,10 @@ async fn carry(mut body: Body, upload: Upload) -> Rest {
             }
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else { continue };
+                // One piece alone may be larger than all that is to be kept.
+                let before = bytes;
                 bytes += piece.len();
-                if bytes <= WINDOW + INLINE {
+                if before <= WINDOW + INLINE {
                     kept.push(piece.clone());
                 } else {
                     whole = false;

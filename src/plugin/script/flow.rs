@@ -6,7 +6,7 @@ use buntime_plugin::{
     Body, Caller, Error, Flow, Hooks, Problem, Request, Response, Result, WorkerEvent, websocket,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ const FLOW: &str = "x-buntime-flow";
 const METHOD: &str = "x-buntime-method";
 const URL: &str = "x-buntime-url";
 const BODY: &str = "x-buntime-body";
+/// What is said of the client, and how it came. From outside it is not believed here any more.
+const FORWARDED: [&str; 5] =
+    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-base"];
 /// Headers of this prefix are between the supervisor and its plugins.
 const INTERNAL: &str = "x-buntime-";
 
@@ -71,7 +74,12 @@ pub fn worker(event: &WorkerEvent) -> serde_json::Value {
 }
 
 /// What becomes of a request.
-pub fn of_request(mut head: ResponseHead, body: Body, request: &mut Request) -> Result<Flow> {
+pub fn of_request(
+    mut head: ResponseHead,
+    body: Body,
+    request: &mut Request,
+    withheld: &[HeaderName],
+) -> Result<Flow> {
     let internal = take_internal(&mut head.headers);
     match internal.get(FLOW).map(String::as_str) {
         Some("continue") => {
@@ -94,7 +102,7 @@ pub fn of_request(mut head: ResponseHead, body: Body, request: &mut Request) -> 
             if let Some(path) = path.filter(|path| Some(path) != request.uri().path_and_query()) {
                 request.set_path_and_query(path);
             }
-            replace_headers(request, head.headers);
+            replace_headers(request, head.headers, withheld);
             if replaces(&internal) {
                 request.set_body(body);
             }
@@ -110,13 +118,18 @@ pub fn of_request(mut head: ResponseHead, body: Body, request: &mut Request) -> 
     }
 }
 
-/// The keys of the operator were taken out on the way there: what the plugin did not see it cannot have removed.
-fn replace_headers(request: &mut Request, mut headers: HeaderMap) {
-    for name in [HeaderName::from_static("x-api-key"), header::AUTHORIZATION] {
-        if !headers.contains_key(&name)
-            && let Some(value) = request.headers().get(&name)
-        {
-            headers.insert(name, value.clone());
+/// What of a request's headers its plugin does not see, such as keys of the operator.
+pub fn withheld(request: &Request, seen: &HeaderMap) -> Vec<HeaderName> {
+    request.headers().keys().filter(|name| !seen.contains_key(*name)).cloned().collect()
+}
+
+/// What the plugin did not see it cannot have removed.
+fn replace_headers(request: &mut Request, mut headers: HeaderMap, withheld: &[HeaderName]) {
+    // They were said to it of the client, and are said to an app anew.
+    FORWARDED.iter().for_each(|name| drop(headers.remove(*name)));
+    for name in withheld {
+        if !headers.contains_key(name) {
+            headers.extend(request.headers().get_all(name).iter().map(|value| (name.clone(), value.clone())));
         }
     }
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::EXPECT] {
@@ -238,4 +251,56 @@ fn take_internal(headers: &mut HeaderMap) -> Internal {
 /// Drops what looks internal and is from outside.
 pub fn keep_internal(headers: &mut HeaderMap) {
     take_internal(headers);
+}
+
+/// Says what is believed of the client, in the place of what somebody has said.
+pub fn say_client(headers: &mut HeaderMap, request: &Request) {
+    FORWARDED.iter().for_each(|name| drop(headers.remove(*name)));
+    let client = request.client.and_then(|client| HeaderValue::try_from(client.to_string()).ok());
+    if let Some(client) = client {
+        headers.insert(FORWARDED[0], client);
+    }
+    let scheme = if request.https { "https" } else { "http" };
+    headers.insert(FORWARDED[1], HeaderValue::from_static(scheme));
+    headers.insert(FORWARDED[2], request.host.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&'static str, &'static str)]) -> Request {
+        let head = http::Request::new(()).into_parts().0;
+        let mut request =
+            Request::from_parts(head, HeaderValue::from_static("h"), HeaderValue::from_static("1"), None);
+        *request.headers_mut() = map(headers);
+        request
+    }
+
+    fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    #[test]
+    fn what_a_plugin_has_removed_stays_removed_and_what_it_has_not_seen_stays() {
+        for (seen, expected) in [
+            (
+                &[("authorization", "of the client"), ("x-a", "1")][..],
+                &[("x-new", "1"), ("x-api-key", "operator's")][..],
+            ),
+            (
+                &[("x-a", "1")],
+                &[("x-new", "1"), ("authorization", "of the client"), ("x-api-key", "operator's")],
+            ),
+        ] {
+            let mut request =
+                request(&[("authorization", "of the client"), ("x-api-key", "operator's"), ("x-a", "1")]);
+            let withheld = withheld(&request, &map(seen));
+            replace_headers(&mut request, map(&[("x-new", "1"), ("x-forwarded-for", "6.6.6.6")]), &withheld);
+            assert_eq!(*request.headers(), map(expected));
+        }
+    }
 }

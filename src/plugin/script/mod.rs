@@ -8,7 +8,7 @@ mod desk;
 mod flow;
 mod socket;
 
-use self::ask::{Answer, Ask, Asked, Carrier, Rest};
+use self::ask::{Answer, Ask, Asked, Rest};
 use self::desk::Desk;
 use super::manifest::{Hooks as Declared, PluginManifest};
 use crate::apps;
@@ -16,17 +16,19 @@ use crate::model::manifest::Instances;
 use crate::model::{App, AppVersion, Manifest, PluginSeat};
 use crate::pool::Pool;
 use buntime_plugin::{
-    Body, BoxFuture, Context, Error, Fetched, Flow, Hooks, Outcome, Phase, Plugin, Request, Response, Result,
-    Server, WorkerEvent,
+    Body, BoxFuture, Context, Error, Fetched, Flow, Hooks, Outcome, Passed, Phase, Plugin, Problem, Request,
+    Response, Result, Server, WorkerEvent,
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// How long its process is waited for: its own `onShutdown`, and what it takes to end it.
 const END_LIMIT: Duration = Duration::from_secs(9);
+/// When to come again where too many wait for its answers.
+const RETRY: Duration = Duration::from_secs(1);
 /// Workers' comings and goings that a plugin may be behind with.
 const UNTOLD: usize = 1024;
 
@@ -48,6 +50,8 @@ struct Script {
     context: Arc<Context>,
     desk: Arc<Desk>,
     keep_keys: Arc<dyn Fn(&mut HeaderMap) + Send + Sync>,
+    /// For its own answers; what its worker can take beyond them is left to its hooks.
+    answers: Semaphore,
     workers: mpsc::Sender<WorkerEvent>,
     told: std::sync::Mutex<Option<mpsc::Receiver<WorkerEvent>>>,
 }
@@ -77,6 +81,7 @@ impl Maker {
             timeout: super::ANSWER_LIMIT.max(manifest.hook_timeout),
             ..Manifest::default()
         };
+        let answers = Semaphore::new(run.concurrency as usize / 2);
         let version = AppVersion::Semver(manifest.version.clone());
         let app = self.loader.load(dir, name, version, run, Some(Arc::clone(&seat)))?;
         desk.open(&app);
@@ -89,6 +94,7 @@ impl Maker {
             context: Arc::clone(context),
             desk,
             keep_keys: Arc::clone(&self.keep_keys),
+            answers,
             workers,
             told: Some(told).into(),
         }))
@@ -117,12 +123,13 @@ impl Script {
 
     async fn run_request(&self, phase: Phase, request: &mut Request) -> Result<Flow> {
         let headers = self.seen(request);
+        let withheld = flow::withheld(request, &headers);
         // GET and HEAD have no bodies on the link.
         let reads = !matches!(*request.method(), Method::GET | Method::HEAD);
         let body = if reads { request.body().map(std::mem::take) } else { None };
         let asked = Asked::request(request, headers, phase);
         let (head, body, _) = self.ask().streaming(asked, body.unwrap_or_default()).await?;
-        flow::of_request(head, body, request)
+        flow::of_request(head, body, request, &withheld)
     }
 
     async fn run_response(&self, response: &mut Response, request: &Request) -> Result<()> {
@@ -133,8 +140,17 @@ impl Script {
         flow::of_response(head, body, response)
     }
 
-    /// Its answer, and whether it is none: the request is not the plugin's. What carries the body has it then.
-    async fn answer(&self, hook: &'static str, request: &mut Request) -> Result<(Response, bool, Carrier)> {
+    /// Its answer. None = the request is not the plugin's, and is as it was.
+    async fn answer(&self, hook: &'static str, request: &mut Request) -> Result<Option<Response>> {
+        let Ok(_turn) = self.answers.try_acquire() else {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_busy").retry_after(RETRY);
+            return Ok(Some(problem.detail("Too many requests are waiting for this plugin.").into()));
+        };
+        // A small body that is there is only copied.
+        let small = match request.body() {
+            Some(Body::Full(bytes)) => Some(bytes.clone()),
+            _ => None,
+        };
         let access = self.context.core().access();
         // Whose key is none of ours, or no more, is nobody to the plugin.
         let caller = access.identify(request).await.ok().map(|caller| flow::caller(&*caller));
@@ -144,11 +160,23 @@ impl Script {
         let asked = Asked::answer(request, headers, hook, caller, upgrades);
         let answer = self.ask().answer(asked, body).await?;
         if upgrades && flow::is_upgrade(&answer.head) {
-            return Ok((self.open(answer, request)?, false, None));
+            return self.open(answer, request).map(Some);
         }
         let (head, body, carrier) = answer.streaming();
         let (response, passed) = flow::answer(head, body);
-        Ok((response, passed, carrier))
+        if !passed {
+            return Ok(Some(response));
+        }
+        drop(response);
+        let body = match carrier {
+            None => small.map_or(Body::Empty, Body::from),
+            Some(carrier) => {
+                let rest = carrier.await.ok().and_then(Rest::restored);
+                rest.ok_or_else(|| Error::new("it read the body of a request that it then passed on"))?
+            }
+        };
+        request.restore_body(body);
+        Ok(None)
     }
 
     /// Opens the WebSocket that its module answers a request with.
@@ -212,32 +240,15 @@ impl Plugin for Script {
 
     fn fetch(&self, mut request: Request) -> BoxFuture<'_, Result<Fetched>> {
         Box::pin(async move {
-            // A small body that is there is only copied.
-            let small = request.body().and_then(|body| match body {
-                Body::Full(bytes) => Some(bytes.clone()),
-                _ => None,
-            });
-            let (response, passed, carrier) = self.answer("fetch", &mut request).await?;
-            if !passed {
-                return Ok(Fetched::Answer(response));
-            }
-            drop(response);
-            let body = match carrier {
-                None => small.map_or(Body::Empty, Body::from),
-                Some(carrier) => {
-                    let rest = carrier.await.ok().and_then(Rest::restored);
-                    rest.ok_or_else(|| Error::new("it read the body of a request that it then passed on"))?
-                }
-            };
-            request.restore_body(body);
-            Ok(Fetched::Pass(Box::new(request)))
+            let answer = self.answer("fetch", &mut request).await?;
+            Ok(answer.map_or_else(|| Fetched::Pass(Box::new(request)), Fetched::Answer))
         })
     }
 
     fn route(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
         Box::pin(async move {
-            let (response, passed, _) = self.answer("route", &mut request).await?;
-            Ok(if passed { request.not_found() } else { response })
+            let answer = self.answer("route", &mut request).await?;
+            Ok(answer.unwrap_or_else(|| Passed::response(request)))
         })
     }
 
@@ -252,6 +263,13 @@ impl Plugin for Script {
             self.pool.settled(self.app.key, END_LIMIT).await;
             Ok(())
         })
+    }
+}
+
+/// Whoever made it may have given up before it was started: its process would be started again for ever.
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.pool.remove(self.app.key, None);
     }
 }
 

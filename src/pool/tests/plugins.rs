@@ -1,10 +1,16 @@
 //! Script plugins as workers: their seat, their calls, their hooks, and that they come back.
 
 use super::*;
+use crate::apps::{self, manifest::Ceilings};
 use crate::model::PluginSeat;
 use crate::model::plugin::{Call, Calls, Reply};
+use crate::plugin::tests::NoCore;
+use crate::plugin::{manifest, script};
 use crate::wire::message;
+use buntime_plugin::{Body, Context, Identity, Passed, Plugin, Request};
+use bytes::Bytes;
 use http::HeaderValue;
+use http_body_util::{BodyExt, StreamBody};
 use rmpv::Value;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -149,4 +155,77 @@ async fn a_plugin_whose_call_nobody_answers_is_told_and_fails_to_start() {
     let error = started.await.unwrap_err();
     assert!(failure(&error).to_string().contains("the service is unavailable"), "{error}");
     guarded.house.end().await;
+}
+
+/// A plugin as the host has it, before its start.
+fn made(house: &House, module: &str, keys: &str) -> Arc<dyn Plugin> {
+    let dir = house.dir.path().join("guard");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("plugin.ts"), module).unwrap();
+    let ceilings = Ceilings { max_body_size: 1 << 20, cores: 1 };
+    let rules = manifest::Rules { reserved: &[], ceilings, environment: &|_| None };
+    let text = format!("name: guard\n{keys}");
+    let layer = manifest::Layer { file: "manifest.yaml", text: &text };
+    let Ok(manifest) = manifest::parse(layer, None, &rules) else { panic!("the manifest is wrong") };
+    let identity = Identity {
+        name: "guard".into(),
+        version: "0.0.0".into(),
+        base: manifest.base.as_ref().map(|base| base.as_str().to_owned()),
+        state_dir: house.dir.path().join("state"),
+        dependencies: Vec::new(),
+    };
+    let settings = buntime_plugin::Settings::new(json!({}));
+    let context = Context::new(identity, settings, Arc::new(NoCore), Arc::default());
+    let maker = script::Maker {
+        pool: Arc::clone(&house.pool),
+        loader: Arc::new(apps::Alone::new(ceilings, false, BTreeMap::new())),
+        keep_keys: Arc::new(|_| {}),
+    };
+    maker.make(&dir, &manifest, &context).unwrap()
+}
+
+#[tokio::test]
+async fn a_plugin_whose_start_is_given_up_leaves_no_process_that_starts_again() {
+    let Some(house) = House::new("plugin_given_up", 2, 0) else { return };
+    let hangs = "export default { async onInit() { console.log('it hangs'); await new Promise(() => {}); } }";
+    let plugin = made(&house, hangs, "");
+    let hangs =
+        house.told(|event| matches!(event, Told::Log(line) if line.text.as_deref() == Some("it hangs")));
+    tokio::select! {
+        started = plugin.on_init() => panic!("it has started: {started:?}"),
+        () = hangs => {}
+    }
+    assert_eq!(house.pool.workers().await.len(), 1);
+    drop(plugin);
+    house
+        .told(|event| matches!(event, Told::Worker(event) if event.plugin.is_some() && event.to == "terminated"))
+        .await;
+    assert!(house.pool.workers().await.iter().all(|worker| worker.plugin.is_none()), "none takes its place");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_no_route_of_a_plugin_takes_comes_back_as_it_was() {
+    let Some(house) = House::new("plugin_passed", 2, 0) else { return };
+    let module = "export default { routes: { '/mine': () => new Response('mine') } }";
+    let plugin = made(&house, module, "base: /guard\n");
+    plugin.on_init().await.unwrap();
+    let request = |path: &str, size: usize| {
+        let mut head = http::Request::new(()).into_parts().0;
+        (head.method, head.uri) = (http::Method::POST, path.parse().unwrap());
+        let piece = || Ok(http_body::Frame::data(Bytes::from("x".repeat(size))));
+        let body = StreamBody::new(futures_util::stream::iter([piece(), piece()]));
+        Request::new(head, Body::stream(body))
+    };
+    for size in [1, 500_000] {
+        let mut answer = plugin.route(request("/other?y=1", size)).await.unwrap();
+        assert_eq!(answer.status(), 404);
+        let mut back = *Passed::take(&mut answer).unwrap();
+        assert_eq!((back.method(), back.uri().to_string()), (&http::Method::POST, "/other?y=1".to_owned()));
+        assert_eq!(back.take_body().collect().await.unwrap().to_bytes().len(), 2 * size);
+    }
+    let mut answer = plugin.route(request("/mine", 1)).await.unwrap();
+    assert!(answer.status() == 200 && Passed::take(&mut answer).is_none());
+    drop(plugin);
+    house.end().await;
 }
