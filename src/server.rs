@@ -39,6 +39,8 @@ const SPARE_STARTS: usize = 2;
 /// Connections to the admin socket. They are not among those that `max-connections` bounds: when clients hold all of those,
 /// the operator still gets in.
 const ADMIN_CONNECTIONS: usize = 128;
+/// What plugins have to end in where connections took all the time that there was.
+const PLUGINS_LEAST: Duration = Duration::from_secs(2);
 /// After a second signal.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -96,7 +98,16 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         draining.clone(),
         server.clone(),
     );
-    let plugins = plugins::start(&config, &dirs, &gate, core, &pool, &hub, &metrics).await?;
+    let plugins = tokio::select! {
+        started = plugins::start(&config, &dirs, &gate, core, &pool, &hub, &metrics) => started?,
+        // A plugin may take its time to start.
+        () = signals.next() => {
+            tracing::info!("ending before anything was served");
+            let _ = tokio::time::timeout(KILL_LIMIT, pool.shut_down(Duration::ZERO)).await;
+            leave(&dirs, &config.listen);
+            return Ok(());
+        }
+    };
     let watcher = watch(options, &index, &pool, &kept, &hub)?;
     let api = Api::new(api::Parts {
         store,
@@ -143,13 +154,17 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     let accepting = tokio::spawn(listener.serve(Arc::clone(&book), Arc::clone(&site), stopped()));
     let administering = admin_listener
         .map(|listener| tokio::spawn(Listener::Unix(listener).serve(Arc::clone(&desk), admin, stopped())));
-    plugins.server_started(server).await;
-    site.api.tell_hidden_apps();
-    tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
-    let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
-    hub.publish(Event::Server(started));
-
-    signals.next().await;
+    let is_to_end = tokio::select! {
+        () = plugins.server_started(server) => false,
+        () = signals.next() => true,
+    };
+    if !is_to_end {
+        site.api.tell_hidden_apps();
+        tracing::info!(listen = %origin.shown, bun = %bun.version, env = %config.env, "serving");
+        let started = ServerEvent::Started { listen: origin.shown.clone(), bun: bun.version.to_string() };
+        hub.publish(Event::Server(started));
+        signals.next().await;
+    }
     tracing::info!(within = ?config.shutdown_timeout, "shutting down");
     hub.publish(Event::Server(ServerEvent::Draining));
     // While it still listens: whoever finds the name without a listener may take it.
@@ -167,7 +182,7 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
         // Requests that are there may still need a worker: connections first, then the pool.
         let emptied = async { tokio::join!(book.emptied(), desk.emptied()) };
         let _ = tokio::time::timeout_at(deadline, emptied).await;
-        plugins.shut_down().await;
+        plugins.shut_down(deadline.max(tokio::time::Instant::now() + PLUGINS_LEAST)).await;
         pool.shut_down(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     };
     tokio::select! {
@@ -178,12 +193,17 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
             let _ = tokio::time::timeout(KILL_LIMIT, pool.shut_down(Duration::ZERO)).await;
         }
     }
-    dirs.clean();
-    if let Listen::Unix(path) = &config.listen {
-        let _ = std::fs::remove_file(path);
-    }
+    leave(&dirs, &config.listen);
     tracing::info!("ended");
     Ok(())
+}
+
+/// Takes away what is of no use without the process.
+fn leave(dirs: &Dirs, listen: &Listen) {
+    dirs.clean();
+    if let Listen::Unix(path) = listen {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn about(config: &Config, bun: &Bun, origin: &Address) -> api::About {

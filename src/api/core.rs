@@ -10,6 +10,7 @@ use crate::access::{Namespaces, Permission};
 use crate::apps::{Index, split_request};
 use crate::events::{Filter, Kind};
 use crate::model::AppName;
+use crate::plugin::Secrets;
 use crate::pool::Pool;
 use crate::telemetry::feed::feed;
 use crate::telemetry::metrics::Metrics;
@@ -33,6 +34,7 @@ pub struct RuntimeCore {
     draining: watch::Receiver<bool>,
     outbound: Outbound,
     server: Server,
+    secrets: Arc<Secrets>,
     kept: Mutex<Kept>,
 }
 
@@ -68,8 +70,14 @@ impl RuntimeCore {
             draining,
             outbound: Outbound::default(),
             server,
+            secrets: Arc::default(),
             kept: Mutex::default(),
         })
+    }
+
+    /// To be told of what settings keep secret.
+    pub fn known_secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets)
     }
 }
 
@@ -136,6 +144,11 @@ impl Core for RuntimeCore {
 
     fn server(&self) -> Option<Server> {
         Some(self.server.clone())
+    }
+
+    /// Without the root key: its hash is all that there is of it.
+    fn secrets(&self) -> Vec<String> {
+        self.secrets.all()
     }
 
     fn log_to(&self, sink: Arc<dyn LogSink>) -> LogGuard {

@@ -207,6 +207,12 @@ impl From<ChangeError> for ApiError {
             ChangeError::BaseTaken(_) => {
                 ApiError { status: StatusCode::CONFLICT, ..ApiError::bad("plugin_base_taken", text) }
             }
+            ChangeError::Unreadable(text) => ApiError::internal(text),
+            ChangeError::Ending => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                "The runtime is ending: nothing is changed any more.",
+            ),
             ChangeError::NotWritten(error) => match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full.")

@@ -4,13 +4,14 @@ use super::discovery::{Discovery, Found, Linked, Places, discover, inspect};
 use super::host::{Proposed, aside};
 use super::loaded::{OwnApp, Parts, Rules};
 use super::manifest::{self, PluginManifest, PluginName};
-use super::{Loaded, native, order, script};
+use super::{Loaded, Secrets, native, order, script};
 use crate::apps::manifest::Ceilings;
 use crate::model::AppVersion;
 use crate::pool::Loan;
 use crate::telemetry::metrics::Metrics;
 use buntime_plugin::service::Services;
 use buntime_plugin::{Context, Core, Identity, Native, Outcome, Plugin, Settings};
+use semver::Version;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Workshop {
     /// What settings may refer to.
     pub environment: BTreeMap<String, String>,
     pub core: Arc<dyn Core>,
+    /// Told of what settings keep secret, before a plugin is made with them.
+    pub secrets: Arc<Secrets>,
     pub metrics: Arc<Metrics>,
     /// The native plugins that there are.
     pub natives: &'static [&'static Native],
@@ -43,6 +46,10 @@ pub struct Built {
     pub loaded: Vec<Arc<Loaded>>,
     /// Those that are on and not loaded, and why.
     pub out: BTreeMap<String, String>,
+    /// Those of `loaded` that are the ones from before, and why.
+    pub kept: BTreeMap<String, String>,
+    /// In which order those that are on would be.
+    pub order: Vec<PluginName>,
     pub warnings: Vec<String>,
     /// Room for its processes, for as long as those of the set that serves are there too.
     pub loan: Option<Loan>,
@@ -66,6 +73,7 @@ impl Workshop {
     /// Where another set serves meanwhile, `beside` it.
     pub async fn build(&self, changes: &[Proposed], beside: bool) -> Built {
         let mut discovery = aside(|| self.discover(changes));
+        self.secrets.learn(&discovery);
         let plan = order::plan(discovery.found.iter().map(order::Candidate::from));
         let mut warnings = std::mem::take(&mut discovery.warnings);
         warnings.extend(plan.warnings.iter().cloned());
@@ -75,8 +83,16 @@ impl Workshop {
         let makes = self.scripts.as_ref().filter(|_| scripts > 0);
         let crowded = makes.and_then(|makes| crowded(scripts, makes.pool.size()));
         let loan = makes.filter(|_| beside && crowded.is_none()).map(|makes| makes.pool.lend(scripts));
-        let (loaded, out) = (Vec::new(), BTreeMap::new());
-        let mut built = Built { discovery, loaded, out, warnings, loan, crowded };
+        let mut built = Built {
+            discovery,
+            loaded: Vec::new(),
+            out: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            order: plan.order,
+            warnings,
+            loan,
+            crowded,
+        };
         if built.crowded.is_some() {
             return built;
         }
@@ -88,7 +104,7 @@ impl Workshop {
         }
         built.warnings.extend(self.exposed(&built.discovery));
         let services = Arc::new(Services::default());
-        for name in &plan.order {
+        for name in &built.order {
             let Some(found) = built.discovery.found.iter().find(|found| found.name == *name) else {
                 continue;
             };
@@ -118,8 +134,8 @@ impl Workshop {
     }
 
     /// Looks at a directory as at a plugin that might come in.
-    pub fn inspect(&self, dir: &Path) -> Option<Found> {
-        self.search(&[], |places, rules| inspect(dir, places, rules))
+    pub fn inspect(&self, dir: &Path, changes: &[Proposed]) -> Option<Found> {
+        self.search(changes, |places, rules| inspect(dir, places, rules))
     }
 
     fn search<T>(
@@ -164,17 +180,18 @@ impl Workshop {
     ) -> Result<Arc<Loaded>, String> {
         let name = manifest.name.as_str();
         let settings = manifest.settings.as_ref().map_err(ToString::to_string)?;
-        let is_there = |name: &str| others.iter().any(|other| *other.name == *name);
+        let fits = |needed: &&manifest::Dependency| {
+            let other = others.iter().find(|other| *other.name == *needed.name.as_str());
+            let version = other.and_then(|other| Version::parse(&other.context.identity().version).ok());
+            version.is_some_and(|version| needed.accepts(&version))
+        };
         let needed = manifest.dependencies.iter().chain(&manifest.optional_dependencies);
         let identity = Identity {
             name: name.to_owned(),
             version: manifest.version.to_string(),
             base: manifest.base.as_ref().map(|base| base.as_str().to_owned()),
             state_dir: self.state_dir.join("plugin-data").join(name),
-            dependencies: needed
-                .map(|needed| needed.name.to_string())
-                .filter(|name| is_there(name))
-                .collect(),
+            dependencies: needed.filter(fits).map(|needed| needed.name.to_string()).collect(),
         };
         let settings = Settings::new(settings.value().clone());
         let context = Context::new(identity, settings, Arc::clone(&self.core), Arc::clone(services));

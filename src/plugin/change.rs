@@ -2,9 +2,10 @@
 //! state directory.
 
 use super::discovery::{Found, Source, state_file};
-use super::edit::{self, EditError};
+use super::edit::{self, EditError, private};
 use super::host::{ChangeError, Demand, Host, Proposed, aside};
 use super::manifest::{self, FIXED, KEYS, PluginName};
+use super::secrets::states_secret;
 use super::settings::MASK;
 use crate::apps::manifest::AppKeys;
 use serde_json::{Map, Value};
@@ -64,7 +65,7 @@ impl Host {
             };
         }
         let change = aside(|| subject.edited(|text| edit::set(text, &["enabled"], &enabled.into())))?;
-        let demand = if enabled { Demand::Loaded(name) } else { Demand::Whole };
+        let demand = if enabled { Demand::Loaded(name) } else { Demand::Off(name) };
         self.exchange(&[change], demand).await.map(drop)
     }
 
@@ -77,7 +78,7 @@ impl Host {
         let subject = self.look(name, |found| Ok(Subject::of(found, self.workshop.embedded(&found.name))))?;
         let enabled = subject.enabled;
         let change = aside(|| subject.configured(name, patch))?;
-        let demand = if enabled { Demand::Loaded(name) } else { Demand::Valid };
+        let demand = if enabled { Demand::Loaded(name) } else { Demand::Valid(name) };
         match change {
             Some(change) => self.exchange(&[change], demand).await.map(drop),
             None => Ok(()),
@@ -90,7 +91,7 @@ impl Host {
     /// It is none, or not a valid one.
     pub fn inspect(&self, dir: &Path) -> Result<Inspected, ChangeError> {
         let none = || ChangeError::Invalid("the package has no manifest.yaml at its root".to_owned());
-        let found = self.workshop.inspect(dir).ok_or_else(none)?;
+        let found = self.workshop.inspect(dir, &[]).ok_or_else(none)?;
         match found.manifest {
             Ok(manifest) => Ok(Inspected {
                 name: manifest.name,
@@ -106,9 +107,9 @@ impl Host {
     ///
     /// # Errors
     /// The one cannot be read, or the other not written.
-    pub fn carry_over(&self, old: &Path, new: &Path) -> Result<Vec<String>, ChangeError> {
-        let Some((_, old)) = read_manifest(old)? else { return Ok(Vec::new()) };
-        let Some((file, text)) = read_manifest(new)? else { return Ok(Vec::new()) };
+    pub fn carry_over(&self, old: &Path, dir: &Path) -> Result<Vec<String>, ChangeError> {
+        let Some((old_file, old)) = read_manifest(old)? else { return Ok(Vec::new()) };
+        let Some((file, text)) = read_manifest(dir)? else { return Ok(Vec::new()) };
         let parse = |text: &str| serde_yaml::from_str::<serde_yaml::Mapping>(text).unwrap_or_default();
         let (old, new) = (parse(&old), parse(&text));
         let schema = new.get("config").and_then(Yaml::as_mapping);
@@ -124,9 +125,17 @@ impl Host {
             }
         }
         let changed = edit::set_all(&text, kept).map_err(|error| wrong(&file, &error))?;
-        if changed != text {
-            std::fs::write(&file, changed).map_err(ChangeError::NotWritten)?;
+        if changed == text {
+            return Ok(left);
         }
+        // Under the name that it is found by.
+        let found_as = file.canonicalize().map_err(ChangeError::NotWritten)?;
+        let found = self.workshop.inspect(dir, &[Proposed { file: found_as, text: changed.clone() }]);
+        if found.is_none_or(|found| states_secret(&found, &changed)) {
+            let mode = old_file.metadata().map_err(ChangeError::NotWritten)?.permissions();
+            std::fs::set_permissions(&file, private(&mode)).map_err(ChangeError::NotWritten)?;
+        }
+        std::fs::write(&file, changed).map_err(ChangeError::NotWritten)?;
         Ok(left)
     }
 
@@ -144,7 +153,7 @@ impl Host {
         match self.exchange(&[], Demand::Placed(name)).await {
             Ok(retiring) => {
                 tokio::spawn(async move {
-                    let _ = retiring.await; // what ended it has been logged
+                    let _ = retiring.await; // its end is that nobody tells any more
                     tokio::task::spawn_blocking(move || placed.settle());
                 });
                 Ok(())

@@ -41,6 +41,10 @@ pub struct Discovery {
     pub found: Vec<Found>,
     /// One line each.
     pub warnings: Vec<String>,
+    /// Plugin directories that are not there.
+    pub missing: BTreeSet<PathBuf>,
+    /// Why it cannot be told what is in a directory, one line each.
+    unlisted: Vec<String>,
 }
 
 /// A plugin, on or off.
@@ -93,6 +97,11 @@ pub enum PluginError {
 impl Discovery {
     pub fn named(&self, name: &str) -> Option<&Found> {
         self.found.iter().find(|found| found.name.as_str() == name)
+    }
+
+    /// Why there may be plugins that were not found. Nothing may be concluded then from one that is not there.
+    pub fn blind(&self) -> Option<String> {
+        (!self.unlisted.is_empty()).then(|| self.unlisted.join("\n"))
     }
 }
 
@@ -194,9 +203,13 @@ impl Search<'_> {
         let listing = match self.disk.list(dir, MAX_ENTRIES) {
             Ok(listing) => listing,
             // A default need not be there; what was named and is missing was said when the configuration was read.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.discovery.missing.insert(dir.to_owned());
+                return Vec::new();
+            }
             Err(error) => {
-                self.warn(format!("cannot read the directory {}: {error}", dir.display()));
+                let why = format!("cannot read the directory {}: {error}", dir.display());
+                self.discovery.unlisted.push(why);
                 return Vec::new();
             }
         };
@@ -204,17 +217,33 @@ impl Search<'_> {
             self.warn(format!("{} has more than {MAX_ENTRIES} entries; the rest is left out", dir.display()));
         }
         let named = listing.items.into_iter().map(|item| (dir.join(&item.name), item.name));
-        named
-            .filter(|(path, name)| !is_ignored(name) && self.disk.stat(path).is_ok_and(|meta| meta.is_dir()))
-            .collect()
+        // What cannot be looked at may be one.
+        let may_be_one = |path: &Path| match self.disk.stat(path) {
+            Ok(meta) => meta.is_dir(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        };
+        named.filter(|(path, name)| !is_ignored(name) && may_be_one(path)).collect()
     }
 
     fn entry(&mut self, path: &Path, relative: &Path) {
-        let is_there = |name: &&&str| self.disk.stat_link(&path.join(**name)).is_ok();
-        let names: Vec<_> = manifest::FILES.iter().filter(is_there).copied().collect();
-        let Some(&name) = names.first() else { return };
         let label = relative.to_str().ok_or_else(|| "its name is not UTF-8".to_owned());
-        let label = match label.and_then(|text| PluginName::parse(text).map_err(|error| error.to_string())) {
+        let label = label.and_then(|text| PluginName::parse(text).map_err(|error| error.to_string()));
+        let mut names = Vec::new();
+        for name in manifest::FILES {
+            match (self.disk.stat_link(&path.join(name)), &label) {
+                (Ok(_), _) => names.push(name),
+                (Err(error), _) if error.kind() == ErrorKind::NotFound => {}
+                (Err(error), Ok(label)) => {
+                    let error = PluginError::Io { file: path.join(name).display().to_string(), error };
+                    let dir = self.disk.canonical(path).unwrap_or_else(|_| path.to_owned());
+                    return self.unreadable(label.clone(), &dir, error);
+                }
+                // No plugin can be there: `lost+found`.
+                (Err(_), Err(_)) => {}
+            }
+        }
+        let Some(&name) = names.first() else { return };
+        let label = match label {
             Ok(label) => label,
             Err(why) => return self.warn(format!("{}: {why}; skipped", path.display())),
         };

@@ -4,6 +4,7 @@
 //! (`build`), natives (`native`) and scripts (`script`) alike; `host` swaps it in. A request sees a `set` alone.
 
 mod build;
+mod carry;
 mod change;
 mod current;
 pub mod discovery;
@@ -16,6 +17,7 @@ pub mod manifest;
 pub mod native;
 pub mod order;
 pub mod script;
+mod secrets;
 pub mod set;
 pub mod settings;
 mod status;
@@ -27,6 +29,7 @@ pub use follow::follow;
 pub use host::{ChangeError, Host, Proposed};
 pub use loaded::{HookError, Loaded};
 pub use manifest::{PluginManifest, PluginName};
+pub use secrets::Secrets;
 pub use set::{Set, Stopped};
 pub use status::{Configuration, State, Status};
 

@@ -94,7 +94,8 @@ pub fn configuration(found: &Found) -> Configuration {
 pub fn one(found: &Found, out: &BTreeMap<String, String>, serving: &Set) -> Status {
     let name = found.name.as_str();
     let loaded = serving.find(name);
-    let degraded = loaded.and_then(|loaded| loaded.degraded());
+    // One that serves and is out is the one from before: another one did not start in its place.
+    let degraded = loaded.and_then(|loaded| loaded.degraded().or_else(|| out.get(name).cloned()));
     let state = match (loaded, &degraded, found.is_enabled()) {
         (Some(_), None, _) => State::Loaded,
         (Some(_), Some(_), _) => State::Degraded,

@@ -7,7 +7,7 @@ use crate::apps::Alone;
 use crate::config::Config;
 use crate::events::Hub;
 use crate::plugin::script::Maker;
-use crate::plugin::{self, Host, Workshop};
+use crate::plugin::{self, ChangeError, Host, Workshop};
 use crate::pool::Pool;
 use crate::telemetry::metrics::Metrics;
 use anyhow::{Result, anyhow};
@@ -31,6 +31,7 @@ pub async fn start(
         reserved: vec![config.reserved_segment().to_owned(), ".well-known".to_owned()],
         ceilings: options.ceilings,
         environment: options.environment.clone(),
+        secrets: core.known_secrets(),
         core,
         metrics: Arc::clone(metrics),
         natives: plugin::native::ALL,
@@ -40,8 +41,13 @@ pub async fn start(
             keep_keys: Arc::new(move |headers| keys.keep_keys(headers)),
         }),
     };
-    let host = Host::start(workshop).await.map_err(|error| {
-        anyhow!("{error}\n\nhint: mend it, or set `enabled: false` or `required: false` in its manifest")
+    let host = Host::start(workshop).await.map_err(|error| match error {
+        ChangeError::Unreadable(why) => {
+            anyhow!("the plugins that there are cannot be told: {why}\n\nhint: guards may be among them")
+        }
+        error => {
+            anyhow!("{error}\n\nhint: mend it, or set `enabled: false` or `required: false` in its manifest")
+        }
     })?;
     let current: Weak<plugin::Current> = Arc::downgrade(&host.current);
     pool.set_extra_env(Box::new(move |app, worker| match current.upgrade() {

@@ -9,7 +9,7 @@ mod emit;
 mod tree;
 mod write;
 
-pub use write::{WriteError, write_atomically};
+pub use write::{Reader, WriteError, private, write_atomically, write_for};
 
 use self::tree::Document;
 use serde_json::Value as Json;

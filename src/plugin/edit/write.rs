@@ -1,7 +1,7 @@
 //! Puts a text in the place of a file so that there is always the old one or the new one, also after a power cut.
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,32 @@ pub struct WriteError {
 /// Writes a file by a temporary one beside it and a rename. The mode stays, and the owner where that is allowed. A
 /// symbolic link stays one: what it leads to is replaced. Directories that are missing are made.
 pub fn write_atomically(path: &Path, text: &str) -> Result<(), WriteError> {
-    write(path, text).map_err(|error| WriteError { path: path.to_owned(), error })
+    write_for(path, text, Reader::AsBefore)
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Who may read what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever could read the file before.
+    AsBefore,
+    /// Likewise, but not everybody: it holds a secret.
+    NotAll,
+    /// The owner.
+    Owner,
+}
+
+/// As [`write_atomically`].
+pub fn write_for(path: &Path, text: &str, reader: Reader) -> Result<(), WriteError> {
+    write(path, text, reader).map_err(|error| WriteError { path: path.to_owned(), error })
+}
+
+/// The mode for a secret where there was this one. One that lets everybody in was nobody's choice; one for a group was.
+pub fn private(before: &Permissions) -> Permissions {
+    let mode = before.mode() & 0o7777;
+    Permissions::from_mode(if mode & 0o007 == 0 { mode } else { FILE_MODE })
+}
+
+fn write(path: &Path, text: &str, reader: Reader) -> io::Result<()> {
     let target = match path.canonicalize() {
         Ok(target) => target,
         // A link that leads nowhere is not replaced by a file.
@@ -54,7 +76,11 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
             let owner = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
             // Only root can; for others the file is theirs, as after any editor.
             let _ = rustix::fs::fchown(&file, Some(owner.0), Some(owner.1));
-            file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))?;
+            file.set_permissions(match reader {
+                Reader::AsBefore => Permissions::from_mode(old.mode() & 0o7777),
+                Reader::NotAll => private(&old.permissions()),
+                Reader::Owner => Permissions::from_mode(FILE_MODE),
+            })?;
         }
         file.sync_all()?;
         std::fs::rename(&beside, &target)

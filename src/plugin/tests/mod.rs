@@ -1,5 +1,6 @@
 //! The host with plugins that are made for it: what they are called for, in which order, and what comes of what they do wrong.
 
+mod carrying;
 mod changing;
 mod passing;
 
@@ -41,7 +42,7 @@ struct Script {
 macro_rules! actors {
     ($($name:literal)*) => {
         &[$(&Native {
-            manifest: concat!("name: '", $name, "'\nversion: 1.2.3\nenabled: false\nconfig:\n  phases: {type: array, items: {type: string}, default: []}\n  acts: {type: string, default: ''}\n  readsBody: {type: boolean, default: false}\n  response: {type: string, default: ''}\n  init: {type: string, default: ''}\n"),
+            manifest: concat!("name: '", $name, "'\nversion: 1.2.3\nenabled: false\nconfig:\n  phases: {type: array, items: {type: string}, default: []}\n  acts: {type: string, default: ''}\n  readsBody: {type: boolean, default: false}\n  response: {type: string, default: ''}\n  init: {type: string, default: ''}\n  key: {type: secret, default: ''}\n"),
             owned_headers: &[],
             make,
         }),*]
@@ -59,6 +60,10 @@ fn make(context: &Arc<Context>) -> Result<Arc<dyn Plugin>> {
 }
 
 impl Actor {
+    fn backend_is_gone(&self) -> bool {
+        self.context.identity().state_dir.ancestors().any(|dir| dir.join("no-backend").exists())
+    }
+
     fn note(&self, what: &str) {
         let place = self.context.identity().state_dir.clone();
         DIARY.lock().unwrap().push((place, format!("{} {what}", self.context.name())));
@@ -89,6 +94,7 @@ impl Plugin for Actor {
                 "fail" => Err(Error::new("it does not want to")),
                 "panic" => panic!("it does not like to start"),
                 "hang" => std::future::pending().await,
+                "ask" if self.backend_is_gone() => Err(Error::new("its backend is down")),
                 _ => Ok(()),
             }
         })
@@ -146,6 +152,14 @@ impl Plugin for Actor {
 
     fn on_shutdown(&self) -> BoxFuture<'_, Result<()>> {
         self.note("shutdown");
+        match &*self.script.init {
+            "never-ends" => Box::pin(std::future::pending()),
+            _ => Box::pin(std::future::ready(Ok(()))),
+        }
+    }
+
+    fn on_server_start(&self, _: buntime_plugin::Server) -> BoxFuture<'_, Result<()>> {
+        self.note("server");
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -238,6 +252,23 @@ impl Place {
         self
     }
 
+    /// Writes a manifest as it is.
+    fn write(&self, name: &str, text: &str) -> &Place {
+        let dir = self.temp.path().join("plugins").join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("manifest.yaml"), text).unwrap();
+        self
+    }
+
+    /// What plugins with `init: ask` ask for when they start.
+    fn take_backend(&self) {
+        std::fs::write(self.temp.path().join("no-backend"), "").unwrap();
+    }
+
+    fn give_backend(&self) {
+        std::fs::remove_file(self.temp.path().join("no-backend")).unwrap();
+    }
+
     fn manifest(&self, name: &str) -> String {
         std::fs::read_to_string(self.temp.path().join("plugins").join(name).join("manifest.yaml")).unwrap()
     }
@@ -250,6 +281,7 @@ impl Place {
             ceilings: Ceilings { max_body_size: 100 << 20, cores: 2 },
             environment: BTreeMap::new(),
             core: Arc::new(NoCore),
+            secrets: Arc::default(),
             metrics: Metrics::new("1.4.5"),
             natives: ACTORS,
             scripts: None,

@@ -32,7 +32,7 @@ async fn phases_come_in_their_order_and_plugins_in_that_of_their_dependencies() 
     assert!(place.diary().is_empty(), "no filter matches");
     pass(&host, &mut request("/%77atched//x")).await.unwrap();
     assert_eq!(place.diary().len(), 7, "another spelling of the same path");
-    host.shut_down().await;
+    host.shut_down(tokio::time::Instant::now() + std::time::Duration::from_secs(5)).await;
     assert_eq!(place.diary(), ["a shutdown", "c shutdown", "b shutdown"]);
 }
 
