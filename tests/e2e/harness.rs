@@ -258,14 +258,21 @@ impl Launch {
     }
 
     pub async fn start(self) -> Server {
+        let mut server = self.begin();
+        let serving = server.logged(|line| line["message"] == "serving").await;
+        server.address = serving["listen"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+        server
+    }
+
+    /// Waits for nothing: where it listens is not known then.
+    pub fn begin(self) -> Server {
         let (mut command, apps, state, cache) = self.command();
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log { lines: Mutex::default(), count: watch::Sender::new(0) });
         let stderr = child.stderr.take().unwrap();
         tokio::spawn(Arc::clone(&log).read(stderr));
-        let serving = log.wait(|line| line["message"] == "serving").await;
-        let address = serving["listen"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
         let pid = child.id().unwrap();
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
         Server { address, pid, child, log, cache, dirs: (apps, state) }
     }
 }

@@ -256,6 +256,28 @@ async fn a_guard_that_does_not_start_keeps_the_runtime_from_starting() {
     assert!(said.contains("shut would not be loaded") && said.contains("no key"), "{said}");
 }
 
+/// Signals were heard only once all plugins had started, each of which may take 30 seconds.
+#[tokio::test]
+async fn a_signal_is_heard_while_plugins_start() {
+    for (hook, hooks) in [("onInit", "{onRequest: true}"), ("onServerStart", "{onServerStart: true}")] {
+        let plugins = Plugins::new();
+        let module = format!(
+            "export default {{
+               {hook}() {{ console.log('it takes its time'); return new Promise(() => setInterval(() => {{}}, 1000)); }},
+               onRequest() {{}},
+             }}"
+        );
+        plugins
+            .write("slow/manifest.yaml", &format!("name: slow\nguards: true\nhooks: {hooks}\n"))
+            .write("slow/plugin.ts", &module);
+        let mut server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).begin();
+        server.logged(|line| line.to_string().contains("it takes its time")).await;
+        server.signal(Signal::SIGTERM);
+        assert!(server.exit().await.success(), "{hook}");
+        assert!(server.log(|line| line["message"] == "serving").is_empty(), "{hook}");
+    }
+}
+
 /// It was asked only where there was something else, and those who look at answers were shown an empty request.
 #[tokio::test]
 async fn what_no_app_has_is_offered_to_fetch_and_its_answer_is_shown_with_its_request() {

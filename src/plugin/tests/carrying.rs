@@ -16,7 +16,7 @@ fn serving(host: &Host) -> Vec<String> {
 
 async fn refuses(host: &Host) -> bool {
     let set = arc_swap::Guard::into_inner(host.current.load());
-    let passed = set.pass(Phase::Permit, &mut request("/watched/x"), &mut || Body::Empty).await;
+    let passed = set.pass(Phase::Permit, &mut request("/watched/x"), &mut || Body::Empty, &mut |_| {}).await;
     matches!(passed, Err(Stopped::Refused(_)))
 }
 
