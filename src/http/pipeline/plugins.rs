@@ -10,7 +10,7 @@ use super::{Asked, Site, apps, cleaned, upgrades};
 use crate::http::origin::Origin;
 use crate::plugin::loaded::OwnApp;
 use crate::plugin::{Loaded, Serving, Set, Stopped};
-use buntime_plugin::{Fetched, Phase, Request, Response, Upgrade};
+use buntime_plugin::{Body, Fetched, Passed, Phase, Request, Response, Upgrade};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What has come of the phases.
-enum Passed {
+enum Way {
     On(Destination),
     /// They let it pass, and it means nothing that is there.
     Nowhere(Problem),
@@ -57,7 +57,7 @@ impl Site {
         let mut lender = Lender::new(Source::Client(body), self.max_body_size);
         let passed = self.phases(plugins, &mut request, &mut lender, &asked.origin, asked.watch).await;
         let passed = match passed {
-            Ok(passed @ (Passed::On(_) | Passed::Nowhere(_))) if plugins.has_fetchers() => {
+            Ok(passed @ (Way::On(_) | Way::Nowhere(_))) if plugins.has_fetchers() => {
                 request.lend_body(|| lender.lend());
                 // For those who look at the answer, and for the page of an error.
                 let shown = Shown::of(&request);
@@ -65,7 +65,7 @@ impl Site {
                 match plugins.fetch(request).await {
                     Ok(Fetched::Answer(response)) => {
                         request = shown.into_request(asked);
-                        Ok(Passed::Answered(response))
+                        Ok(Way::Answered(response))
                     }
                     Ok(Fetched::Pass(back)) => {
                         request = *back;
@@ -84,19 +84,19 @@ impl Site {
         };
         let shown = Shown::of(&request);
         let response = match passed {
-            Ok(Passed::Answered(response)) => lender.refusal().map_or_else(|| plain(response), Err),
-            Ok(Passed::On(Destination::Plugin(plugin, base))) => {
+            Ok(Way::Answered(response)) => lender.refusal().map_or_else(|| plain(response), Err),
+            Ok(Way::On(Destination::Plugin(plugin, base))) => {
                 request.lend_body(|| lender.lend());
                 let answer = self.route_to(asked, &plugin, base, request, foreign).await;
                 lender.refusal().map_or(answer, Err)
             }
-            Ok(Passed::On(Destination::App(target))) => {
+            Ok(Way::On(Destination::App(target))) => {
                 let (head, _, body) = request.into_parts();
                 asked.head = head;
                 self.serve(asked, *target, lender.rest(body)).await
             }
-            Ok(Passed::On(Destination::Landing)) => self.landing(request.method()),
-            Ok(Passed::Nowhere(problem)) => Err(problem),
+            Ok(Way::On(Destination::Landing)) => self.landing(request.method()),
+            Ok(Way::Nowhere(problem)) => Err(problem),
             Err(problem) => Err(lender.refusal().unwrap_or(problem)),
         };
         self.show(plugins, asked, shown, response).await
@@ -138,13 +138,13 @@ impl Site {
         lender: &mut Lender,
         origin: &Origin,
         watch: &mut Watch,
-    ) -> Result<Passed, Problem> {
+    ) -> Result<Way, Problem> {
         let mut lend = || lender.lend();
         let mut moved = false;
         if plugins.wants(Phase::Resolve) {
             let passed = plugins.pass(Phase::Resolve, request, &mut lend, &mut |_| moved = true).await;
             if let Some(response) = passed.map_err(problem)? {
-                return Ok(Passed::Answered(response));
+                return Ok(Way::Answered(response));
             }
         }
         let mut destination = self.destination(plugins, request, moved.then_some(Earlier { place: None }));
@@ -161,11 +161,11 @@ impl Site {
             };
             let passed = plugins.pass(*phase, request, &mut lend, &mut find_again).await;
             if let Some(response) = passed.map_err(problem)? {
-                return Ok(Passed::Answered(response));
+                return Ok(Way::Answered(response));
             }
         }
         self.count_for(&destination, watch);
-        Ok(destination.map_or_else(Passed::Nowhere, Passed::On))
+        Ok(destination.map_or_else(Way::Nowhere, Way::On))
     }
 
     /// A request counts for the app that it means, also where a plugin answers it.
@@ -194,18 +194,23 @@ impl Site {
         let inside = PathAndQuery::try_from(inside).map_err(|_| Problem::new(Code::InvalidPath))?;
         let (method, headers) = (request.method().clone(), request.headers().clone());
         request.set_path_and_query(inside);
-        let answer = match plugin.hooks.routes {
+        let mut answer = match plugin.hooks.routes {
             true => Set::route(plugin, request).await.map_err(problem)?,
             false => request.not_found(),
         };
-        let is_read = matches!(method, Method::GET | Method::HEAD);
-        match &plugin.app {
-            Some(OwnApp { app, .. }) if answer.status() == StatusCode::NOT_FOUND && is_read => {
-                (asked.head.method, asked.head.headers) = (method, headers);
-                self.serve(asked, own_app(app, base, rest), Source::Plugin(buntime_plugin::Body::Empty)).await
-            }
-            _ => plain(answer),
-        }
+        let Some(OwnApp { app, .. }) =
+            plugin.app.as_ref().filter(|_| answer.status() == StatusCode::NOT_FOUND)
+        else {
+            return plain(answer);
+        };
+        // What its routes do not have its app may. A body has come back with the request, or there was none to be read.
+        let body = match Passed::take(&mut answer) {
+            Some(mut request) => request.take_body(),
+            None if matches!(method, Method::GET | Method::HEAD) => Body::Empty,
+            None => return plain(answer),
+        };
+        (asked.head.method, asked.head.headers) = (method, headers);
+        self.serve(asked, own_app(app, base, rest), Source::Plugin(body)).await
     }
 }
 
@@ -282,7 +287,6 @@ fn problem(stopped: Stopped) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use buntime_plugin::Body;
 
     #[test]
     fn a_switch_that_takes_no_connection_is_a_failure() {

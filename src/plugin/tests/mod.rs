@@ -9,8 +9,8 @@ use super::{ChangeError, Host, State};
 use crate::apps::manifest::Ceilings;
 use crate::telemetry::metrics::Metrics;
 use buntime_plugin::{
-    Access, AppInfo, Body, BoxFuture, BoxStream, Context, Core, Error, EventFilter, Filter, Flow, Hooks,
-    LogGuard, LogSink, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
+    Access, AppInfo, Body, BoxFuture, BoxStream, Caller, Context, Core, Error, EventFilter, Filter, Flow,
+    Hooks, LogGuard, LogSink, Native, Outcome, Phase, Plugin, Problem, Request, Response, Result, WorkerInfo,
 };
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
