@@ -43,6 +43,7 @@ mod operator;
 mod output;
 mod own;
 mod paths;
+mod plugin_examples;
 mod plugin_files;
 mod plugin_flows;
 mod plugins;
