@@ -219,8 +219,10 @@ lints() {
   else
     skip "cargo clippy" "clippy is missing: rustup component add clippy"
   fi
+  step "cargo doc: the SDK of plugins" env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features -p buntime-plugin
   step "shim: types" in_dir worker-shim npm run --silent check
   step "shim: the committed bundle is what its source gives" shim_bundle_is_current
+  step "examples of plugins: types" worker-shim/node_modules/.bin/tsc --noEmit -p plugins
   step "bench: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/side-by-side
   step "scripts: syntax" bash -n scripts/bench scripts/lib.sh scripts/start scripts/test scripts/lint scripts/build scripts/ci-tools scripts/vendor-scalar .ci/run
 }
