@@ -99,8 +99,11 @@ fn links_between_the_documents_lead_somewhere() {
         "docs/cli.md",
         "docs/configuration.md",
         "docs/manifest.md",
+        "docs/plugins.md",
         "docs/versions.md",
         "plugins/metrics/README.md",
+        "plugins/sdk/README.md",
+        "plugins/vhosts/README.md",
         "worker-shim/PROTOCOL.md",
     ] {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -108,5 +111,27 @@ fn links_between_the_documents_lead_somewhere() {
             let target = dir.parent().unwrap().join(link.split('#').next().unwrap());
             assert!(link.starts_with("https://") || target.exists(), "{name} links to {link}");
         }
+    }
+}
+
+/// Blocks of code whose first line names a file beside the language: ` ```ts plugins/examples/gate/plugin.ts`.
+#[test]
+fn what_the_documents_show_of_a_file_is_in_it() {
+    let mut shown = Vec::new();
+    for name in ["docs/plugins.md", "plugins/sdk/README.md"] {
+        let text = document(name);
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let Some(info) = line.strip_prefix("```").filter(|info| !info.is_empty()) else { continue };
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            let Some((_, file)) = info.split_once(' ').filter(|(_, file)| file.contains('/')) else {
+                continue;
+            };
+            assert!(document(file).contains(&block.join("\n")), "{name}: this is not in {file}:\n{block:#?}");
+            shown.push(file.to_owned());
+        }
+    }
+    for file in ["plugins/examples/gate/plugin.ts", "plugins/sdk/tests/example/plugin.rs"] {
+        assert!(shown.iter().any(|shown| shown == file), "{file} is not shown");
     }
 }

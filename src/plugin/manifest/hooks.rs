@@ -5,7 +5,7 @@ use buntime_plugin::{Filter, Glob, GlobError, Phase};
 use http::Method;
 use serde_yaml::Value;
 
-const NAMES: [&str; 7] =
+pub(super) const NAMES: [&str; 7] =
     ["onRequest", "onResponse", "onWorkerSpawn", "onWorkerTerminate", "onServerStart", "fetch", "websocket"];
 /// Other exports of a plugin's module, which it has or has not.
 const UNLISTED: [&str; 4] = ["onInit", "onShutdown", "routes", "services"];

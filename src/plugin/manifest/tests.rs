@@ -360,6 +360,34 @@ fn the_name_is_found_whatever_else_is_wrong() {
     }
 }
 
+const REFERENCE: &str = include_str!("../../../docs/plugins.md");
+
+#[test]
+fn the_reference_has_every_key_every_hook_and_every_phase() {
+    for key in keys::KEYS {
+        assert!(REFERENCE.contains(&format!("\n| `{key}` | ")), "{key}");
+    }
+    for hook in hooks::NAMES.into_iter().chain(["onInit", "onShutdown", "routes", "services"]) {
+        assert!(REFERENCE.contains(&format!("`{hook}")), "{hook}");
+    }
+    for phase in Phase::ALL {
+        assert!(REFERENCE.contains(&format!("\n{phase} ")), "{phase}");
+    }
+}
+
+/// Those that it marks, and those that it takes from files.
+#[test]
+fn every_manifest_of_the_reference_is_read() {
+    let blocks = REFERENCE.split("\n```yaml ").skip(1);
+    let read_one = |block: &str| {
+        let (_, text) = block.split_once('\n').unwrap();
+        let text = text.split("\n```").next().unwrap();
+        let named = if text.contains("name: ") { text.to_owned() } else { format!("name: x\n{text}") };
+        read(&named);
+    };
+    assert_eq!(blocks.map(read_one).count(), 7);
+}
+
 proptest! {
     #[test]
     fn no_text_panics(

@@ -6,7 +6,7 @@ use crate::manifest::{Reader, VARIABLE_HINT, is_variable, set, shorten};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
 
-const TYPES: [&str; 9] =
+pub(super) const TYPES: [&str; 9] =
     ["string", "number", "boolean", "enum", "array", "object", "secret", "duration", "size"];
 /// Keys that every type has.
 const COMMON: [&str; 6] = ["type", "label", "description", "default", "env", "required"];

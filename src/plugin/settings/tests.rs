@@ -325,6 +325,16 @@ open: {type: object}
     assert_eq!(schema(text).unwrap().describe(), expected);
 }
 
+#[test]
+fn the_reference_has_every_type() {
+    let text = include_str!("../../../docs/plugins.md");
+    let (_, table) = text.split_once("\n| `type` |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    for name in schema::TYPES {
+        assert!(table.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_value_panics_and_no_error_shows_a_variable(

@@ -1,7 +1,7 @@
 //! Plugins on the command line.
 
 use super::{Person, row};
-use crate::harness::{Apps, Server};
+use crate::harness::{Apps, PATIENCE, Server};
 use serde_json::json;
 
 async fn server() -> Server {
@@ -73,4 +73,47 @@ async fn a_plugin_that_does_not_start_has_an_exit_code_of_its_own() {
     let failed = person.types("plugins install hello").await;
     assert!(failed.failed(7).contains("nobody"), "{}", failed.stderr);
     assert!(!person.types("plugins").await.ok().contains("hello"));
+}
+
+/// What `docs/plugins.md` types in its blocks for the console, and what comes.
+#[tokio::test]
+async fn the_tutorial_is_what_happens() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let hello = std::fs::read(root.join("examples/hello/index.ts")).unwrap();
+    let apps = Apps::new().file("hello/index.ts", hello);
+    let plugins = apps.path().join(".plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    let server = apps.lean().plugins(&plugins).start().await;
+    let person = Person::beside(&server);
+    let link = |to: &std::path::Path, name| std::os::unix::fs::symlink(to, person.path(name)).unwrap();
+    link(&root.join("plugins"), "plugins");
+    std::fs::create_dir(person.path("bin")).unwrap();
+    link(env!("CARGO_BIN_EXE_buntime").as_ref(), "bin/buntime");
+    let path = format!("{}:{}", person.path("bin").display(), std::env::var("PATH").unwrap());
+
+    let text = std::fs::read_to_string(root.join("docs/plugins.md")).unwrap();
+    let blocks: Vec<_> =
+        text.split("```console\n$ ").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() > 1);
+    for step in blocks.iter().flat_map(|block| block.split("\n$ ")) {
+        let (line, expected) = step.split_once('\n').unwrap_or((step, ""));
+        let typed = line.replace("127.0.0.1:8000", &server.address.to_string());
+        let mut command = tokio::process::Command::new("/bin/bash");
+        command
+            .args(["-c", &format!("exec 2>&1; {typed}")])
+            .current_dir(person.path(""))
+            .env_clear()
+            .env("HOME", person.path(""))
+            .env("PATH", &path)
+            .env("RUNTIME_STATE_DIR", server.state_dir());
+        let done = tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
+        let said = String::from_utf8(done.stdout).unwrap();
+        // Sizes change with the files.
+        let shape = |text: &str| {
+            let sizes = |line: &str| line.split_once(" files, ").map_or(line, |(line, _)| line).to_owned();
+            text.trim_end().lines().map(sizes).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(&said), shape(expected), "{line}\n{said}");
+        assert!(done.status.success(), "{line}\n{said}");
+    }
 }
