@@ -1,10 +1,13 @@
 //! The plugins in `plugins/examples`, which `docs/plugins.md` shows, with the apps that they are about.
 
 use super::harness::{Answer, Apps, PATIENCE, Server, get_accepting};
+use futures_util::StreamExt;
 use http::Request;
 use http_body_util::Full;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
+use tokio::net::TcpStream;
+use tokio_websockets::{ClientBuilder, WebSocketStream};
 
 /// What a word to `notes` becomes.
 const NOTES: &str =
@@ -25,6 +28,19 @@ async fn served() -> (Server, Apps) {
 
 async fn noted(server: &Server, text: &str) -> Answer {
     server.send(Request::post("/notes/").body(Full::from(text.to_owned())).unwrap()).await
+}
+
+async fn live(server: &Server) -> WebSocketStream<TcpStream> {
+    let uri = format!("ws://{}/panel/live", server.address).parse().unwrap();
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let builder = ClientBuilder::from_uri(uri);
+    let opening = tokio::time::timeout(PATIENCE, builder.connect_on(stream));
+    opening.await.expect("it opens").unwrap().0
+}
+
+async fn next(socket: &mut WebSocketStream<TcpStream>) -> Value {
+    let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("something comes");
+    serde_json::from_str(message.unwrap().unwrap().as_text().unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -53,8 +69,12 @@ async fn panel_has_a_page_hears_of_workers_and_tells_them_where_it_is() {
     assert_eq!(page.status(), 200, "{page:?}");
     assert!(page.text().contains("<base href=\"/panel/\">") && page.text().contains("<h1>Workers</h1>"));
     assert_eq!(server.get("/panel/nothing.js").await.status(), 404);
+    assert_eq!(server.get("/panel/live").await.status(), 426);
+    let mut live = live(&server).await;
+    assert_eq!(next(&mut live).await, json!({ "started": 0, "ended": 0 }));
     let url = server.get("/told/").await.json();
     assert!(url.as_str().is_some_and(|url| url.ends_with("/panel")), "{url}");
+    assert_eq!(next(&mut live).await, json!({ "started": 1, "ended": 0 }));
     let asking = async { while server.get("/gate/stats").await.json() != json!({ "started told": 1 }) {} };
     tokio::time::timeout(PATIENCE, asking).await.expect("it has the other plugin count");
     assert_eq!(server.get("/panel/counts").await.json(), json!({ "started": 1, "ended": 0 }));

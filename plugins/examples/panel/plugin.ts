@@ -1,12 +1,18 @@
-/** Hears of workers, keeps a count in a file, tells workers where it is, and gives its page what to show. */
+/** Hears of workers, keeps a count in a file, tells workers where it is, and gives its page what to show, as it changes. */
 import { join } from "node:path";
-import type { Context, Plugin } from "../../../worker-shim/types/plugin.d.ts";
+import type { Context, Plugin, Socket } from "../../../worker-shim/types/plugin.d.ts";
 
 let ctx: Context;
 let file: string;
 let counts = { started: 0, ended: 0 };
 
-const save = () => Bun.write(file, JSON.stringify(counts));
+const sockets = new Set<Socket>();
+
+async function save(): Promise<void> {
+  const text = JSON.stringify(counts);
+  for (const socket of sockets) socket.send(text);
+  await Bun.write(file, text);
+}
 
 export default {
   async onInit(context) {
@@ -36,5 +42,16 @@ export default {
 
   routes: {
     "/counts": () => Response.json(counts),
+    "/live": (request, server) => {
+      if (!server.upgrade(request)) return new Response("Here is a WebSocket.\n", { status: 426 });
+    },
+  },
+
+  websocket: {
+    open(socket) {
+      sockets.add(socket);
+      socket.send(JSON.stringify(counts));
+    },
+    close: (socket) => void sockets.delete(socket),
   },
 } satisfies Plugin;
