@@ -1,6 +1,6 @@
 //! WebSockets (RFC 6455): a request that asks for one, answered and taken.
 //!
-//! ```ignore
+//! ```text
 //! fn route(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
 //!     let Some(upgrade) = request.upgrade() else { return … };
 //!     let (response, opening) = match upgrade.websocket(Options::default()) { … };
