@@ -25,8 +25,8 @@ fn the_configuration_reference_has_every_setting_with_its_three_names() {
     }
 }
 
-/// Rows of the specification end with `file` and `test` in backticks, or with the script that shows it, where that is
-/// `scripts/bench` with a row of it.
+/// Rows of the specification end with `file` and `test` in backticks, of several files one behind the other; or with the script
+/// that shows it, where that is `scripts/bench` with a row of it.
 #[test]
 fn every_test_that_the_specification_names_is_there() {
     let text = document("docs/SPECIFICATION.md");
@@ -36,19 +36,26 @@ fn every_test_that_the_specification_names_is_there() {
         let cell = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().trim();
         let quoted: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
         assert!(!quoted.is_empty(), "neither a file with a test nor a script: {row}");
-        let source = document(quoted[0]);
         if quoted[0].starts_with("scripts/") {
+            document(quoted[0]);
             assert_eq!(quoted.len() == 2, quoted[0] == "scripts/bench", "{row}");
             quoted[1..].iter().for_each(|row| drop(document(&format!("benches/side-by-side/rows/{row}.ts"))));
             continue;
         }
-        assert!(quoted.len() >= 2, "no test: {row}");
-        for test in &quoted[1..] {
+        let mut source = String::new();
+        let mut of_file = 0;
+        for name in &quoted {
+            if name.contains('/') && !name.contains(' ') {
+                assert!(source.is_empty() || of_file > 0, "no test: {row}");
+                (source, of_file) = (document(name), 0);
+                continue;
+            }
             // A function, a row of a macro that makes functions, or the text that a test of the shim begins with.
-            let forms = [format!("fn {test}("), format!("\n    {test}: "), format!("\"{test}\"")];
-            assert!(forms.iter().any(|form| source.contains(form)), "{} has no test {test}", quoted[0]);
-            named += 1;
+            let forms = [format!("fn {name}("), format!("\n    {name}: "), format!("\"{name}\"")];
+            assert!(forms.iter().any(|form| source.contains(form)), "there is no test {name}: {row}");
+            (named, of_file) = (named + 1, of_file + 1);
         }
+        assert!(of_file > 0, "no test: {row}");
     }
     assert!(named > 0);
 }

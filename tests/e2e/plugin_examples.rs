@@ -50,7 +50,7 @@ async fn front_sends_requests_elsewhere_looks_into_bodies_and_answers_before_all
     assert_eq!((moved.status(), moved.text()), (200, "Hello, Ada! You asked for /x.\n"));
     assert_eq!(moved.header("x-gate"), "was here", "what comes later sees where it goes now");
     assert_eq!(server.get("/old/secret").await.status(), 401, "a guard in a later phase too");
-    for path in ["/hello@latest/secret", "/hello%40latest/secret/x"] {
+    for path in ["/hello@latest/secret", "/hello@latest/%73ecret/x"] {
         assert_eq!(server.get(path).await.status(), 401, "{path}");
     }
     assert_eq!(server.get("/older/x").await.status(), 404);
@@ -69,6 +69,11 @@ async fn panel_has_a_page_hears_of_workers_and_tells_them_where_it_is() {
     assert_eq!(page.status(), 200, "{page:?}");
     assert!(page.text().contains("<base href=\"/panel/\">") && page.text().contains("<h1>Workers</h1>"));
     assert_eq!(server.get("/panel/nothing.js").await.status(), 404);
+    assert_eq!(server.get("/panel/workers").await.status(), 403);
+    let by_socket = Request::get("/panel/workers").body(Full::default()).unwrap();
+    let workers = server.admin().await.send(by_socket).await.unwrap();
+    assert_eq!(workers.status(), 200, "{}", workers.text());
+    assert!(workers.json().as_array().is_some_and(|workers| workers.len() >= 4), "{}", workers.text());
     assert_eq!(server.get("/panel/live").await.status(), 426);
     let mut live = live(&server).await;
     assert_eq!(next(&mut live).await, json!({ "started": 0, "ended": 0 }));

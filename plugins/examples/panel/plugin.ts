@@ -42,6 +42,11 @@ export default {
 
   routes: {
     "/counts": () => Response.json(counts),
+    "/workers": async (request, server) => {
+      // Who has a key of the management API that permits it, or comes over the admin socket.
+      if (!server.caller(request)?.may("workers:read")) return new Response("You may not.\n", { status: 403 });
+      return Response.json(await ctx.pool.workers());
+    },
     "/live": (request, server) => {
       if (!server.upgrade(request)) return new Response("Here is a WebSocket.\n", { status: 426 });
     },
