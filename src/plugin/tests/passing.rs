@@ -118,7 +118,7 @@ async fn answers_are_shown_in_the_reverse_order_and_a_failure_leaves_them_as_the
 
 /// A body in pieces, and what they are together.
 fn pieces(pieces: &[&'static str]) -> (Body, String) {
-    let frames = pieces.to_vec().into_iter().map(|piece| Ok(http_body::Frame::data(piece.into())));
+    let frames = pieces.iter().map(|piece| Ok(http_body::Frame::data((*piece).into()))).collect::<Vec<_>>();
     (Body::stream(http_body_util::StreamBody::new(futures_util::stream::iter(frames))), pieces.concat())
 }
 
