@@ -12,15 +12,11 @@ use crate::model::App;
 use crate::pool::{Lease, Pool, Refused};
 use crate::wire::message::ResponseHead;
 use crate::worker::link::{Exchange, Failure, RequestBody};
-use buntime_plugin::{Body, BodyError};
-use bytes::Bytes;
+use buntime_plugin::Body;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body::Frame;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::task::JoinHandle;
 
@@ -55,11 +51,6 @@ impl Outgoing<'_> {
 
 /// The task that carries a request body.
 type Carrier = JoinHandle<Result<Inbound, RequestBody>>;
-
-/// The body of an answer, still coming from the worker.
-struct Streaming {
-    exchange: Exchange,
-}
 
 /// Sends a request to a worker of its app and returns the answer's head with its body. `inbound` is left as it was
 /// where no worker could be had, so that another version can be asked. Where the request would have to wait, `is_meant` says
@@ -184,24 +175,6 @@ fn answer(
     check_length(response.headers_mut());
     // A client that does not read must not keep the worker from resting.
     exchange.hold(Box::new(lease));
-    *response.body_mut() = Body::stream(Streaming { exchange });
+    *response.body_mut() = Body::stream(exchange);
     response
-}
-
-impl http_body::Body for Streaming {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.exchange
-            .poll_body(cx)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(BodyError::from)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.exchange.is_over()
-    }
 }

@@ -1,7 +1,8 @@
 //! Builds a set of plugins from what is on disk: found, put in order, made, started.
 
+use super::demand::Proposed;
 use super::discovery::{Discovery, Found, Linked, Places, discover, inspect};
-use super::host::{Proposed, aside};
+use super::host::aside;
 use super::loaded::{OwnApp, Parts, Rules};
 use super::manifest::{self, PluginManifest, PluginName};
 use super::{Loaded, Secrets, native, order, script};
@@ -11,7 +12,6 @@ use crate::pool::Loan;
 use crate::telemetry::metrics::Metrics;
 use buntime_plugin::service::Services;
 use buntime_plugin::{Context, Core, Identity, Native, Outcome, Plugin, Settings};
-use semver::Version;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,10 +60,7 @@ pub struct Built {
 impl Built {
     /// A plugin that the runtime must not do without and that is not there.
     pub fn fatal(&self) -> Option<&str> {
-        let required = |name: &&String| {
-            let found = self.discovery.found.iter().find(|found| found.name.as_str() == **name);
-            found.is_some_and(Found::is_required)
-        };
+        let required = |name: &&String| self.discovery.named(name).is_some_and(Found::is_required);
         self.out.keys().find(required).map(String::as_str)
     }
 }
@@ -97,7 +94,7 @@ impl Workshop {
             return built;
         }
         for (name, reason) in &plan.out {
-            let found = built.discovery.found.iter().find(|found| found.name == *name);
+            let found = built.discovery.named(name.as_str());
             let error = found.and_then(|found| found.manifest.as_ref().err());
             let why = error.map_or_else(|| reason.to_string(), |unusable| unusable.error.to_string());
             built.out.insert(name.to_string(), why);
@@ -105,15 +102,13 @@ impl Workshop {
         built.warnings.extend(self.exposed(&built.discovery));
         let services = Arc::new(Services::default());
         for name in &built.order {
-            let Some(found) = built.discovery.found.iter().find(|found| found.name == *name) else {
-                continue;
-            };
+            let Some(found) = built.discovery.named(name.as_str()) else { continue };
             let Ok(manifest) = &found.manifest else { continue };
             let lacks =
                 manifest.dependencies.iter().find(|needed| built.out.contains_key(needed.name.as_str()));
             let loaded = match lacks {
                 Some(needed) => Err(format!("it needs {}, which is out", needed.name)),
-                None => self.load(found, manifest, &built.loaded, &services).await,
+                None => self.load(found, manifest, &built, &services).await,
             };
             match loaded {
                 Ok(loaded) => built.loaded.push(loaded),
@@ -175,15 +170,16 @@ impl Workshop {
         &self,
         found: &Found,
         manifest: &PluginManifest,
-        others: &[Arc<Loaded>],
+        built: &Built,
         services: &Arc<Services>,
     ) -> Result<Arc<Loaded>, String> {
         let name = manifest.name.as_str();
         let settings = manifest.settings.as_ref().map_err(ToString::to_string)?;
         let fits = |needed: &&manifest::Dependency| {
-            let other = others.iter().find(|other| *other.name == *needed.name.as_str());
-            let version = other.and_then(|other| Version::parse(&other.context.identity().version).ok());
-            version.is_some_and(|version| needed.accepts(&version))
+            let other = needed.name.as_str();
+            let found = built.discovery.named(other).filter(|_| built.has_loaded(other));
+            let other = found.and_then(|found| found.manifest.as_ref().ok());
+            other.is_some_and(|other| needed.accepts(&other.version))
         };
         let needed = manifest.dependencies.iter().chain(&manifest.optional_dependencies);
         let identity = Identity {
@@ -227,9 +223,7 @@ impl Workshop {
             }
         }
     }
-}
 
-impl Workshop {
     /// A plugin's own app, which the pool runs like any other.
     fn own_app(
         &self,

@@ -1,9 +1,10 @@
 //! What the operator changes: on, off, settings. The manifest is edited in place; where it cannot be, changes stand in the
 //! state directory.
 
+use super::demand::{ChangeError, Demand, Proposed};
 use super::discovery::{Found, Source, state_file};
 use super::edit::{self, EditError, private};
-use super::host::{ChangeError, Demand, Host, Proposed, aside};
+use super::host::{Host, aside};
 use super::manifest::{self, FIXED, KEYS, PluginName};
 use super::secrets::states_secret;
 use super::settings::MASK;

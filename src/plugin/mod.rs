@@ -1,14 +1,16 @@
 //! The host of plugins: which there are, in which order they stand, and the way of a request through them.
 //!
 //! What is on disk is found (`discovery`, `manifest`, `settings`) and put in order (`order`); a set is built of it and started
-//! (`build`), natives (`native`) and scripts (`script`) alike; `host` swaps it in. A request sees a `set` alone.
+//! (`build`), natives (`native`) and scripts (`script`) alike, and swapped in (`exchange`). A request sees a `set` alone.
 
 mod build;
 mod carry;
 mod change;
 mod current;
+mod demand;
 pub mod discovery;
 pub mod edit;
+mod exchange;
 mod follow;
 mod host;
 mod lent;
@@ -25,8 +27,9 @@ mod status;
 pub use build::Workshop;
 pub use change::{Inspected, Placement};
 pub use current::{Current, Left, Serving};
+pub use demand::{ChangeError, Proposed};
 pub use follow::follow;
-pub use host::{ChangeError, Host, Proposed};
+pub use host::Host;
 pub use loaded::{HookError, Loaded};
 pub use manifest::{PluginManifest, PluginName};
 pub use secrets::Secrets;

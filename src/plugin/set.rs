@@ -5,7 +5,7 @@ use super::loaded::{HookError, Loaded, ON_REQUEST, ON_RESPONSE};
 use buntime_plugin::{
     Body, Error, Fetched, Filter, Flow, Outcome, Phase, Problem, Request, RequestHook, Response, WorkerEvent,
 };
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use std::sync::Arc;
 
 /// The plugins that serve.
@@ -273,12 +273,4 @@ impl Set {
         }
         env
     }
-}
-
-/// Headers that only plugins may set: they never arrive from outside.
-pub fn owned_headers() -> impl Iterator<Item = HeaderName> {
-    super::native::ALL
-        .iter()
-        .flat_map(|native| native.owned_headers)
-        .map(|name| HeaderName::from_static(name))
 }

@@ -82,7 +82,9 @@ impl Site {
                 passed
             }
         };
-        let shown = Shown::of(&request);
+        // An app leaves the head where it is, and only those who look at the answer want it as it was before.
+        let is_apps = matches!(passed, Ok(Way::On(Destination::App(_))));
+        let shown = (plugins.wants_responses() || !is_apps).then(|| Shown::of(&request));
         let response = match passed {
             Ok(Way::Answered(response)) => lender.refusal().map_or_else(|| plain(response), Err),
             Ok(Way::On(Destination::Plugin(plugin, base))) => {
@@ -99,7 +101,10 @@ impl Site {
             Ok(Way::Nowhere(problem)) => Err(problem),
             Err(problem) => Err(lender.refusal().unwrap_or(problem)),
         };
-        self.show(plugins, asked, shown, response).await
+        match shown {
+            Some(shown) => self.show(plugins, asked, shown, response).await,
+            None => response,
+        }
     }
 
     /// Shows an answer of an app or a plugin to those who want to see it; leaves the request's head where it was.

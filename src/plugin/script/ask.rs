@@ -6,21 +6,15 @@ use crate::pool::{Lease, Pool};
 use crate::wire::message::{AppError, ResponseHead, put_request};
 use crate::worker::link::{Exchange, Failure, RequestBody, Upload};
 use buntime_plugin::service::CallError;
-use buntime_plugin::{Body, BodyError, Error, Phase, Request, Response, Result};
+use buntime_plugin::{Body, Error, Phase, Request, Response, Result};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use http_body::Frame;
 use http_body_util::BodyExt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::task::JoinHandle;
 
 /// A body that has arrived goes with its head up to this size.
 const INLINE: usize = 64 * 1024;
-/// So much of a body is kept until it is known whether the plugin wanted it: no more is sent before it reads.
-const WINDOW: usize = 256 * 1024;
 /// Of a whole answer that is read at once.
 const MAX_PLAIN: usize = 1 << 20;
 
@@ -52,15 +46,6 @@ pub struct Answer {
     pub head: ResponseHead,
     exchange: Exchange,
     lease: Lease,
-    carrier: Carrier,
-}
-
-/// What of a request's body is still to be had.
-pub struct Rest {
-    kept: Vec<Bytes>,
-    rest: Body,
-    /// Nothing was given away that is not kept.
-    whole: bool,
 }
 
 /// Why there is no answer.
@@ -68,9 +53,6 @@ enum Unanswered {
     Threw(Box<AppError>),
     Absent(Error),
 }
-
-/// What carries a body.
-pub type Carrier = Option<JoinHandle<Rest>>;
 
 impl Asked {
     /// About no request.
@@ -154,8 +136,20 @@ impl Ask<'_> {
     /// # Errors
     /// There is none.
     pub async fn plain(self, asked: Asked) -> Result<Bytes> {
-        let (_, body, _) = self.streaming(asked, Body::Empty).await?;
+        let (_, body) = self.streaming(asked, Body::Empty).await?;
         whole(body).await
+    }
+
+    /// Tells of something that is no request.
+    ///
+    /// # Errors
+    /// It was not heard.
+    pub async fn tell(self, hook: &'static str, what: &serde_json::Value) -> Result<()> {
+        let mut asked = Asked::own(hook);
+        asked.body = rmp_serde::to_vec_named(what)
+            .map_err(|error| Error::new("what a plugin is told cannot be encoded").because(error))?
+            .into();
+        self.plain(asked).await.map(drop)
     }
 
     /// Calls a service. What the module throws is the caller's.
@@ -175,7 +169,7 @@ impl Ask<'_> {
     ///
     /// # Errors
     /// The plugin has no worker, threw, or died.
-    pub async fn streaming(self, asked: Asked, body: Body) -> Result<(ResponseHead, Body, Carrier)> {
+    pub async fn streaming(self, asked: Asked, body: Body) -> Result<(ResponseHead, Body)> {
         self.answer(asked, body).await.map(Answer::streaming)
     }
 
@@ -203,14 +197,14 @@ impl Ask<'_> {
                 let error = Error::new(format!("its process is not there ({:?})", refused.why));
                 Unanswered::Absent(error.hint(failure.unwrap_or_else(|| "its log says why".to_owned())))
             })?;
-            let Some((mut exchange, carrier)) = begin(&lease, &asked, &mut body) else {
+            let Some(mut exchange) = begin(&lease, &asked, &mut body) else {
                 lease.lost();
                 continue;
             };
             match exchange.head().await {
                 Ok(head) => {
                     lease.answered();
-                    return Ok(Answer { head, exchange, lease, carrier });
+                    return Ok(Answer { head, exchange, lease });
                 }
                 Err(Failure::App(error)) => {
                     lease.answered();
@@ -220,8 +214,8 @@ impl Ask<'_> {
                     if let Failure::Gone { .. } = failure {
                         lease.lost();
                     }
-                    // It has not been seen by anybody.
-                    let again = matches!(failure, Failure::Gone { started: false }) && carrier.is_none();
+                    // It has not been seen by anybody, and its body is still here.
+                    let again = matches!(failure, Failure::Gone { started: false }) && body.is_some();
                     if !again || std::mem::replace(&mut second_try, true) {
                         return Err(Unanswered::Absent(Error::new(failure.to_string())));
                     }
@@ -245,7 +239,7 @@ async fn whole(mut body: Body) -> Result<Bytes> {
 }
 
 /// Puts the question on the link. None = the worker is dead, and nothing was sent.
-fn begin(lease: &Lease, asked: &Asked, body: &mut Option<Body>) -> Option<(Exchange, Carrier)> {
+fn begin(lease: &Lease, asked: &Asked, body: &mut Option<Body>) -> Option<Exchange> {
     let whole = match body {
         None | Some(Body::Empty) => Some(Bytes::new()),
         Some(Body::Full(bytes)) if bytes.len() <= INLINE => Some(bytes.clone()),
@@ -264,127 +258,52 @@ fn begin(lease: &Lease, asked: &Asked, body: &mut Option<Body>) -> Option<(Excha
             put_request(out, stream, fin, &asked.method, &url, headers, (&asked.peer, 0), length);
             inline.iter().for_each(|bytes| out.extend_from_slice(bytes));
         })?;
-    let carrier = match whole {
-        Some(_) => None,
-        None => body.take().map(|body| tokio::spawn(carry(body, exchange.upload()))),
-    };
-    Some((exchange, carrier))
+    if let Some(body) = body.take_if(|_| whole.is_none()) {
+        tokio::spawn(carry(body, exchange.upload()));
+    }
+    Some(exchange)
 }
 
 /// Sends a body as the plugin takes it.
-async fn carry(mut body: Body, upload: Upload) -> Rest {
-    let (mut kept, mut bytes, mut whole) = (Vec::new(), 0, true);
+async fn carry(mut body: Body, upload: Upload) {
     loop {
         let frame = tokio::select! {
             biased;
-            () = upload.unwanted() => break,
+            () = upload.unwanted() => return,
             frame = body.frame() => frame,
         };
         match frame {
-            None => {
-                upload.finish();
-                // Whether it was wanted is known when the exchange is over.
-                upload.unwanted().await;
-                break;
-            }
-            Some(Err(_)) => {
-                upload.fail(RequestBody::Broken);
-                whole = false;
-                break;
-            }
+            None => return upload.finish(),
+            Some(Err(_)) => return upload.fail(RequestBody::Broken),
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else { continue };
-                // One piece alone may be larger than all that is to be kept.
-                let before = bytes;
-                bytes += piece.len();
-                if before <= WINDOW + INLINE {
-                    kept.push(piece.clone());
-                } else {
-                    whole = false;
-                    kept.clear();
-                }
                 if !upload.send(piece).await {
-                    break;
+                    return;
                 }
             }
         }
-    }
-    Rest { kept, rest: body, whole }
-}
-
-impl Rest {
-    /// The body as if nobody had seen it. None = too much of it has gone.
-    pub fn restored(self) -> Option<Body> {
-        self.whole.then(|| Body::stream(Restored { kept: self.kept.into(), rest: self.rest }))
     }
 }
 
 impl Answer {
     /// Head and body, as they go on to whoever has asked.
-    pub fn streaming(self) -> (ResponseHead, Body, Carrier) {
-        let Answer { mut head, exchange, mut lease, carrier } = self;
+    pub fn streaming(self) -> (ResponseHead, Body) {
+        let Answer { mut head, exchange, mut lease } = self;
         if head.fin {
             let body = Body::from(std::mem::take(&mut head.body));
-            return (head, body, carrier);
+            return (head, body);
         }
         lease.head_came();
         exchange.hold(Box::new(lease));
-        (head, Body::stream(Streaming { exchange }), carrier)
+        (head, Body::stream(exchange))
     }
 
     /// Both directions, to be talked on.
     pub fn conversation(self) -> (ResponseHead, Exchange, Upload) {
-        let Answer { head, exchange, mut lease, .. } = self;
+        let Answer { head, exchange, mut lease } = self;
         let upload = exchange.converse();
         lease.head_came();
         exchange.hold(Box::new(lease));
         (head, exchange, upload)
-    }
-}
-
-struct Streaming {
-    exchange: Exchange,
-}
-
-impl http_body::Body for Streaming {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.exchange
-            .poll_body(cx)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(BodyError::from)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.exchange.is_over()
-    }
-}
-
-/// What was kept, and the rest.
-struct Restored {
-    kept: std::collections::VecDeque<Bytes>,
-    rest: Body,
-}
-
-impl http_body::Body for Restored {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.kept.pop_front() {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.kept.is_empty() && self.rest.is_end_stream()
     }
 }

@@ -43,6 +43,16 @@ impl Desk {
         }
     }
 
+    fn set_env(&self, args: &[Value]) -> Result<Value, CallError> {
+        let mut env = self.env.lock().unwrap_or_else(PoisonError::into_inner);
+        match args {
+            [name, Value::Nil] => drop(env.remove(&text(name))),
+            [name, value] => drop(env.insert(text(name), text(value))),
+            _ => return Err(CallError::new("TypeError", "workerEnv.set takes a name and a value, or null")),
+        }
+        Ok(Value::Nil)
+    }
+
     pub fn env(&self) -> Vec<(String, String)> {
         let env = self.env.lock().unwrap_or_else(PoisonError::into_inner);
         env.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -90,15 +100,7 @@ impl Calls for Desk {
                 self.provide(&args);
                 reply.send(Ok(Value::Nil));
             }
-            ("core:env", "set") => {
-                let mut env = self.env.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*args {
-                    [name, Value::Nil] => drop(env.remove(&text(name))),
-                    [name, value, ..] => drop(env.insert(text(name), text(value))),
-                    _ => {}
-                }
-                reply.send(Ok(Value::Nil));
-            }
+            ("core:env", "set") => reply.send(self.set_env(&args)),
             _ => {
                 let context = Arc::clone(&self.context);
                 tokio::spawn(async move {

@@ -8,8 +8,9 @@ mod desk;
 mod flow;
 mod socket;
 
-use self::ask::{Answer, Ask, Asked, Rest};
+use self::ask::{Answer, Ask, Asked};
 use self::desk::Desk;
+use super::lent::Claim;
 use super::manifest::{Hooks as Declared, PluginManifest};
 use crate::apps;
 use crate::model::manifest::Instances;
@@ -52,9 +53,12 @@ struct Script {
     keep_keys: Arc<dyn Fn(&mut HeaderMap) + Send + Sync>,
     /// For its own answers; what its worker can take beyond them is left to its hooks.
     answers: Semaphore,
-    workers: mpsc::Sender<WorkerEvent>,
-    told: std::sync::Mutex<Option<mpsc::Receiver<WorkerEvent>>>,
+    workers: mpsc::Sender<Told>,
+    told: std::sync::Mutex<Option<mpsc::Receiver<Told>>>,
 }
+
+/// A worker's coming or going, and the hook that is told.
+type Told = (&'static str, WorkerEvent);
 
 impl Maker {
     /// # Errors
@@ -113,14 +117,6 @@ impl Script {
         headers
     }
 
-    async fn tell(&self, hook: &'static str, what: &serde_json::Value) -> Result<()> {
-        let mut asked = Asked::own(hook);
-        asked.body = rmp_serde::to_vec_named(what)
-            .map_err(|error| Error::new("what a plugin is told cannot be encoded").because(error))?
-            .into();
-        self.ask().plain(asked).await.map(drop)
-    }
-
     async fn run_request(&self, phase: Phase, request: &mut Request) -> Result<Flow> {
         let headers = self.seen(request);
         let withheld = flow::withheld(request, &headers);
@@ -128,7 +124,7 @@ impl Script {
         let reads = !matches!(*request.method(), Method::GET | Method::HEAD);
         let body = if reads { request.body().map(std::mem::take) } else { None };
         let asked = Asked::request(request, headers, phase);
-        let (head, body, _) = self.ask().streaming(asked, body.unwrap_or_default()).await?;
+        let (head, body) = self.ask().streaming(asked, body.unwrap_or_default()).await?;
         flow::of_request(head, body, request, &withheld)
     }
 
@@ -136,7 +132,7 @@ impl Script {
         let reads = self.declared.on_response.as_ref().is_some_and(|hook| hook.body);
         let asked = Asked::response(request, self.seen(request), response);
         let body = if reads { std::mem::take(response.body_mut()) } else { buntime_plugin::Body::Empty };
-        let (head, body, _) = self.ask().streaming(asked, body).await?;
+        let (head, body) = self.ask().streaming(asked, body).await?;
         flow::of_response(head, body, response)
     }
 
@@ -146,15 +142,11 @@ impl Script {
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_busy").retry_after(RETRY);
             return Ok(Some(problem.detail("Too many requests are waiting for this plugin.").into()));
         };
-        // A small body that is there is only copied.
-        let small = match request.body() {
-            Some(Body::Full(bytes)) => Some(bytes.clone()),
-            _ => None,
-        };
         let access = self.context.core().access();
         // Whose key is none of ours, or no more, is nobody to the plugin.
         let caller = access.identify(request).await.ok().map(|caller| flow::caller(&*caller));
         let headers = self.seen(request);
+        let claim = request.body().map(Claim::on);
         let body = request.take_body();
         let upgrades = request.opens_websocket();
         let asked = Asked::answer(request, headers, hook, caller, upgrades);
@@ -162,20 +154,15 @@ impl Script {
         if upgrades && flow::is_upgrade(&answer.head) {
             return self.open(answer, request).map(Some);
         }
-        let (head, body, carrier) = answer.streaming();
+        let (head, body) = answer.streaming();
         let (response, passed) = flow::answer(head, body);
         if !passed {
             return Ok(Some(response));
         }
         drop(response);
-        let body = match carrier {
-            None => small.map_or(Body::Empty, Body::from),
-            Some(carrier) => {
-                let rest = carrier.await.ok().and_then(Rest::restored);
-                rest.ok_or_else(|| Error::new("it read the body of a request that it then passed on"))?
-            }
-        };
-        request.restore_body(body);
+        let body = claim.map_or(Some(Body::Empty), Claim::back);
+        let read = || Error::new("it read the body of a request that it then passed on");
+        request.restore_body(body.ok_or_else(read)?);
         Ok(None)
     }
 
@@ -203,12 +190,11 @@ impl Plugin for Script {
         Box::pin(async {
             self.pool.add(&self.app);
             if let Err(error) = self.pool.start_one(self.app.key).await {
-                self.pool.remove(self.app.key, None);
                 return Err(Error::new(format!("its process did not start: {error}")));
             }
             let told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             if let Some(told) = told {
-                self.context.spawn(follow(told, self.pool.clone(), self.app.clone(), self.declared.clone()));
+                self.context.spawn(follow(told, self.pool.clone(), self.app.clone()));
             }
             Ok(())
         })
@@ -219,7 +205,8 @@ impl Plugin for Script {
             let url = server.url.unwrap_or_default();
             self.seat.set_server(&url, &server.api_base);
             // Also one without a hook for it has `context.server`.
-            self.tell("server-start", &serde_json::json!({ "url": url, "apiBase": server.api_base })).await
+            let what = serde_json::json!({ "url": url, "apiBase": server.api_base });
+            self.ask().tell("server-start", &what).await
         })
     }
 
@@ -232,8 +219,8 @@ impl Plugin for Script {
     }
 
     fn on_worker(&self, event: &WorkerEvent) {
-        if flow::worker_hook(&self.declared, event).is_some() && self.workers.try_send(event.clone()).is_err()
-        {
+        let Some(hook) = flow::worker_hook(&self.declared, event) else { return };
+        if self.workers.try_send((hook, event.clone())).is_err() {
             tracing::debug!(target: "buntime::plugin", plugin = self.context.name(), "a worker was not told of");
         }
     }
@@ -274,15 +261,12 @@ impl Drop for Script {
 }
 
 /// Tells a plugin of workers, one after the other.
-async fn follow(mut events: mpsc::Receiver<WorkerEvent>, pool: Arc<Pool>, app: Arc<App>, declared: Declared) {
+async fn follow(mut events: mpsc::Receiver<Told>, pool: Arc<Pool>, app: Arc<App>) {
     const LIMIT: Duration = Duration::from_secs(2);
-    while let Some(event) = events.recv().await {
-        let Some(hook) = flow::worker_hook(&declared, &event) else { continue };
-        let mut asked = Asked::own(hook);
-        let Ok(body) = rmp_serde::to_vec_named(&flow::worker(&event)) else { continue };
-        asked.body = body.into();
+    while let Some((hook, event)) = events.recv().await {
         let ask = Ask { pool: &pool, app: &app };
-        if let Ok(Err(error)) = tokio::time::timeout(LIMIT, ask.plain(asked)).await {
+        let told = tokio::time::timeout(LIMIT, ask.tell(hook, &flow::worker(&event))).await;
+        if let Ok(Err(error)) = told {
             tracing::debug!(target: "buntime::plugin", plugin = %app.name, %error, "a worker was not told of");
         }
     }

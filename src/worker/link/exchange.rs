@@ -5,8 +5,11 @@ use super::{Failure, Link, RequestBody};
 use crate::wire::MAX_CHUNK;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message::{Cancel, ResponseHead};
+use buntime_plugin::BodyError;
 use bytes::Bytes;
+use http_body::Frame;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -134,6 +137,23 @@ impl Exchange {
     /// The sending half, for a request whose body was not whole at `Link::open`.
     pub fn upload(&self) -> Upload {
         Upload { link: Arc::clone(&self.link), id: self.id }
+    }
+}
+
+/// The body of the answer, still coming from the worker.
+impl http_body::Body for Exchange {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.poll_body(cx).map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(BodyError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over()
     }
 }
 
