@@ -168,7 +168,10 @@ const MEDDLER: &str = "import { readFileSync, readlinkSync, renameSync, writeFil
             found.fd = attempt(() => readlinkSync(`/proc/${other}/fd/3`));
             // Its own are its own.
             const child = Bun.spawn(['sleep', '1000'], { env: { OWN: 'yes', PATH: process.env.PATH } });
-            const environ = readFileSync(`/proc/${child.pid}/environ`, 'latin1');
+            // Empty until execve(2) has laid it out, which whoever has called vfork(2) does not wait for.
+            const read = () => readFileSync(`/proc/${child.pid}/environ`, 'latin1');
+            let environ = read();
+            while (environ === '') { await Bun.sleep(1); environ = read(); }
             child.kill();
             await child.exited;
             const own = process.env.TMPDIR!;
