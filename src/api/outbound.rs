@@ -1,10 +1,10 @@
 //! Requests that plugins send over the network: one client for the process, so that connections are shared.
 
+use crate::model::hop::drop_hop_by_hop;
 use crate::tls;
 use buntime_plugin::{Body, BodyError, Error, Response, Result};
-use http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::Request;
 use http::uri::Scheme;
-use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -82,23 +82,10 @@ where
         .build(connector)
 }
 
-/// What is between two ends of one connection (RFC 9110 §7.6.1).
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<HeaderName> =
-        named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
-    let known = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-    for name in named.into_iter().chain(known) {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use tokio::net::TcpListener;
@@ -138,7 +125,8 @@ mod tests {
         let request =
             request.header("x-kept", "1").header("te", "trailers").header("connection", "close, x-mine");
         let request =
-            request.header("x-mine", "1").header("keep-alive", "5").body(Body::from("body")).unwrap();
+            request.header("x-mine", "1").header("keep-alive", "5").header("proxy-authorization", "secret");
+        let request = request.body(Body::from("body")).unwrap();
         let answer = outbound.fetch(request).await.unwrap();
         assert!(answer.headers().contains_key("x-end") && !answer.headers().contains_key("x-hop"));
         let text = answer.into_body().collect().await.unwrap().to_bytes();

@@ -2,6 +2,7 @@
 
 pub mod alias;
 pub mod app;
+pub mod hop;
 pub mod manifest;
 pub mod mix;
 pub mod name;

@@ -1,6 +1,7 @@
 //! Heads between HTTP and the link: what of them goes on, and what of it we say ourselves.
 
 use super::Outgoing;
+use crate::model::hop::{KEEP_ALIVE, PROXY_CONNECTION, connection_options, drop_named, is_hop_by_hop};
 use crate::wire::message;
 use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName};
@@ -9,8 +10,6 @@ use std::fmt::Write;
 const BASE: HeaderName = HeaderName::from_static("x-base");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Headers of this prefix are ours alone.
 const INTERNAL: &str = "x-buntime-";
 
@@ -92,24 +91,6 @@ impl<'a> Dropped<'a> {
     }
 }
 
-/// What `Connection` lists (RFC 9110 §7.6.1), over all its lines.
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim)
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::UPGRADE
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::PROXY_AUTHORIZATION
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-}
-
 /// HTTP/2 may split cookies into several fields (RFC 9113 §8.2.3): they go on as one.
 fn joined_cookies(headers: &HeaderMap) -> Option<Vec<u8>> {
     let mut cookies = headers.get_all(header::COOKIE).into_iter();
@@ -140,13 +121,7 @@ fn ascii(path: &str) -> std::borrow::Cow<'_, str> {
 
 /// Takes out of an answer what is about the hop (RFC 9110 §7.6.1).
 pub(super) fn strip_response(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_options(headers)
-        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::SET_COOKIE)
-        .collect();
-    for name in &named {
-        headers.remove(name);
-    }
+    drop_named(headers);
     for name in [
         header::CONNECTION,
         header::TRANSFER_ENCODING,
