@@ -1,6 +1,7 @@
 //! What the pool counts of its work, and what it tells of its state when somebody looks.
 
 use super::core::types::{Reason, Refusal, State};
+use super::sampling::Running;
 use super::{Dispatched, Journey, Pool};
 use crate::telemetry::metrics::{Collector, Counter, Families, Histogram, REQUESTS, families};
 use std::collections::BTreeMap;
@@ -146,29 +147,33 @@ impl Pool {
     /// From now on the registry asks it too.
     pub(super) fn be_measured(self: &Arc<Self>) {
         self.metrics.register(Arc::new(Arc::downgrade(self)));
-        tokio::spawn(super::sampling::keep_sampling(Arc::downgrade(self)));
     }
 
-    /// What the books say now.
-    fn collect_state(&self, into: &mut Families) {
+    /// What the books say now. Returns the workers that have a process.
+    fn collect_state(&self, into: &mut Families) -> Vec<Running> {
         let none = self.metrics.none();
-        let mut inner = self.lock();
+        let mut guard = self.lock();
+        let inner = &mut *guard;
         let state = inner.core.snapshot(self.now());
         let mut workers: BTreeMap<[Arc<str>; 3], u32> = BTreeMap::new();
         let mut lags: BTreeMap<[Arc<str>; 2], Duration> = BTreeMap::new();
+        let mut running = Vec::new();
         for worker in &state.workers {
             let version = worker.version.and_then(|key| inner.versions.get_mut(&key));
             let series = version.map_or(none, |version| version.series(&self.metrics));
             let [app, version] = series.labels().map(|(_, text)| text);
-            let lag =
-                inner.workers.get(&worker.id).and_then(|handle| handle.link.as_ref()?.lag(Instant::now()));
-            if let Some(lag) = lag {
+            let handle = inner.workers.get(&worker.id);
+            if let Some(pid) = handle.and_then(|handle| handle.pid) {
+                let (id, served, busy) = (worker.id, worker.served, worker.in_flight > 0);
+                running.push(Running { id, pid, served, busy, series: Arc::clone(series) });
+            }
+            if let Some(lag) = handle.and_then(|handle| handle.link.as_ref()?.lag(Instant::now())) {
                 let slowest = lags.entry([Arc::clone(&app), Arc::clone(&version)]).or_default();
                 *slowest = lag.max(*slowest);
             }
             *workers.entry([app, version, worker.state.as_str().into()]).or_default() += 1;
         }
-        drop(inner);
+        drop(guard);
         for ([app, version, state], count) in workers {
             let labels = [("app", app), ("version", version), ("state", state)];
             into.number(&families::WORKER_STATE, labels, f64::from(count));
@@ -182,6 +187,7 @@ impl Pool {
         for (name, count) in [("ready", state.spares_ready), ("starting", state.spares_starting)] {
             into.number(&families::POOL_SPARES, [("state", name.into())], count as f64);
         }
+        running
     }
 }
 
@@ -190,8 +196,8 @@ impl Collector for Weak<Pool> {
     fn collect(&self, into: &mut Families) {
         let Some(pool) = self.upgrade() else { return };
         pool.meter.collect(into);
-        pool.collect_state(into);
-        pool.collect_samples(into);
+        let running = pool.collect_state(into);
+        pool.collect_samples(&running, into);
     }
 }
 
@@ -200,8 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_and_reasons_stand_where_their_numbers_are() {
+    fn states_stand_where_their_numbers_are() {
         assert!(State::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
-        assert!(Reason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
     }
 }

@@ -1,35 +1,26 @@
-//! What workers use of memory and processors: read a little at a time, while somebody wants to know.
+//! What workers use of memory and processors: read a little at a time, when somebody wants to know.
 
 use super::{Pool, Version};
 use crate::model::WorkerId;
 use crate::telemetry::metrics::{Families, Metrics, Series, families};
 use crate::worker::usage;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
-/// Between two rounds.
+/// At least so long between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// How long after a look at the samples new ones are taken.
-const WANTED: Duration = Duration::from_secs(60);
 /// Most workers of a round, and most of those whose pages are walked through, which costs 0.4 ms each.
 const CHEAP: usize = 100;
 const DEAR: usize = 10;
 
-#[derive(Default)]
-pub(super) struct Samples {
-    taken: Mutex<Taken>,
-    wanted: Notify,
-}
+pub(super) type Samples = Mutex<Taken>;
 
 #[derive(Default)]
-struct Taken {
+pub(super) struct Taken {
     of: HashMap<WorkerId, Sample>,
     /// The last round.
     at: Option<Instant>,
-    /// Somebody has looked.
-    looked: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -51,12 +42,12 @@ struct Read<T> {
 }
 
 /// A worker that runs.
-struct Running {
-    id: WorkerId,
-    pid: u32,
-    served: u64,
-    busy: bool,
-    series: Arc<Series>,
+pub(super) struct Running {
+    pub id: WorkerId,
+    pub pid: u32,
+    pub served: u64,
+    pub busy: bool,
+    pub series: Arc<Series>,
 }
 
 impl Version {
@@ -67,14 +58,11 @@ impl Version {
 }
 
 impl Pool {
-    pub(super) fn collect_samples(&self, into: &mut Families) {
-        let running = self.running();
-        self.sample(&running);
-        let mut taken = self.samples.lock();
-        taken.looked = Some(Instant::now());
-        self.samples.wanted.notify_one();
+    pub(super) fn collect_samples(&self, running: &[Running], into: &mut Families) {
+        let mut taken = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.sample(running);
         let mut sums: BTreeMap<([Arc<str>; 2], &'static str), u64> = BTreeMap::new();
-        for worker in &running {
+        for worker in running {
             let Some(sample) = taken.of.get(&worker.id) else { continue };
             let resident = sample.process.as_ref().and_then(|read| read.bytes);
             let (pss, uss) = sample.pages.as_ref().and_then(|read| read.bytes).unzip();
@@ -90,33 +78,21 @@ impl Pool {
             into.number(&families::WORKER_MEMORY, labels, bytes as f64);
         }
     }
+}
 
-    fn running(&self) -> Vec<Running> {
-        let none = self.metrics.none();
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        let workers = inner.core.snapshot(self.now()).workers.into_iter().filter_map(|worker| {
-            let pid = inner.workers.get(&worker.id)?.pid?;
-            let version = worker.version.and_then(|key| inner.versions.get_mut(&key));
-            let series = version.map_or(none, |version| version.series(&self.metrics));
-            let (served, busy) = (worker.served, worker.in_flight > 0);
-            Some(Running { id: worker.id, pid, served, busy, series: Arc::clone(series) })
-        });
-        workers.collect()
-    }
-
+impl Taken {
     /// One round, if the last one is over for long enough.
-    fn sample(&self, running: &[Running]) {
+    fn sample(&mut self, running: &[Running]) {
         let now = Instant::now();
-        let mut taken = self.samples.lock();
-        if taken.at.is_some_and(|at| now.duration_since(at) < ROUND) {
+        if self.at.is_some_and(|at| now.duration_since(at) < ROUND) {
             return;
         }
-        taken.at = Some(now);
-        taken.of.retain(|id, _| running.iter().any(|worker| worker.id == *id));
-        let Due { cheap, dear } = due(&taken.of, running);
+        self.at = Some(now);
+        let ids: HashSet<WorkerId> = running.iter().map(|worker| worker.id).collect();
+        self.of.retain(|id, _| ids.contains(id));
+        let Due { cheap, dear } = due(&self.of, running);
         for worker in cheap {
-            let sample = taken.of.entry(worker.id).or_default();
+            let sample = self.of.entry(worker.id).or_default();
             let resident = usage::resident_memory(worker.pid);
             sample.process = Some(Read { at: now, served: worker.served, bytes: resident });
             if let Some(cpu) = usage::cpu(worker.pid) {
@@ -127,7 +103,7 @@ impl Pool {
         for worker in dear {
             let pages = usage::proportional_and_own_memory(worker.pid);
             let read = Read { at: now, served: worker.served, bytes: pages };
-            taken.of.entry(worker.id).or_default().pages = Some(read);
+            self.of.entry(worker.id).or_default().pages = Some(read);
         }
     }
 }
@@ -157,33 +133,6 @@ fn due<'r>(known: &HashMap<WorkerId, Sample>, running: &'r [Running]) -> Due<'r>
         due.into_iter().take(most).map(|(_, worker)| worker).collect()
     };
     Due { cheap: first(cheap, CHEAP), dear: first(dear, DEAR) }
-}
-
-impl Samples {
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn are_wanted(&self) -> bool {
-        self.lock().looked.is_some_and(|at| at.elapsed() < WANTED)
-    }
-}
-
-/// Takes samples for as long as somebody looks at them and the pool is there.
-pub(super) async fn keep_sampling(pool: Weak<Pool>) {
-    loop {
-        let Some(of_now) = pool.upgrade() else { return };
-        if of_now.samples.are_wanted() {
-            // The kernel walks all pages of a process.
-            let round = tokio::task::spawn_blocking(move || of_now.sample(&of_now.running()));
-            if round.await.is_err() {
-                return; // the runtime is ending
-            }
-            tokio::time::sleep(ROUND).await;
-        } else {
-            of_now.samples.wanted.notified().await;
-        }
-    }
 }
 
 #[cfg(test)]

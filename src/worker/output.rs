@@ -6,6 +6,7 @@ use crate::model::{AppName, AppVersion, WorkerId};
 use crate::telemetry::feed::{self, feed};
 use crate::telemetry::{LineLimit, Verdict};
 use buntime_plugin::Source;
+use http::HeaderValue;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -190,13 +191,17 @@ impl Output {
         if let Some(tail) = &self.tail {
             tail.push(line);
         }
+        let mut request = None;
         // Whoever listens there has a limit of his own.
-        self.feed(line, cut);
+        if feed().is_on() {
+            request = self.link.only_request();
+            self.feed(line, cut, request.as_ref());
+        }
         let Verdict::Log { dropped } = self.limit.admit(self.began.elapsed()) else { return };
         self.dropped(dropped);
         let (app, plugin, version) = self.identity.fields();
         let worker = self.identity.worker;
-        let request = self.link.only_request();
+        let request = request.or_else(|| self.link.only_request());
         let request_id = request.as_ref().and_then(|id| id.to_str().ok());
         self.publish(dropped, request_id, Some(line));
         match self.stream {
@@ -209,11 +214,7 @@ impl Output {
         }
     }
 
-    fn feed(&self, text: &str, cut: bool) {
-        if !feed().is_on() {
-            return;
-        }
-        let request = self.link.only_request();
+    fn feed(&self, text: &str, cut: bool, request: Option<&HeaderValue>) {
         feed().line(&feed::Line {
             source: match self.stream {
                 Stream::Stdout => Source::WorkerStdout,
@@ -225,7 +226,7 @@ impl Output {
                 is_plugin: *is_plugin,
             }),
             worker: &self.identity.shown,
-            request_id: request.as_ref().and_then(|id| id.to_str().ok()),
+            request_id: request.and_then(|id| id.to_str().ok()),
             text,
             cut,
         });

@@ -84,10 +84,8 @@ fn line_kib(text: &str, name: &str) -> Option<u64> {
 }
 
 fn ticks_a_second() -> u64 {
-    // SAFETY: sysconf(3) reads a constant of the system and has no preconditions.
-    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    // It is 100 on every Linux; 0 or less would be an error that is not there.
-    u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
+    // It is 100 on every Linux, and never 0.
+    rustix::param::clock_ticks_per_second().max(1)
 }
 
 #[cfg(test)]

@@ -229,11 +229,11 @@ pub enum Event {
     Shutdown {
         within: Duration,
     },
-    /// `next_deadline` has come. The first one, due at once, starts the spares.
     /// There may be so many workers with a version from now on. Those that are too many stay until they end.
     Resize {
         pool_size: usize,
     },
+    /// `next_deadline` has come. The first one, due at once, starts the spares.
     Tick,
 }
 

@@ -87,3 +87,46 @@ impl Reason {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The compiler says which is missing here.
+    fn next(reason: Reason) -> Option<Reason> {
+        match reason {
+            Reason::Request => Some(Reason::Minimum),
+            Reason::Minimum => Some(Reason::Prove),
+            Reason::Prove => Some(Reason::Replacement),
+            Reason::Replacement => Some(Reason::Spare),
+            Reason::Spare => Some(Reason::Loaded),
+            Reason::Loaded => Some(Reason::Idle),
+            Reason::Idle => Some(Reason::Ttl),
+            Reason::Ttl => Some(Reason::Ephemeral),
+            Reason::Ephemeral => Some(Reason::Evicted),
+            Reason::Evicted => Some(Reason::MaxRequests),
+            Reason::MaxRequests => Some(Reason::Memory),
+            Reason::Memory => Some(Reason::ScaleDown),
+            Reason::ScaleDown => Some(Reason::Deploy),
+            Reason::Deploy => Some(Reason::Removed),
+            Reason::Removed => Some(Reason::Restart),
+            Reason::Restart => Some(Reason::Operator),
+            Reason::Operator => Some(Reason::Retired),
+            Reason::Retired => Some(Reason::StartFailed),
+            Reason::StartFailed => Some(Reason::StartTimeout),
+            Reason::StartTimeout => Some(Reason::Unresponsive),
+            Reason::Unresponsive => Some(Reason::Protocol),
+            Reason::Protocol => Some(Reason::Crash),
+            Reason::Crash => Some(Reason::Shutdown),
+            Reason::Shutdown => None,
+        }
+    }
+
+    #[test]
+    fn all_reasons_are_among_all_and_stand_where_their_numbers_are() {
+        let declared: Vec<Reason> =
+            std::iter::successors(Some(Reason::Request), |reason| next(*reason)).collect();
+        assert_eq!(declared, Reason::ALL);
+        assert!(declared.iter().enumerate().all(|(number, reason)| *reason as usize == number));
+    }
+}

@@ -151,7 +151,12 @@ impl Source for Outlet {
             match tokio::task::spawn_blocking(move || of_now.collect()).await {
                 Ok(snapshot) => snapshot,
                 // The runtime is ending, or a collector panicked: then there is nothing to show.
-                Err(_) => Snapshot { at: SystemTime::now(), families: Vec::new() },
+                Err(error) => {
+                    if error.is_panic() {
+                        tracing::error!(target: "buntime::metrics", %error, "the metrics could not be collected");
+                    }
+                    Snapshot { at: SystemTime::now(), families: Vec::new() }
+                }
             }
         })
     }
