@@ -57,7 +57,10 @@ export function loadApp({ dir, entry, env, plugin }: Assignment, calls: Calls | 
   replaceEnvironment(env);
   process.chdir(dir);
   const module = requireModule(entry);
-  if (plugin !== null && calls !== null) return loadPlugin(module ?? importModule(entry), plugin, calls);
+  if (plugin !== null) {
+    if (calls === null) throw new Violation("a plugin has no link to call over");
+    return loadPlugin(module ?? importModule(entry), plugin, calls);
+  }
   return module === null ? importApp(entry) : new App(module);
 }
 

@@ -70,11 +70,3 @@ export function withoutInternal(answer: PreparedResponse): PreparedResponse {
   const headers = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !name.startsWith(PREFIX))) as HeaderTable;
   return new PreparedResponse(answer.status, answer.statusText, headers, answer.body);
 }
-
-export function isFunction(value: unknown): value is (...args: unknown[]) => unknown {
-  return typeof value === "function";
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

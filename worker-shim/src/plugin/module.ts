@@ -1,6 +1,6 @@
 /** The default export of a plugin's module, checked. */
 import { LoadError } from "../errors.ts";
-import { isFunction, isRecord } from "./internal.ts";
+import { isFunction, isRecord } from "./guards.ts";
 
 export type Target = Record<string, unknown>;
 
@@ -28,7 +28,7 @@ export function checkPlugin(module: object): Target {
   return target;
 }
 
-const HINTS: Record<string, string> = {
+export const HINTS: Record<string, string> = {
   routes: "routes: { \"/path\": request => new Response(\"hello\") }",
   websocket: "websocket: { message(socket, message) {} }",
   services: "services: { counter: { next() { return 1 } } }",

@@ -13,12 +13,12 @@ import { PASS, PreparedResponse } from "../static-routes.ts";
 import { callerOf, noteCaller } from "./caller.ts";
 import type { Calls } from "./calls.ts";
 import { makeContext } from "./context.ts";
-import { CONTINUE, continueWith, isFunction, isRecord, mark, PASS_ON, replaceBy, takeInternal, upgradeBy, withoutInternal } from "./internal.ts";
-import { checkPlugin, type Target } from "./module.ts";
+import { isFunction, isRecord } from "./guards.ts";
+import { CONTINUE, continueWith, mark, PASS_ON, replaceBy, takeInternal, upgradeBy, withoutInternal } from "./internal.ts";
+import { checkPlugin, HINTS, type Target } from "./module.ts";
 import { readResponse } from "./response-hook.ts";
 import type { Seat } from "./seat.ts";
-import { type Data, PluginSocket, Sockets } from "./sockets.ts";
-import { Kind } from "../websocket.ts";
+import { type Data, kindOf, PluginSocket, Sockets } from "./sockets.ts";
 import { decode, encode } from "./values.ts";
 
 type Internal = ReadonlyMap<string, string>;
@@ -139,7 +139,7 @@ export class PluginApp implements Served {
   }
 
   publish(topic: string, data: Data): number {
-    return this.#sockets.publish(topic, typeof data === "string" ? Kind.Text : Kind.Binary, data, null);
+    return this.#sockets.publish(topic, kindOf(data), data, null);
   }
 
   subscriberCount(topic: string): number {
@@ -162,7 +162,7 @@ export class PluginApp implements Served {
 
   #route(routes: unknown): void {
     if (routes === undefined) return;
-    if (!isRecord(routes)) throw new LoadError("The plugin's routes are no object", "routes: { \"/path\": request => new Response(\"hello\") }");
+    if (!isRecord(routes)) throw new LoadError("The plugin's routes are no object", HINTS.routes!);
     this.#router = new Router(routes);
   }
 

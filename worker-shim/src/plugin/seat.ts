@@ -1,6 +1,7 @@
 /** What ASSIGN says to a plugin about itself. */
 import type { ServerInfo } from "../../types/plugin.d.ts";
 import { Violation } from "../frames.ts";
+import { isRecord } from "./guards.ts";
 import { decode } from "./values.ts";
 
 export interface Seat {
@@ -36,6 +37,6 @@ export function readSeat(bytes: Buffer): Seat {
 }
 
 /** What a map of MessagePack has become. */
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+function isObject(value: unknown): value is Record<string, unknown> {
+  return isRecord(value) && !(value instanceof Uint8Array);
 }

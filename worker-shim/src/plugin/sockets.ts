@@ -3,12 +3,12 @@ import type { Socket, WebSocketHandlers } from "../../types/plugin.d.ts";
 import { LoadError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { frameMessage, Kind, type Listener, MAX_MESSAGE, ReadyState, type SocketStream } from "../websocket.ts";
-import { isFunction } from "./internal.ts";
+import { isFunction } from "./guards.ts";
+import { HINTS } from "./module.ts";
 
 const HANDLERS = ["open", "message", "close", "drain", "ping", "pong"] as const;
 /** As in Bun. */
 const IDLE_SECONDS = 120;
-const EXAMPLE = "websocket: { message(socket, message) {} }";
 
 export type Data = string | ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
 
@@ -31,7 +31,7 @@ export class Sockets {
   /** @throws LoadError */
   configure(websocket: Record<string, unknown>): void {
     for (const name of HANDLERS) {
-      if (websocket[name] !== undefined && !isFunction(websocket[name])) throw new LoadError(`The plugin's websocket.${name} is no function`, EXAMPLE);
+      if (websocket[name] !== undefined && !isFunction(websocket[name])) throw new LoadError(`The plugin's websocket.${name} is no function`, HINTS.websocket!);
     }
     this.maxPayload = numberOf(websocket, "maxPayloadLength", MAX_MESSAGE, MAX_MESSAGE);
     this.idleSeconds = numberOf(websocket, "idleTimeout", IDLE_SECONDS, 24 * 3600);
@@ -98,7 +98,7 @@ export class PluginSocket implements Socket<unknown>, Listener {
   }
 
   send(data: Data, _compress?: boolean): number {
-    return this.sendFramed(frameMessage(typeof data === "string" ? Kind.Text : Kind.Binary, toPayload(data)));
+    return this.sendFramed(frameMessage(kindOf(data), toPayload(data)));
   }
 
   sendText(data: string, _compress?: boolean): number {
@@ -166,7 +166,7 @@ export class PluginSocket implements Socket<unknown>, Listener {
   }
 
   publish(topic: string, data: Data, _compress?: boolean): number {
-    return this.#sockets.publish(topic, typeof data === "string" ? Kind.Text : Kind.Binary, data, this.#sockets.publishToSelf ? null : this);
+    return this.#sockets.publish(topic, kindOf(data), data, this.#sockets.publishToSelf ? null : this);
   }
 
   publishText(topic: string, data: string, _compress?: boolean): number {
@@ -205,6 +205,10 @@ export class PluginSocket implements Socket<unknown>, Listener {
         return payload;
     }
   }
+}
+
+export function kindOf(data: Data): Kind {
+  return typeof data === "string" ? Kind.Text : Kind.Binary;
 }
 
 function toPayload(data: Data): string | Uint8Array {
