@@ -1,11 +1,11 @@
 //! The plugin that keeps the log, with real workers: what apps print, what they send, what is asked of them.
 
 use super::harness::{Answer, Apps, Client, PATIENCE, Server};
+use super::plugins::Plugins;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::Value;
-use tempfile::TempDir;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -53,7 +53,7 @@ export default {
 /// A runtime with the plugin, and the directory of its plugins.
 struct Kept {
     server: Server,
-    _plugins: TempDir,
+    _plugins: Plugins,
 }
 
 impl Kept {
@@ -62,14 +62,11 @@ impl Kept {
     }
 
     async fn start_with(settings: &str, more: impl FnOnce(Apps) -> Apps) -> Kept {
-        let plugins = TempDir::new().unwrap();
-        let manifest = include_str!("../../plugins/logs/manifest.yaml");
-        let manifest = manifest.replace("enabled: false", "enabled: true") + settings;
-        std::fs::create_dir(plugins.path().join("logs")).unwrap();
-        std::fs::write(plugins.path().join("logs/manifest.yaml"), manifest).unwrap();
+        let plugins = Plugins::new();
+        plugins.native("logs", settings);
         let server = more(Apps::new().file("shop@1.0.0/index.ts", APP))
             .lean()
-            .env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap())
+            .plugins(plugins.path())
             .env("RUNTIME_ROOT_KEY", KEY)
             .start()
             .await;

@@ -1,6 +1,7 @@
 //! The metrics plugin in the runtime: what it says of real requests and workers, read by those who are to read it.
 
 use super::harness::{Answer, Apps, PATIENCE, Server, eventually, tool};
+use super::plugins::Plugins;
 use http::Request;
 use http_body_util::Full;
 use serde_json::Value;
@@ -17,21 +18,18 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// A runtime with the plugin, and the directory of its plugins.
 struct Measured {
     server: Server,
-    _plugins: TempDir,
+    _plugins: Plugins,
 }
 
 impl Measured {
     async fn start(settings: &str) -> Measured {
-        let plugins = TempDir::new().unwrap();
-        let manifest = include_str!("../../plugins/metrics/manifest.yaml");
-        let manifest = manifest.replace("enabled: false", "enabled: true") + settings;
-        std::fs::create_dir(plugins.path().join("metrics")).unwrap();
-        std::fs::write(plugins.path().join("metrics/manifest.yaml"), manifest).unwrap();
+        let plugins = Plugins::new();
+        plugins.native("metrics", settings);
         let server = Apps::new()
             .file("shop@1.0.0/index.ts", HELLO)
             .file("site@1.0.0/index.html", "<p>site")
             .lean()
-            .env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap())
+            .plugins(plugins.path())
             .env("RUNTIME_ROOT_KEY", KEY)
             .start()
             .await;
@@ -157,9 +155,11 @@ async fn a_worker_and_a_version_that_go_away_lose_their_series() {
 
 #[tokio::test]
 async fn json_and_workers_are_for_keys() {
-    let runtime = Measured::start("sseInterval: 100ms\n").await;
+    let runtime = Measured::start("").await;
     runtime.be_busy().await;
-    assert_eq!(runtime.get("/metrics/api/sse", &[]).await.status(), 401);
+    for path in ["/metrics/api", "/metrics/api/workers", "/metrics/api/sse"] {
+        assert_eq!(runtime.get(path, &[]).await.status(), 401, "{path}");
+    }
     let snapshot = runtime.get("/metrics/api", &[("x-api-key", KEY)]).await;
     let snapshot: Value = serde_json::from_slice(&snapshot.body).unwrap();
     let names = snapshot["metrics"].as_array().unwrap().iter().map(|family| family["name"].as_str().unwrap());

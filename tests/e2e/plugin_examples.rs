@@ -23,7 +23,7 @@ async fn served() -> (Server, Apps) {
         .file("notes/index.ts", NOTES)
         .file("told/index.ts", PORTRAIT);
     let launch = apps.lean().env("RUNTIME_POOL_SIZE", "12");
-    (launch.env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap()).start().await, plugins)
+    (launch.plugins(plugins.path()).start().await, plugins)
 }
 
 async fn noted(server: &Server, text: &str) -> Answer {

@@ -48,7 +48,7 @@ fn add(dir: &Path, name: &str) {
 }
 
 fn with(launch: Launch, dir: &Path, spares: &str) -> Launch {
-    launch.env("RUNTIME_SPARE_WORKERS", spares).env("RUNTIME_PLUGIN_DIRS", dir.to_str().unwrap())
+    launch.env("RUNTIME_SPARE_WORKERS", spares).plugins(dir)
 }
 
 async fn reload(server: &Server) -> Answer {

@@ -208,13 +208,7 @@ async fn a_guarded_path_is_guarded_at_every_address_of_its_app() {
             "name: guard\nversion: 1.0.0\nguards: true\nhooks:\n  onRequest: {paths: [/echo/admin/**], methods: [GET]}\n",
         )
         .write("guard/plugin.ts", "export default { onRequest: () => new Response('no', { status: 403 }) };")
-        .write(
-            "@buntime/plugin-vhosts/manifest.yaml",
-            &format!(
-                "{}\nhosts: {{echo.test: {{app: echo}}}}\n",
-                include_str!("../../plugins/vhosts/manifest.yaml").replace("enabled: false", "enabled: true")
-            ),
-        );
+        .native("vhosts", "hosts: {echo.test: {app: echo}}\n");
     let apps = Apps::new().file("echo@1.0.0/index.ts", ECHO);
     let server = plugins.of(apps.lean().env("RUNTIME_HOME_APP", "echo")).start().await;
     for (host, path) in [

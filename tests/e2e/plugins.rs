@@ -10,8 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A directory of plugins, written by the test.
@@ -37,6 +37,15 @@ impl Plugins {
         plugins
     }
 
+    /// One of those that are linked in, turned on, with these settings (YAML).
+    pub fn native(&self, name: &str, settings: &str) -> &Plugins {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(name).join("manifest.yaml");
+        let text = std::fs::read_to_string(own).unwrap();
+        assert!(text.contains("enabled: false"), "{text}");
+        let text = text.replace("enabled: false", "enabled: true");
+        self.write(&format!("@buntime/plugin-{name}/manifest.yaml"), &format!("{text}\n{settings}"))
+    }
+
     pub fn write(&self, file: &str, text: &str) -> &Plugins {
         let path = self.0.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -49,7 +58,7 @@ impl Plugins {
     }
 
     pub fn of(&self, launch: Launch) -> Launch {
-        launch.env("RUNTIME_PLUGIN_DIRS", self.0.path().to_str().unwrap())
+        launch.plugins(self.path())
     }
 }
 
@@ -106,7 +115,7 @@ async fn the_example_guards_a_path_adds_a_header_answers_a_route_and_calls_anoth
 struct Load {
     server: Arc<Server>,
     ends: Arc<AtomicBool>,
-    refused: Arc<AtomicUsize>,
+    refused: watch::Sender<usize>,
     failed: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<()>>,
 }
@@ -114,11 +123,12 @@ struct Load {
 impl Load {
     fn begin(server: Server) -> Load {
         let server = Arc::new(server);
-        let (ends, refused, failed) = (Arc::<AtomicBool>::default(), Arc::default(), Arc::default());
+        let (ends, refused, failed) =
+            (Arc::<AtomicBool>::default(), watch::Sender::default(), Arc::default());
         let mut load = Load { server, ends, refused, failed, clients: Vec::new() };
         for number in 0..8 {
             let (server, ends) = (Arc::clone(&load.server), Arc::clone(&load.ends));
-            let (refused, failed) = (Arc::clone(&load.refused), Arc::clone(&load.failed));
+            let (refused, failed) = (load.refused.clone(), Arc::clone(&load.failed));
             load.clients.push(tokio::spawn(async move {
                 let mut client = server.connect().await;
                 while !ends.load(Ordering::Relaxed) {
@@ -126,7 +136,7 @@ impl Load {
                     let answer =
                         client.send(Request::get(path).body(Full::default()).unwrap()).await.unwrap();
                     match (path, answer.status()) {
-                        ("/hello/secret/x", 401) => drop(refused.fetch_add(1, Ordering::Relaxed)),
+                        ("/hello/secret/x", 401) => refused.send_modify(|refused| *refused += 1),
                         ("/hello/secret/x", 503) => drop(failed.fetch_add(1, Ordering::Relaxed)),
                         ("/hello/x", 200) => {}
                         (path, status) => panic!("{path}: {status}: {}", answer.text()),
@@ -139,13 +149,10 @@ impl Load {
 
     /// Waits until so many more were refused by the guard.
     async fn refuses(&self, more: usize) {
-        let wanted = self.refused.load(Ordering::Relaxed) + more;
-        let waiting = async {
-            while self.refused.load(Ordering::Relaxed) < wanted {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the guard refuses");
+        let mut refused = self.refused.subscribe();
+        let wanted = *refused.borrow() + more;
+        let waiting = refused.wait_for(|refused| *refused >= wanted);
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the guard refuses").unwrap();
     }
 
     /// How many answers were 503.
@@ -165,9 +172,7 @@ async fn order(server: &Server, path: &str) -> Answer {
 #[tokio::test]
 async fn how_long_hooks_take_is_measured_by_plugin() {
     let plugins = Plugins::examples();
-    let metrics = include_str!("../../plugins/metrics/manifest.yaml");
-    plugins
-        .write("@buntime/plugin-metrics/manifest.yaml", &metrics.replace("enabled: false", "enabled: true"));
+    plugins.native("metrics", "");
     let server = plugins.of(Apps::new().file("hello/index.ts", HELLO).lean()).start().await;
     assert_eq!(ask(&server, "/hello/secret", &[]).await.status(), 401);
     let text = ask(&server, "/metrics/prometheus", &[]).await.text().to_owned();

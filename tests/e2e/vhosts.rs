@@ -1,32 +1,27 @@
 //! Apps by the host of a request: what each host has, what apps are told, and what no client can do about it.
 
 use super::harness::{Answer, Apps, Client, Launch, Server};
+use super::plugins::Plugins;
 use buntime::access::{Actor, UnixTime};
 use buntime::model::Split;
 use http::Request;
 use http_body_util::Full;
 use serde_json::Value;
 use std::fmt::Write;
-use tempfile::TempDir;
 
 /// A supervisor with these hosts (YAML, a line each) beside what it has otherwise.
 struct Hosts {
     server: Server,
-    _plugins: TempDir,
+    _plugins: Plugins,
 }
 
 impl Hosts {
     async fn start(launch: Launch, lines: &[&str]) -> Hosts {
-        let plugins = TempDir::new().unwrap();
-        let dir = plugins.path().join("@buntime/plugin-vhosts");
-        std::fs::create_dir_all(&dir).unwrap();
-        let own =
-            include_str!("../../plugins/vhosts/manifest.yaml").replace("enabled: false", "enabled: true");
-        let mut manifest = format!("{own}\nhosts:\n");
-        lines.iter().for_each(|line| writeln!(manifest, "  {line}").unwrap());
-        std::fs::write(dir.join("manifest.yaml"), manifest).unwrap();
-        let launch = launch.env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap());
-        Hosts { server: launch.start().await, _plugins: plugins }
+        let plugins = Plugins::new();
+        let mut settings = "hosts:\n".to_owned();
+        lines.iter().for_each(|line| writeln!(settings, "  {line}").unwrap());
+        plugins.native("vhosts", &settings);
+        Hosts { server: plugins.of(launch).start().await, _plugins: plugins }
     }
 
     async fn get(&self, host: &str, path: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 use super::Person;
 use crate::harness::{Apps, PATIENCE};
+use crate::plugins::Plugins;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -133,13 +134,10 @@ async fn no_plugins(listener: &TcpListener) {
 async fn where_the_plugin_keeps_the_log_its_entries_are_shown_and_filtered() {
     const LOGGER: &str = r#"export default { fetch: () => {
         console.log(JSON.stringify({ level: "error", msg: "broken", order: 7 })); return new Response("x"); } };"#;
-    let plugins = tempfile::TempDir::new().unwrap();
-    let manifest =
-        include_str!("../../../plugins/logs/manifest.yaml").replace("enabled: false", "enabled: true");
-    std::fs::create_dir(plugins.path().join("logs")).unwrap();
-    std::fs::write(plugins.path().join("logs/manifest.yaml"), manifest).unwrap();
+    let plugins = Plugins::new();
+    plugins.native("logs", "");
     let apps = Apps::new().file("shop@1.0.0/index.ts", LOGGER).lean();
-    let server = apps.env("RUNTIME_PLUGIN_DIRS", plugins.path().to_str().unwrap()).start().await;
+    let server = plugins.of(apps).start().await;
     let me = Person::beside(&server);
     server.get("/shop/say").await;
     server.logged(|line| line["message"].as_str().is_some_and(|text| text.contains("broken"))).await;
