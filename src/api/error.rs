@@ -194,6 +194,7 @@ impl From<PackageError> for ApiError {
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> ApiError {
         let text = error.to_string();
+        let taken = |code, text: &str| ApiError { status: StatusCode::CONFLICT, ..ApiError::bad(code, text) };
         match error {
             ChangeError::Unknown(_) => ApiError::not_found("plugin_unknown", sentence(&text))
                 .hint("`buntime plugins` lists those that there are"),
@@ -201,12 +202,8 @@ impl From<ChangeError> for ApiError {
                 ApiError::unfit("plugin_not_loaded", text)
             }
             ChangeError::Invalid(_) => ApiError::unfit("plugin_invalid", text),
-            ChangeError::Needed { .. } => {
-                ApiError { status: StatusCode::CONFLICT, ..ApiError::bad("plugin_needed", text) }
-            }
-            ChangeError::BaseTaken(_) => {
-                ApiError { status: StatusCode::CONFLICT, ..ApiError::bad("plugin_base_taken", text) }
-            }
+            ChangeError::Needed { .. } => taken("plugin_needed", &text),
+            ChangeError::BaseTaken(_) => taken("plugin_base_taken", &text),
             ChangeError::Unreadable(text) => ApiError::internal(text),
             ChangeError::Ending => ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,

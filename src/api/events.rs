@@ -1,11 +1,11 @@
 //! What happens, as server-sent events (WHATWG HTML, section 9.2).
 
-use super::auth::{Caller, now};
+use super::auth::Caller;
 use super::error::{ApiError, Result};
 use super::gate::{instant, until};
 use super::input::{self, Query};
 use super::{Api, Shared};
-use crate::access::{Actor, KeyId, Permission};
+use crate::access::Permission;
 use crate::events::{EventId, Filter, Item, Kind, Subscription};
 use crate::model::{AppName, AppVersion};
 use axum::body::Body;
@@ -81,10 +81,7 @@ pub async fn stream(
     }
     let operator = caller.is_operator();
     let (everything, over) = (caller.sees_everything(), caller.grant.expires().map(instant));
-    let key = match caller.actor {
-        Actor::Key(id) => Some(id),
-        _ => None,
-    };
+    let whose = caller.clone();
     let sees = move |of: Option<&AppName>| match (of, &app) {
         (of, Some(app)) => of == Some(app),
         (Some(of), None) => caller.sees(of),
@@ -108,7 +105,7 @@ pub async fn stream(
         subscription: api.hub.subscribe(after, filter.apps(sees)),
         version,
         end,
-        key,
+        caller: whose,
         over,
         revocations: api.gate.revocations(),
         draining: api.draining.clone(),
@@ -134,7 +131,7 @@ struct Follower {
     /// The last event that is to be sent.
     end: Option<EventId>,
     /// Whose stream it is; it ends with the key.
-    key: Option<KeyId>,
+    caller: Caller,
     over: Option<Instant>,
     revocations: watch::Receiver<()>,
     draining: watch::Receiver<bool>,
@@ -177,7 +174,7 @@ impl Follower {
                 Woken::Item(item) => item,
                 // It moves the client's place on over what is not for it.
                 Woken::Silence => return Some(format!("id: {}\n\n", self.subscription.position())),
-                Woken::Revocation if is_known(&self.api, self.key).await => continue,
+                Woken::Revocation if self.api.gate.still_known(&self.caller).await.is_ok() => continue,
                 Woken::Revocation => return None,
             };
             match &item {
@@ -196,13 +193,6 @@ impl Follower {
             .as_ref()
             .is_none_or(|version| event.version().is_some_and(|of| of.identity() == version.identity()))
     }
-}
-
-/// Whether a key opens what it did.
-async fn is_known(api: &Api, key: Option<KeyId>) -> bool {
-    let Some(id) = key else { return true };
-    let key = api.with_store(move |store| store.key(&id)).await;
-    key.is_ok_and(|key| key.is_some_and(|key| key.admit(now()).is_ok()))
 }
 
 /// An item as the stream has it.

@@ -148,9 +148,8 @@ pub async fn configure(
                 .hint("set it over the admin socket, or in the manifest"));
         }
         let keys: Vec<&String> = patch.keys().take(100).collect();
-        let changed = Changed::new(&name, json!({ "settings": keys }));
-        let done = api.plugins.configure(&name, &patch).await;
-        changed.result(done)
+        let detail = json!({ "settings": keys });
+        Ok(Changed::of(&name, detail, api.plugins.configure(&name, &patch).await))
     })
     .await
     .and_then(|name| api.plugin_config(&name).map(axum::Json))
@@ -167,7 +166,7 @@ pub async fn configure(
 pub async fn reload(State(api): Shared, caller: Caller) -> Result<axum::Json<PluginList>> {
     caller.may(Permission::PluginsConfigure, None)?;
     api.change_plugins(RELOAD, caller, async move |api, _| {
-        Changed::new("", json!({})).result(api.plugins.reload().await)
+        Ok(Changed::of("", json!({}), api.plugins.reload().await))
     })
     .await?;
     Ok(axum::Json(api.plugin_list()))
@@ -185,7 +184,7 @@ async fn set_enabled(
     let deed = if enabled { ENABLE } else { DISABLE };
     let name = api
         .change_plugins(deed, caller, async move |api, _| {
-            Changed::new(&name, json!({})).result(api.plugins.set_enabled(&name, enabled).await)
+            Ok(Changed::of(&name, json!({}), api.plugins.set_enabled(&name, enabled).await))
         })
         .await?;
     api.plugin(&name).map(axum::Json)
@@ -211,13 +210,12 @@ struct Changed<T = String> {
 }
 
 impl Changed {
-    fn new(name: &str, detail: Value) -> Changed {
-        Changed { name: name.to_owned(), detail, done: Ok(name.to_owned()) }
-    }
-
-    fn result(self, done: Result<(), ChangeError>) -> Result<Changed> {
-        let done = done.map(|()| self.name.clone()).map_err(ApiError::from);
-        Ok(Changed { done, ..self })
+    fn of(name: &str, detail: Value, done: Result<(), ChangeError>) -> Changed {
+        Changed {
+            name: name.to_owned(),
+            detail,
+            done: done.map(|()| name.to_owned()).map_err(ApiError::from),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub enum Template {
 }
 
 /// A file of a template: its path, and its text, in which `{{name}}` stands for the app's name.
-type File = (&'static str, &'static str);
+pub(super) type File = (&'static str, &'static str);
 
 const HTTP: [File; 5] = [
     ("index.ts", include_str!("templates/http/index.ts")),
@@ -102,12 +102,17 @@ pub fn run(arguments: &Arguments, console: &Console, process: &Process) -> Resul
     }
     let shown = dir.display().to_string();
     console.talk(&said(&name, &shown, ready));
-    if console.json {
-        let files: Vec<_> = template.files().iter().map(|(path, _)| path).collect();
-        let value = serde_json::json!({ "name": name.as_str(), "dir": shown, "files": files });
-        return console.raw(value.to_string().as_bytes());
+    tell(console, name.as_str(), &shown, template.files())
+}
+
+/// For programs: what was made, and where.
+pub(super) fn tell(console: &Console, name: &str, dir: &str, files: &[File]) -> Result<(), Failure> {
+    if !console.json {
+        return Ok(());
     }
-    Ok(())
+    let files: Vec<_> = files.iter().map(|(path, _)| path).collect();
+    let value = serde_json::json!({ "name": name, "dir": dir, "files": files });
+    console.raw(value.to_string().as_bytes())
 }
 
 fn said(name: &AppName, dir: &str, ready: bool) -> String {
@@ -127,20 +132,31 @@ fn name_of(dir: &Path) -> Result<AppName, Failure> {
     })
 }
 
-/// Writes the files into a directory that is not there or empty.
+/// Writes a template's files.
 pub fn write(template: Template, dir: &Path, name: &AppName) -> Result<(), Failure> {
+    let hint = "name a directory that is not there yet";
+    write_all(dir, template.files(), &[("{{name}}", name.as_str())], hint)
+}
+
+/// Writes files, with `words` replaced, into a directory that is not there or empty; else `hint` says what to do.
+pub(super) fn write_all(
+    dir: &Path,
+    files: &[File],
+    words: &[(&str, &str)],
+    hint: &'static str,
+) -> Result<(), Failure> {
     let io = |error: std::io::Error| Failure::io(format_args!("write to {}", dir.display()), &error);
     fs::create_dir_all(dir).map_err(io)?;
     if fs::read_dir(dir).map_err(io)?.next().is_some() {
-        return Err(Failure::new(Exit::Conflict, format!("{} is not empty", dir.display()))
-            .hint("name a directory that is not there yet"));
+        return Err(Failure::new(Exit::Conflict, format!("{} is not empty", dir.display())).hint(hint));
     }
-    for (path, text) in template.files() {
+    for (path, text) in files {
         let path = dir.join(path);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(io)?;
         }
-        fs::write(path, text.replace("{{name}}", name.as_str())).map_err(io)?;
+        let text = words.iter().fold((*text).to_owned(), |text, (word, value)| text.replace(word, value));
+        fs::write(path, text).map_err(io)?;
     }
     Ok(())
 }

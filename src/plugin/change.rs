@@ -14,12 +14,10 @@ use serde_yaml::Value as Yaml;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What is put in a plugin's place, and how that is undone. Both may wait for the disk.
+/// What is put in a plugin's place. Dropped, it stays, once the set before has ended. Both may wait for the disk.
 pub trait Placement: Send {
     /// The new set did not start: everything is to be as before.
     fn undo(self: Box<Self>);
-    /// It serves, and the set before it has ended.
-    fn settle(self: Box<Self>);
 }
 
 /// What a directory would be as a plugin.
@@ -111,6 +109,7 @@ impl Host {
     pub fn carry_over(&self, old: &Path, dir: &Path) -> Result<Vec<String>, ChangeError> {
         let Some((old_file, old)) = read_manifest(old)? else { return Ok(Vec::new()) };
         let Some((file, text)) = read_manifest(dir)? else { return Ok(Vec::new()) };
+        // One that is broken has nothing that could be told apart.
         let parse = |text: &str| serde_yaml::from_str::<serde_yaml::Mapping>(text).unwrap_or_default();
         let (old, new) = (parse(&old), parse(&text));
         let schema = new.get("config").and_then(Yaml::as_mapping);
@@ -141,23 +140,24 @@ impl Host {
     }
 
     /// Puts a plugin's directory in its place, or takes it away, and loads everything anew. What is on of that name must start.
+    /// Returns what `placing` has to tell beside.
     ///
     /// # Errors
     /// `placing` failed, or the set would not start; everything is as before then.
-    pub async fn place<E: From<ChangeError>>(
+    pub async fn place<T, E: From<ChangeError>>(
         &self,
         name: &str,
-        placing: impl Future<Output = Result<Box<dyn Placement>, E>>,
-    ) -> Result<(), E> {
+        placing: impl Future<Output = Result<(Box<dyn Placement>, T), E>>,
+    ) -> Result<T, E> {
         let _turn = self.turn().await;
-        let placed = placing.await?;
+        let (placed, told) = placing.await?;
         match self.exchange(&[], Demand::Placed(name)).await {
             Ok(retiring) => {
                 tokio::spawn(async move {
                     let _ = retiring.await; // its end is that nobody tells any more
-                    tokio::task::spawn_blocking(move || placed.settle());
+                    tokio::task::spawn_blocking(move || drop(placed));
                 });
-                Ok(())
+                Ok(told)
             }
             Err(error) => {
                 let _ = tokio::task::spawn_blocking(move || placed.undo()).await; // likewise

@@ -83,11 +83,7 @@ pub fn error(id: u32, name: &str, message: &str) -> BytesMut {
     out
 }
 
-/// A value as MessagePack, as in the bodies of hooks.
-///
-/// # Errors
-/// It is nested too deeply.
-pub fn put_value(out: &mut BytesMut, value: &Value, depth: usize) -> Result<(), Unsendable> {
+fn put_value(out: &mut BytesMut, value: &Value, depth: usize) -> Result<(), Unsendable> {
     // The encoder recurses: what is deep must not reach it.
     if !is_flat(value, depth) {
         return Err(Unsendable::NotPlain);

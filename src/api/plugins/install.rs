@@ -19,7 +19,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use utoipa::IntoParams;
 
 /// Its path would be that of the request that loads all of them anew.
@@ -81,21 +81,12 @@ pub async fn install(
         let (summary, replaced) = (parcel.summary.clone(), parcel.replaces.is_some());
         let name = inspected.name.to_string();
         let detail = json!({ "version": inspected.version, "replaced": replaced, "files": summary.files });
-        let dropped = Arc::new(Mutex::new(Vec::new()));
-        let (host, told) = (Arc::clone(&api.plugins), Arc::clone(&dropped));
-        let place = async move {
-            let (placed, left) = blocking(move || put(&host, parcel, &inspected.name)).await??;
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = left;
-            Ok(placed)
-        };
-        let done = api.plugins.place(&name, place).await;
-        let dropped = std::mem::take(&mut *dropped.lock().unwrap_or_else(PoisonError::into_inner));
-        let done = done.and_then(|()| api.plugin(&name)).map(|plugin| InstalledPlugin {
-            plugin,
-            replaced,
-            files: summary.files,
-            bytes: summary.bytes,
-            dropped,
+        let host = Arc::clone(&api.plugins);
+        let place = async move { blocking(move || put(&host, parcel, &inspected.name)).await? };
+        let done = api.plugins.place(&name, place).await.and_then(|dropped| {
+            let plugin = api.plugin(&name)?;
+            let (files, bytes) = (summary.files, summary.bytes);
+            Ok(InstalledPlugin { plugin, replaced, files, bytes, dropped })
         });
         Ok(Changed { name, detail, done })
     });
@@ -121,7 +112,7 @@ pub async fn remove(
     api.plugin(name.as_str())?;
     let removed = api.change_plugins(REMOVE, caller, async move |api: Arc<Api>, _| {
         let (host, id) = (Arc::clone(&api.plugins), name.clone());
-        let place = async move { blocking(move || take(&host, &id)).await? };
+        let place = async move { blocking(move || take(&host, &id)).await?.map(|taken| (taken, ())) };
         let done = api.plugins.place(name.as_str(), place).await;
         let done = done.map(|()| RemovedPlugin {
             name: name.to_string(),
@@ -244,8 +235,6 @@ impl Placement for Put {
     fn undo(self: Box<Self>) {
         report(self.0.undo().map(drop));
     }
-
-    fn settle(self: Box<Self>) {}
 }
 
 impl Placement for Taken {
@@ -256,8 +245,6 @@ impl Placement for Taken {
             report(write_atomically(&file, &text));
         }
     }
-
-    fn settle(self: Box<Self>) {}
 }
 
 fn report<E: std::fmt::Display>(undone: Result<(), E>) {

@@ -45,7 +45,7 @@ pub struct Answer<T> {
     pub raw: Bytes,
 }
 
-type Result<T> = std::result::Result<T, ClientError>;
+pub type Result<T> = std::result::Result<T, ClientError>;
 
 /// What is to be done with the package that is uploaded.
 #[derive(Clone, Debug, Default)]

@@ -1,21 +1,22 @@
 //! `buntime deploy`: packs a directory, uploads it as it is packed, and waits until the new version serves.
 
-pub(super) mod progress;
-pub(super) mod source;
+mod progress;
+mod source;
 
 use super::alias::weights;
+use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::remote::{Output, Remote};
 use super::session::Session;
 use super::start;
 use super::text::{count, escape, size};
 use crate::api::types::Deployment;
-use crate::cli::client::{Upload, streamed};
+use crate::cli::client::{self, Body, Upload, streamed};
 use crate::model::{AliasName, AppName, AppVersion};
 use clap::Args;
 use progress::Progress;
 use source::Source;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -51,18 +52,10 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
         alias: (!arguments.no_alias).then(|| arguments.alias.as_str().to_owned()),
         replace: arguments.replace,
     };
-    let source = Source::open(&arguments.dir)?;
-    let progress = Progress::begin(console.shows_progress(), source.size());
-    let media_type = source.media_type();
-    let (chunks, packing) = source.send(progress.clone());
-    let (answer, packed) = tokio::join!(client.deploy(&upload, media_type, streamed(chunks)), packing);
-    progress.end();
-    let answer = match (answer, packed) {
-        (Ok(answer), _) => answer,
-        // Then the request was broken off, and that is not the news.
-        (Err(_), Err(failure)) => return Err(failure),
-        (Err(error), Ok(())) => return Err(in_flags(error.into())),
-    };
+    let answer = sent(&arguments.dir, console, async |media_type, package| {
+        client.deploy(&upload, media_type, package).await
+    });
+    let answer = answer.await.map_err(in_flags)?;
     let deployment = &answer.value;
     console.talk(&said(deployment));
     for warning in &deployment.warnings {
@@ -74,6 +67,26 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure
         console.data(&format!("{}\n", escape(&url(deployment, client.address()))))?;
     }
     if deployment.drained { Ok(()) } else { Err(not_drained(deployment)) }
+}
+
+/// Uploads a directory as it is packed, or an archive, and waits for the answer.
+pub(super) async fn sent<T>(
+    dir: &Path,
+    console: &Console,
+    send: impl AsyncFnOnce(&'static str, Body) -> client::Result<T>,
+) -> Result<T, Failure> {
+    let source = Source::open(dir)?;
+    let progress = Progress::begin(console.shows_progress(), source.size());
+    let media_type = source.media_type();
+    let (chunks, packing) = source.send(progress.clone());
+    let (answer, packed) = tokio::join!(send(media_type, streamed(chunks)), packing);
+    progress.end();
+    match (answer, packed) {
+        (Ok(answer), _) => Ok(answer),
+        // Then the request was broken off, and that is not the news.
+        (Err(_), Err(failure)) => Err(failure),
+        (Err(error), Ok(())) => Err(error.into()),
+    }
 }
 
 /// Where the new version is reached, as seen from here.

@@ -2,9 +2,7 @@
 
 use super::show;
 use crate::api::types::{InstalledPlugin, PluginState};
-use crate::cli::client::streamed;
-use crate::cli::deploy::progress::Progress;
-use crate::cli::deploy::source::Source;
+use crate::cli::deploy::sent;
 use crate::cli::failure::Failure;
 use crate::cli::remote::{Output, Remote};
 use crate::cli::session::Session;
@@ -28,19 +26,10 @@ pub struct Arguments {
 
 pub async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let Session { client, console } = session;
-    let source = Source::open(&arguments.dir)?;
-    let progress = Progress::begin(console.shows_progress(), source.size());
-    let media_type = source.media_type();
-    let (chunks, packing) = source.send(progress.clone());
-    let installing = client.install_plugin(arguments.replace, media_type, streamed(chunks));
-    let (answer, packed) = tokio::join!(installing, packing);
-    progress.end();
-    let answer = match (answer, packed) {
-        (Ok(answer), _) => answer,
-        // Then the request was broken off, and that is not the news.
-        (Err(_), Err(failure)) => return Err(failure),
-        (Err(error), Ok(())) => return Err(in_flags(error.into())),
-    };
+    let answer = sent(&arguments.dir, console, async |media_type, package| {
+        client.install_plugin(arguments.replace, media_type, package).await
+    });
+    let answer = answer.await.map_err(in_flags)?;
     console.talk(&said(&answer.value));
     for warning in show::warnings(&answer.value.plugin) {
         console.warn(&warning);

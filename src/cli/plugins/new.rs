@@ -1,12 +1,12 @@
 //! `buntime plugins new NAME`: the beginning of a plugin in TypeScript.
 
 use crate::cli::console::Console;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::Failure;
+use crate::cli::new::{File, tell, write_all};
 use crate::cli::process::Process;
 use crate::cli::remote::Output;
 use crate::plugin::manifest::PluginName;
 use clap::Args;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub struct Arguments {
 }
 
 /// Paths and texts, in which `{{name}}` and `{{base}}` stand for the plugin's.
-const FILES: [(&str, &str); 6] = [
+const FILES: [File; 6] = [
     ("manifest.yaml", include_str!("../templates/plugin/manifest.yaml")),
     ("plugin.ts", include_str!("../templates/plugin/plugin.ts")),
     ("buntime.d.ts", include_str!("../../../worker-shim/types/plugin.d.ts")),
@@ -44,12 +44,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     write(&dir, name)?;
     let shown = dir.display().to_string();
     console.talk(&said(name, &shown));
-    if console.json {
-        let files = FILES.map(|(path, _)| path);
-        let value = serde_json::json!({ "name": name.as_str(), "dir": shown, "files": files });
-        return console.raw(value.to_string().as_bytes());
-    }
-    Ok(())
+    tell(console, name.as_str(), &shown, &FILES)
 }
 
 fn said(name: &PluginName, dir: &str) -> String {
@@ -61,21 +56,11 @@ fn last(name: &PluginName) -> &str {
     name.as_str().rsplit('/').next().unwrap_or_default()
 }
 
-/// Writes the files into a directory that is not there or empty.
 fn write(dir: &Path, name: &PluginName) -> Result<(), Failure> {
-    let io = |error: std::io::Error| Failure::io(format_args!("write to {}", dir.display()), &error);
-    fs::create_dir_all(dir).map_err(io)?;
-    if fs::read_dir(dir).map_err(io)?.next().is_some() {
-        return Err(Failure::new(Exit::Conflict, format!("{} is not empty", dir.display()))
-            .hint("name a directory that is not there yet with --dir DIR"));
-    }
     // A base has letters, digits, `-` and `_`; a name may have more.
     let base = last(name).replace(['.', '~'], "-");
-    for (path, text) in FILES {
-        let text = text.replace("{{name}}", name.as_str()).replace("{{base}}", &base);
-        fs::write(dir.join(path), text).map_err(io)?;
-    }
-    Ok(())
+    let words = [("{{name}}", name.as_str()), ("{{base}}", &base)];
+    write_all(dir, &FILES, &words, "name a directory that is not there yet with --dir DIR")
 }
 
 #[cfg(test)]
@@ -83,6 +68,7 @@ mod tests {
     use super::*;
     use crate::apps::manifest::Ceilings;
     use crate::plugin::manifest::{Layer, Rules, parse};
+    use std::fs;
     use std::process::Command;
 
     fn made(name: &str) -> tempfile::TempDir {
@@ -115,14 +101,14 @@ mod tests {
             );
         }
         let dir = made("@team/hello");
-        let output = Command::new(compiler).args(["--project"]).arg(dir.path()).output().unwrap();
+        let check = || Command::new(&compiler).arg("--project").arg(dir.path()).output().unwrap();
+        let output = check();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         // That it looks at all.
         let file = dir.path().join("plugin.ts");
         let wrong = fs::read_to_string(&file).unwrap().replace("onInit(", "onInitt(");
         fs::write(file, wrong).unwrap();
-        let compiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("worker-shim/node_modules/.bin/tsc");
-        let output = Command::new(compiler).args(["--project"]).arg(dir.path()).output().unwrap();
+        let output = check();
         assert!(String::from_utf8_lossy(&output.stdout).contains("onInitt"), "{output:?}");
     }
 
