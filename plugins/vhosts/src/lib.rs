@@ -48,7 +48,8 @@ impl Vhosts {
     fn new(context: &Arc<Context>) -> Result<Vhosts> {
         let hosts = context.settings().value().get("hosts").unwrap_or(&serde_json::Value::Null);
         let table = settings::compile(hosts)?;
-        tracing::debug!(hosts = table.len(), "hosts are in the table");
+        let (plugin, hosts) = (context.name(), table.len());
+        tracing::debug!(target: "buntime::plugin", plugin, hosts, "hosts are in the table");
         Ok(Vhosts { context: Arc::clone(context), table, since: Instant::now() })
     }
 
@@ -103,7 +104,8 @@ impl Vhosts {
         let host = host.unwrap_or("(none)");
         let now = u32::try_from(self.since.elapsed().as_secs()).unwrap_or(u32::MAX);
         if entry.may_log(now) {
-            tracing::warn!(host, "a host leads nowhere: {why}");
+            let plugin = self.context.name();
+            tracing::warn!(target: "buntime::plugin", plugin, host, "a host leads nowhere: {why}");
         }
         let (code, detail, hint) = match why {
             Nowhere::NoApp(_) => (
