@@ -33,6 +33,14 @@ struct Moment {
     points: BTreeMap<Key, Arc<Point>>,
 }
 
+/// What a moment is compared with.
+struct Before<'h> {
+    windows: [Option<&'h Moment>; WINDOWS.len()],
+    /// As long ago as anything is remembered.
+    minute: Option<&'h Moment>,
+    at: Instant,
+}
+
 #[derive(Default)]
 pub struct History {
     moments: VecDeque<Moment>,
@@ -80,7 +88,10 @@ impl History {
         for sample in samples("buntime_http_request_duration_seconds") {
             let (Some(key), Value::Histogram(took)) = (key(sample), &sample.value) else { continue };
             points.entry(key).or_default().took = took.buckets.iter().map(|bucket| bucket.count).collect();
-            bounds = took.buckets.iter().map(|bucket| bucket.le).collect();
+            // They are the same for all.
+            if bounds.is_empty() {
+                bounds = took.buckets.iter().map(|bucket| bucket.le).collect();
+            }
         }
         while self.moments.front().is_some_and(|moment| at.duration_since(moment.at) > LENGTH) {
             self.moments.pop_front();
@@ -89,36 +100,19 @@ impl History {
             Value::Number(number) => Some(number),
             Value::Histogram(_) => None,
         };
+        let before = Before {
+            windows: WINDOWS.map(|(_, window)| self.nearest(at, window)),
+            minute: self.nearest(at, LENGTH),
+            at,
+        };
         let now = Now {
             time: snapshot.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             in_flight: gauge("buntime_http_requests_in_flight"),
             connections: gauge("buntime_http_connections"),
-            rows: points.iter().map(|(key, point)| self.row(key, point, &bounds, at)).collect(),
+            rows: points.iter().map(|(key, point)| before.row(key, point, &bounds)).collect(),
         };
         self.remember(points, at);
         now
-    }
-
-    fn row(&self, key: &Key, point: &Point, bounds: &[f64], at: Instant) -> Row {
-        let rate = |of: fn(&Point) -> f64| {
-            let over = |window| {
-                let then = self.nearest(at, window)?;
-                let before = then.points.get(key).map_or(0.0, |point| of(point));
-                let elapsed = at.duration_since(then.at).as_secs_f64();
-                // Counters begin anew with their version.
-                (elapsed > 0.0).then(|| (of(point) - before).max(0.0) / elapsed)
-            };
-            let [a, b, c] = WINDOWS.map(|(_, window)| over(window));
-            Some([a?, b?, c?])
-        };
-        let nothing = Point::default();
-        let before = self.nearest(at, LENGTH).and_then(|then| then.points.get(key));
-        let before = before.map_or(&nothing, |point| &**point);
-        let mut took = histogram(&point.took, bounds);
-        took = took.since(&histogram(&before.took, bounds));
-        let Point { requests, errors, .. } = *point;
-        let (rates, error_rates) = (rate(|point| point.requests), rate(|point| point.errors));
-        Row { requests, errors, rates, error_rates, took, key: Some(key.clone()) }
     }
 
     /// The moment that is nearest to so long ago.
@@ -138,6 +132,30 @@ impl History {
         });
         let points = shared.collect();
         self.moments.push_back(Moment { at, points });
+    }
+}
+
+impl Before<'_> {
+    fn row(&self, key: &Key, point: &Point, bounds: &[f64]) -> Row {
+        let rate = |of: fn(&Point) -> f64| {
+            let over = |then: Option<&Moment>| {
+                let then = then?;
+                let before = then.points.get(key).map_or(0.0, |point| of(point));
+                let elapsed = self.at.duration_since(then.at).as_secs_f64();
+                // Counters begin anew with their version.
+                (elapsed > 0.0).then(|| (of(point) - before).max(0.0) / elapsed)
+            };
+            let [a, b, c] = self.windows.map(over);
+            Some([a?, b?, c?])
+        };
+        let nothing = Point::default();
+        let before = self.minute.and_then(|then| then.points.get(key));
+        let before = before.map_or(&nothing, |point| &**point);
+        let mut took = histogram(&point.took, bounds);
+        took = took.since(&histogram(&before.took, bounds));
+        let Point { requests, errors, .. } = *point;
+        let (rates, error_rates) = (rate(|point| point.requests), rate(|point| point.errors));
+        Row { requests, errors, rates, error_rates, took, key: Some(key.clone()) }
     }
 }
 
