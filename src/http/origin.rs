@@ -1,6 +1,7 @@
 //! Who is asking, and under which public name: the peer and the `Host`, or what trusted proxies say of them
 //! (RFC 7239, and the older `X-Forwarded-*`).
 
+use buntime_plugin::host::ends_in_a_number;
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -219,15 +220,6 @@ fn check_host(host: &HeaderValue) -> Result<(), OriginError> {
 
 fn is_ipv4(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv4Addr>().is_ok())
-}
-
-/// The last label, but for an empty one at the end, is all digits or hexadecimal after `0x`.
-fn ends_in_a_number(name: &[u8]) -> bool {
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name);
-    let hexadecimal = last.len() >= 2 && last[..2].eq_ignore_ascii_case(b"0x");
-    hexadecimal && last[2..].iter().all(u8::is_ascii_hexdigit)
-        || !last.is_empty() && last.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

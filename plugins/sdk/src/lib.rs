@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod filter;
 mod hooks;
+pub mod host;
 pub mod info;
 pub mod logs;
 pub mod metrics;

@@ -5,6 +5,7 @@
 mod fault;
 mod host;
 mod path;
+mod pattern;
 mod redirect;
 mod rule;
 mod settings;

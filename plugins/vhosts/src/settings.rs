@@ -1,7 +1,7 @@
 //! Reads the settings: hosts with what answers there, every key checked.
 
 use crate::fault::{Fault, Faults};
-use crate::host::{self, Pattern};
+use crate::pattern::{self, Pattern};
 use crate::redirect::Redirect;
 use crate::rule::{Action, Entry, Rule, TENANT};
 use crate::table::{Table, Taken};
@@ -263,7 +263,7 @@ impl Reader {
             }
             _ => (to.as_str(), None),
         };
-        let host = match host::host(name) {
+        let host = match pattern::host(name) {
             Ok(host) => host,
             Err(error) => {
                 let hint = "write a host with or without a port: `www.example.com`; path and query are kept";

@@ -1,6 +1,6 @@
 //! The table of hosts: one map, asked once for a host and at most once for each of its labels.
 
-use crate::host::Pattern;
+use crate::pattern::Pattern;
 use crate::rule::Entry;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
