@@ -34,7 +34,7 @@ pub use disk::first_writable;
 pub use fork::{Fork, SPLIT_COOKIE};
 pub use index::{Dangling, Decisions, Index, Meaning, ResolveError};
 pub use lookout::{LookError, Lookout};
-pub use mount::{Mount, split_path, split_request};
+pub use mount::{Mount, split_path};
 pub use watch::Watcher;
 
 pub use crate::model::{App, Kind};

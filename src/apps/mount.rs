@@ -36,15 +36,6 @@ pub fn split_path(path: &str) -> Option<Mount<'_>> {
     Some(Mount { name, spec, base: &path[..segment + 1], rest: &inside[segment..] })
 }
 
-/// Takes a version request apart: of `@team/shop@1` `@team/shop` and what stands behind the `@`.
-pub fn split_request(wanted: &str) -> (&str, Option<&str>) {
-    let scope = usize::from(wanted.starts_with('@'));
-    match wanted[scope..].split_once('@') {
-        Some((name, spec)) => (&wanted[..scope + name.len()], Some(spec)),
-        None => (wanted, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

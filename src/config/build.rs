@@ -1,6 +1,6 @@
 //! The rules: turns the text of each setting into its value.
 
-use super::file::{Value, nearest};
+use super::file::Value;
 use super::layers::{Found, Layers};
 use super::settings::{self, MISSING, SECRETS, SETTINGS, Setting};
 use super::{
@@ -10,6 +10,7 @@ use super::{
 use crate::access::RootKey;
 use crate::model::AppName;
 use crate::model::quantity::{QuantityError, parse_duration_text, parse_size_text};
+use buntime_plugin::settings::nearest;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 use super::ConfigError;
 use super::settings::{MISSING, SETTINGS};
+use buntime_plugin::settings::nearest;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -117,30 +118,4 @@ fn line_of(text: &str, key: &str) -> usize {
         line.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
     };
     text.lines().position(starts).map_or(1, |index| index + 1)
-}
-
-/// The known word that a mistyped one most likely means: at most a third of its letters differ.
-pub fn nearest(word: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    if word.len() > 64 {
-        return None;
-    }
-    let scored =
-        known.map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate));
-    let (least, candidate) = scored.min_by_key(|(score, _)| *score)?;
-    (least <= candidate.len().div_ceil(3)).then_some(candidate)
-}
-
-/// Levenshtein distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -4,6 +4,7 @@ use super::error::Finding;
 use super::position::{Step, Target};
 use crate::model::quantity::{self, kind_of};
 use crate::model::{AppName, version};
+use buntime_plugin::settings::edit_distance;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -244,19 +245,4 @@ fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |near: &&str| edit_distance(&flat, &near.to_ascii_lowercase());
     let near = known.iter().copied().min_by_key(distance)?;
     (distance(&near) <= 1 + near.len() / 4).then_some(near)
-}
-
-/// Levenshtein's: how many insertions, deletions and replacements turn `a` into `b`.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, right) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

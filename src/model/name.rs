@@ -1,7 +1,7 @@
 //! App names: npm's grammar.
 
 use super::AppVersion;
-pub use buntime_plugin::name::{MAX_NAME, NameError, check};
+pub use buntime_plugin::name::{MAX_NAME, NameError, check, split_request};
 use std::borrow::Borrow;
 use std::sync::Arc;
 

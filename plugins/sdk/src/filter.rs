@@ -96,6 +96,7 @@ impl Filter {
 }
 
 /// A path as the most lenient reader takes it: percent-encoding undone, backslashes as slashes, no empty and no dot segments.
+/// Borrowed = nobody can take it for another one.
 pub fn plain_path(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     let odd = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');

@@ -61,9 +61,34 @@ pub fn check_part(part: &str) -> Result<(), NameError> {
     }
 }
 
+/// Takes a version request apart: of `@team/shop@1` `@team/shop` and what stands behind the `@`.
+pub fn split_request(wanted: &str) -> (&str, Option<&str>) {
+    let scope = usize::from(wanted.starts_with('@'));
+    match wanted[scope..].split_once('@') {
+        Some((name, version)) => (&wanted[..scope + name.len()], Some(version)),
+        None => (wanted, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_a_name_and_perhaps_a_version() {
+        for (wanted, parts) in [
+            ("shop", ("shop", None)),
+            ("shop@1", ("shop", Some("1"))),
+            ("shop@", ("shop", Some(""))),
+            ("shop@1@2", ("shop", Some("1@2"))),
+            ("@team/shop", ("@team/shop", None)),
+            ("@team/shop@latest", ("@team/shop", Some("latest"))),
+            ("@team@1/shop", ("@team", Some("1/shop"))),
+            ("@", ("@", None)),
+        ] {
+            assert_eq!(split_request(wanted), parts, "{wanted}");
+        }
+    }
 
     #[test]
     fn a_part_has_no_scope() {

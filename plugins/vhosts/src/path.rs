@@ -1,17 +1,15 @@
 //! Where a path begins with a prefix, and whether all who read it agree on that.
 
 use buntime_plugin::plain_path;
+use std::borrow::Cow;
 
-/// Whether a path can mean another one to somebody: it has encoded bytes, backslashes, dot or empty segments.
-pub fn is_odd(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    bytes.iter().any(|byte| matches!(byte, b'%' | b'\\'))
-        || bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'))
-}
-
-/// The other readings of an odd path: as the URL parser of an app takes it, and as the most lenient reader does.
-pub fn readings(path: &str) -> [String; 2] {
-    [as_url(path), plain_path(path).into_owned()]
+/// The other readings of a path that can mean another one to somebody, since it has encoded bytes, backslashes, dot or empty
+/// segments: as the URL parser of an app takes it, and as the most lenient reader does.
+pub fn readings(path: &str) -> Option<[String; 2]> {
+    match plain_path(path) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(plain) => Some([as_url(path), plain]),
+    }
 }
 
 /// Ends of the segments of a path: of `/a/b` 2 and 4.

@@ -62,8 +62,8 @@ impl Entry {
         let chosen = self.find(path);
         // Without prefixes every path has the same rule.
         if self.depth > 0
-            && path::is_odd(path)
-            && path::readings(path).iter().any(|read| self.find(read) != chosen)
+            && let Some(readings) = path::readings(path)
+            && readings.iter().any(|read| self.find(read) != chosen)
         {
             return Err(Ambiguous);
         }

@@ -7,6 +7,7 @@ use crate::rule::{Action, Entry, Rule, TENANT};
 use crate::table::{Table, Taken};
 use buntime_plugin::http::StatusCode;
 use buntime_plugin::name;
+use buntime_plugin::settings::nearest;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -155,7 +156,7 @@ impl Reader {
 
     fn unknown(&mut self, keys: &Map<String, Value>, known: &[&str], place: &str) {
         for key in keys.keys().filter(|key| !known.contains(&key.as_str())) {
-            let hint = match nearest(key, known) {
+            let hint = match nearest(key, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("these are known: `{}`", known.join("`, `")),
             };
@@ -281,11 +282,7 @@ impl Reader {
 
 /// Whether a text asks for an app: a name, and perhaps a version behind an `@`. What the version means is known when it is asked for.
 pub fn check_request(text: &str) -> Result<(), String> {
-    let scope = if text.starts_with('@') { text.find('/').unwrap_or(text.len()) } else { 0 };
-    let (name, version) = match text[scope..].split_once('@') {
-        Some((name, version)) => (&text[..scope + name.len()], Some(version)),
-        None => (text, None),
-    };
+    let (name, version) = name::split_request(text);
     name::check(name).map_err(|error| format!("{name:?}: {error}"))?;
     match version {
         Some("") => Err("no version stands behind the `@`".to_owned()),
@@ -299,13 +296,6 @@ pub fn check_request(text: &str) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// The known word that a mistyped one most likely means: at most a third of its letters differ.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distance = |known: &&str| strsim::levenshtein(&word.to_lowercase(), &known.to_lowercase());
-    let found = known.iter().filter(|_| word.len() <= 64).min_by_key(|known| distance(known))?;
-    (distance(found) <= found.len().div_ceil(3)).then_some(*found)
 }
 
 fn kind(value: &Value) -> &'static str {
