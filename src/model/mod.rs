@@ -8,12 +8,12 @@ pub mod mix;
 pub mod name;
 pub mod plugin;
 pub mod quantity;
-pub mod rfc3339;
 pub mod route;
 pub mod version;
 
 pub use alias::{AliasName, Split};
 pub use app::{App, Kind};
+pub use buntime_plugin::rfc3339;
 pub use manifest::Manifest;
 pub use name::AppName;
 pub use plugin::PluginSeat;

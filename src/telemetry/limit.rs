@@ -1,15 +1,12 @@
 //! A limit on the lines that one worker may log: a token bucket. The time is the caller's.
 
+use buntime_plugin::limit::Bucket;
 use std::time::Duration;
 
 /// Admits `burst` lines at once and `rate` lines a second in the long run.
 #[derive(Clone, Debug)]
 pub struct LineLimit {
-    rate: u32,
-    burst: u32,
-    /// Thousand-millionths of a line, so that nothing is lost in rounding.
-    tokens: u64,
-    last: Duration,
+    bucket: Bucket,
     dropped: u64,
 }
 
@@ -23,27 +20,18 @@ pub enum Verdict {
     Drop,
 }
 
-const LINE: u64 = 1_000_000_000;
-
 impl LineLimit {
     /// A full bucket. `rate` is in lines a second.
     pub fn new(rate: u32, burst: u32) -> LineLimit {
-        LineLimit { rate, burst, tokens: u64::from(burst) * LINE, last: Duration::ZERO, dropped: 0 }
+        LineLimit { bucket: Bucket::new(rate, burst, Duration::ZERO), dropped: 0 }
     }
 
     /// Judges one line at `now`, the time since any fixed point. A `now` before the last one counts as the last one.
     pub fn admit(&mut self, now: Duration) -> Verdict {
-        let passed = now.saturating_sub(self.last);
-        self.last = self.last.max(now);
-        // A line a second is a token unit a nanosecond.
-        let nanos = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
-        let earned = nanos.saturating_mul(u64::from(self.rate));
-        self.tokens = self.tokens.saturating_add(earned).min(u64::from(self.burst) * LINE);
-        if self.tokens < LINE {
+        if self.bucket.take(1, now).is_err() {
             self.dropped += 1;
             return Verdict::Drop;
         }
-        self.tokens -= LINE;
         Verdict::Log { dropped: std::mem::take(&mut self.dropped) }
     }
 

@@ -1,6 +1,6 @@
 //! An entry as it is kept: bounded, cleaned, and its fields as the JSON that is sent.
 
-use crate::time::Shown;
+use buntime_plugin::rfc3339::Rfc3339;
 use buntime_plugin::{Level, Source};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Entry {
         let _ = write!(
             out,
             r#"{{"seq":{seq},"time":"{}","level":"{}","source":"{}""#,
-            Shown(self.time),
+            Rfc3339(self.time),
             self.level,
             self.source
         );

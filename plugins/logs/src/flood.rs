@@ -2,6 +2,7 @@
 //! at once. A producer is an app and a source: what `shop` prints on stdout. What is beyond the limit is counted, and said once a second.
 
 use buntime_plugin::Source;
+use buntime_plugin::limit::Bucket;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +12,6 @@ pub const ENTRIES_A_SECOND: u32 = 20_000;
 pub const ENTRIES_AT_ONCE: u32 = 20_000;
 /// Apps whose drops are counted by themselves; those of further ones are counted as nobody's.
 const COUNTED_APPS: usize = 1000;
-
-const ENTRY: u64 = 1_000_000_000;
-
-/// A token bucket. The time is the caller's: that since any fixed point.
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    rate: u64,
-    /// Thousand-millionths of an entry, so that nothing is lost in rounding.
-    burst: u64,
-    tokens: u64,
-    last: Duration,
-}
 
 pub type Producer = (Option<Arc<str>>, Source);
 
@@ -38,45 +27,6 @@ pub struct Flood {
     producers: HashMap<Producer, (Bucket, u64)>,
     /// Since the beginning, by app.
     dropped: HashMap<Option<Arc<str>>, u64>,
-}
-
-impl Bucket {
-    /// A full one.
-    pub fn new(rate: u32, burst: u32, now: Duration) -> Bucket {
-        let burst = u64::from(burst) * ENTRY;
-        Bucket { rate: u64::from(rate), burst, tokens: burst, last: now }
-    }
-
-    /// Takes so many, or says after which time there will be as many.
-    pub fn take(&mut self, count: u64, now: Duration) -> Result<(), Duration> {
-        self.has(count, now).map(|()| self.charge(count, now))
-    }
-
-    /// Takes as many of so many as there are.
-    pub fn charge(&mut self, count: u64, now: Duration) {
-        self.fill(now);
-        self.tokens = self.tokens.saturating_sub(count.saturating_mul(ENTRY));
-    }
-
-    /// Whether there are so many, or after which time there will be.
-    pub fn has(&mut self, count: u64, now: Duration) -> Result<(), Duration> {
-        self.fill(now);
-        let missing = count.saturating_mul(ENTRY).saturating_sub(self.tokens);
-        if missing == 0 { Ok(()) } else { Err(Duration::from_nanos(missing.div_ceil(self.rate.max(1)))) }
-    }
-
-    pub fn is_full(&mut self, now: Duration) -> bool {
-        self.fill(now);
-        self.tokens == self.burst
-    }
-
-    fn fill(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.last);
-        self.last = self.last.max(now);
-        // An entry a second is a thousand-millionth of an entry a nanosecond.
-        let earned = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX).saturating_mul(self.rate);
-        self.tokens = self.tokens.saturating_add(earned).min(self.burst);
-    }
 }
 
 impl Flood {
@@ -165,21 +115,5 @@ mod tests {
             assert!(!flood.admits(&app, Source::Access, SECOND));
         }
         assert_eq!((flood.dropped.len(), flood.dropped[&None]), (COUNTED_APPS + 1, 10));
-    }
-
-    #[test]
-    fn a_bucket_says_after_which_time_there_is_enough() {
-        let mut bucket = Bucket::new(1000, 1000, SECOND);
-        assert_eq!(bucket.take(900, SECOND), Ok(()));
-        assert_eq!(bucket.take(200, SECOND), Err(Duration::from_millis(100)));
-        assert_eq!(bucket.take(200, SECOND + Duration::from_millis(100)), Ok(()));
-        bucket.charge(5000, 2 * SECOND);
-        assert_eq!(bucket.has(10, 2 * SECOND), Err(Duration::from_millis(10)), "there are no debts");
-        bucket.charge(5000, SECOND);
-        assert_eq!(
-            bucket.take(1, Duration::ZERO),
-            Err(Duration::from_millis(1)),
-            "time that goes backward earns nothing"
-        );
     }
 }

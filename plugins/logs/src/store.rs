@@ -4,11 +4,12 @@
 //! made, searched, shown and freed outside.
 
 use crate::entry::Entry;
-use crate::flood::{Bucket, Dropped, ENTRIES_A_SECOND, Flood};
+use crate::flood::{Dropped, ENTRIES_A_SECOND, Flood};
 use crate::prepare::prepare;
 use crate::redact::Redactor;
 use crate::ring::{Bounds, Counts, Ring};
 use crate::tokens::Tokens;
+use buntime_plugin::limit::Bucket;
 use buntime_plugin::{Level, LogEntry};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,24 +1,9 @@
-//! Moments as text: RFC 3339, and what people type instead.
+//! Reads moments: RFC 3339, and what people type instead.
 
-use std::fmt;
+use buntime_plugin::rfc3339::date;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// As `2026-01-31T12:00:00.123Z`. What is before 1970 counts as its beginning.
-pub struct Shown(pub SystemTime);
-
 const DAY: i64 = 86_400;
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        let (year, month, day) = date(seconds / DAY);
-        let rest = seconds % DAY;
-        let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-        let millis = since.subsec_millis();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-    }
-}
 
 /// Reads RFC 3339 (`2026-01-31T12:00:00Z`, `…+01:00`), milliseconds since 1970, or how long ago (`90s`, `15m`, `2h`, `7d`).
 pub fn parse(text: &str, now: SystemTime) -> Option<SystemTime> {
@@ -91,17 +76,7 @@ fn rfc3339(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
-/// Days since 1970-01-01 to a date of the Gregorian calendar, from 0000-03-01 on in eras of 400 years.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let (day, month) = (of_year - (153 * march + 2) / 5 + 1, if march < 10 { march + 3 } else { march - 9 });
-    (year + era * 400 + i64::from(month <= 2), month, day)
-}
-
+/// The day of a date, counted from 1970-01-01: [`date`] the other way round.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -112,6 +87,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use buntime_plugin::rfc3339::Rfc3339;
 
     #[test]
     fn moments_are_shown_and_read_back() {
@@ -122,7 +98,7 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             let moment = UNIX_EPOCH + Duration::from_millis(millis);
-            assert_eq!(Shown(moment).to_string(), text);
+            assert_eq!(Rfc3339(moment).to_string(), text);
             assert_eq!(parse(text, UNIX_EPOCH), Some(moment));
             assert_eq!(parse(&millis.to_string(), UNIX_EPOCH), Some(moment));
         }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// In seconds.
+const DAY: u64 = 86_400;
+
 /// Shows itself to the millisecond: `2026-03-01T12:00:00.250Z`. A moment before 1970 counts as its beginning.
 pub struct Rfc3339(pub SystemTime);
 
@@ -24,19 +27,21 @@ pub fn from_seconds(seconds: u64) -> String {
 
 /// `2026-11-25T23:47:48`
 fn write_seconds(out: &mut impl fmt::Write, since: Duration) -> fmt::Result {
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = date(days);
+    let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
+    // No number of seconds has so many days that it does not fit.
+    let (year, month, day) = date(days.cast_signed());
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-/// Year, month and day of a day that is counted from 1970-01-01, in the Gregorian calendar. Years are counted from March, so
-/// that the leap day is the last of its year, and in eras of 400 years, each of which has as many days.
-fn date(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
+/// Year, month and day of a day that is counted from 1970-01-01, in the Gregorian calendar; one before that is negative.
+pub fn date(days: i64) -> (i64, i64, i64) {
+    // Years are counted from March, so that the leap day is the last of its year, and in eras of 400 years, each of which has as
+    // many days.
+    const ERA: i64 = 146_097;
     // From 0000-03-01 to 1970-01-01.
-    let days = days + 719_468;
-    let (era, of_era) = (days / ERA, days % ERA);
+    let days = days.saturating_add(719_468);
+    let (era, of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / (ERA - 1)) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     // 153 days have the five months from March to July, and those from August to December.
@@ -83,14 +88,13 @@ mod tests {
 
     #[test]
     fn each_day_follows_the_one_before() {
-        const DAYS: [u64; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-        let is_leap =
-            |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+        const DAYS: [i64; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let is_leap = |year: i64| year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
         let mut expected = (1970, 1, 1);
         for day in 0..250_000 {
             assert_eq!(date(day), expected);
             let (year, month, of_month) = expected;
-            let last = DAYS[month as usize] + u64::from(month == 2 && is_leap(year));
+            let last = DAYS[month as usize] + i64::from(month == 2 && is_leap(year));
             expected = match (of_month < last, month < 12) {
                 (true, _) => (year, month, of_month + 1),
                 (false, true) => (year, month + 1, 1),
