@@ -42,9 +42,9 @@ pub static NATIVE: Native =
 /// How often the losses of floods are said.
 const TICK: Duration = Duration::from_secs(1);
 
-/// After how many ticks the tokens are compared with the workers that there are: an end may go unheard in a flood of events. And
-/// the runtime is asked again for what is secret, which may change with settings and keys.
-const ROLL_CALL: u64 = 30;
+/// How often the tokens are compared with the workers that there are: an end may go unheard in a flood of events. And the runtime
+/// is asked again for what is secret, which may change with settings and keys.
+const ROLL_CALL: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,18 +103,18 @@ impl Plugin for Logs {
             if let Some(server) = self.context.core().server() {
                 self.kept.store().set_url(server.url);
             }
-            let kept = Arc::clone(&self.kept);
-            let (store, core) = (Arc::clone(self.kept.store()), Arc::clone(self.context.core()));
-            forget_the_dead(&store, &*core).await;
-            self.context.spawn(async move {
-                let mut ticks = tokio::time::interval(TICK);
-                for tick in 1u64.. {
-                    ticks.tick().await;
-                    store.tell_drops();
-                    if tick % ROLL_CALL == 0 {
-                        kept.learn_secrets(&*core);
-                        forget_the_dead(&store, &*core).await;
-                    }
+            forget_the_dead(self.kept.store(), &**self.context.core()).await;
+            let store = Arc::clone(self.kept.store());
+            self.context.every(TICK, move || {
+                store.tell_drops();
+                std::future::ready(())
+            });
+            let (kept, core) = (Arc::clone(&self.kept), Arc::clone(self.context.core()));
+            self.context.every(ROLL_CALL, move || {
+                let (kept, core) = (Arc::clone(&kept), Arc::clone(&core));
+                async move {
+                    kept.learn_secrets(&*core);
+                    forget_the_dead(kept.store(), &*core).await;
                 }
             });
             let (draining, api) = (self.context.core().draining(), Arc::clone(&self.api));
