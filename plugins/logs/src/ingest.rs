@@ -26,7 +26,10 @@ const A_WAIT: usize = 16 << 10;
 /// In which time it must have come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Adds what a request has, all of it or nothing. Returns how many.
+/// Entries that are made ready in one go. Between two of them other tasks run.
+const CHUNK: usize = 256;
+
+/// Adds what a request has, all of it or nothing, even if its client goes meanwhile. Returns how many.
 pub async fn ingest(store: &Store, redactor: &Redactor, mut request: Request) -> Result<usize, Problem> {
     let sender = sender(store, &request)?;
     store.may_begin(&sender.app).map_err(too_many_a_second)?;
@@ -40,13 +43,19 @@ pub async fn ingest(store: &Store, redactor: &Redactor, mut request: Request) ->
     store.may_send(&sender.app, sent.len() as u64, to_wait).map_err(too_many_a_second)?;
     let entries = sent.iter().enumerate().map(|(index, sent)| make(index, sent));
     let entries = entries.collect::<Result<Vec<Structured>, Problem>>()?;
-    let count = entries.len();
-    for sent in entries {
+    let mut ready = Vec::with_capacity(entries.len());
+    for (index, sent) in entries.into_iter().enumerate() {
+        if index > 0 && index % CHUNK == 0 {
+            tokio::task::yield_now().await;
+        }
         let mut entry = fill(LogEntry::new(Level::Info, Source::Ingest, ""), sent);
         let Sender { app, version, worker } = sender.clone();
         (entry.app, entry.version, entry.worker) = (Some(app), Some(version), Some(worker));
-        store.add(prepare(entry, redactor));
+        ready.push(prepare(entry, redactor));
     }
+    let count = ready.len();
+    // Nothing is waited for any more.
+    ready.into_iter().for_each(|entry| store.add(entry));
     Ok(count)
 }
 

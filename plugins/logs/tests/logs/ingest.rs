@@ -2,6 +2,7 @@ use crate::support::*;
 use buntime_plugin::http::Method;
 use buntime_plugin::testkit::{Loaded, request, with_header};
 use buntime_plugin::{Body, Problem, Response, Server, WorkerEvent, WorkerInfo};
+use futures_util::FutureExt;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -103,6 +104,20 @@ async fn what_is_too_much_is_refused_with_the_time_to_wait() {
     assert_eq!(send(&plugin, &second, &lines(1000)).await.status(), 429);
     let other = environment(&plugin, "blog", "w3")["LOGS_TOKEN"].clone();
     assert_eq!(send(&plugin, &other, &lines(1000)).await.status(), 200);
+}
+
+#[tokio::test]
+async fn of_many_entries_all_are_added_or_none() {
+    let stage = stage();
+    let plugin = load(&stage).await;
+    let token = environment(&plugin, "shop", "w1")["LOGS_TOKEN"].clone();
+    let body = r#"{"msg":"x"}"#.repeat(400);
+    // The client goes while they are made ready.
+    assert!(send(&plugin, &token, &body).now_or_never().is_none());
+    tokio::task::yield_now().await;
+    assert_eq!(read(get(&plugin, ALL, "/api/stats").await).await["entries"], 0);
+    assert_eq!(read(send(&plugin, &token, &body).await).await["accepted"], 400);
+    assert_eq!(read(get(&plugin, ALL, "/api/stats").await).await["entries"], 400);
 }
 
 #[tokio::test]
