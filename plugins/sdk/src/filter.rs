@@ -48,6 +48,13 @@ enum Step {
 }
 
 const MAX_GLOB: usize = 1024;
+/// For each step of a program, of which there are no more than bytes in its text, and for its end.
+const PLACES: usize = MAX_GLOB + 1;
+
+/// Places in a program: as many words as it needs of those on the stack.
+struct Places<'w>(&'w mut [u64]);
+
+type Words = [u64; PLACES.div_ceil(64)];
 
 impl Filter {
     /// Says yes to everything.
@@ -130,15 +137,17 @@ impl Glob {
         if self.prefix == end {
             return bytes.len() == end;
         }
-        let (mut now, mut next) = (vec![false; end + 1], vec![false; end + 1]);
+        let (mut one, mut other): (Words, Words) = Default::default();
+        let words = end / 64 + 1;
+        let (mut now, mut next) = (Places(&mut one[..words]), Places(&mut other[..words]));
         self.reach(&mut now, self.prefix);
         for &byte in &bytes[self.prefix..] {
             // What comes does not matter any more.
-            if now[end - 1] && self.program[end - 1] == Step::Across {
+            if now.has(end - 1) && self.program[end - 1] == Step::Across {
                 return true;
             }
             let mut lives = false;
-            for at in (0..end).filter(|&at| now[at]) {
+            for at in now.all().take_while(|&at| at < end) {
                 let to = match self.program[at] {
                     Step::Byte(wanted) if wanted == byte => at + 1,
                     Step::Within if byte != b'/' => at,
@@ -152,14 +161,14 @@ impl Glob {
                 return false;
             }
             std::mem::swap(&mut now, &mut next);
-            next.fill(false);
+            next.0.fill(0);
         }
-        now[end]
+        now.has(end)
     }
 
     /// Adds a place in the program, and those that are reached from it without a byte.
-    fn reach(&self, set: &mut [bool], at: usize) {
-        if std::mem::replace(&mut set[at], true) {
+    fn reach(&self, set: &mut Places<'_>, at: usize) {
+        if !set.add(at) {
             return;
         }
         match self.program.get(at) {
@@ -170,6 +179,31 @@ impl Glob {
             }
             _ => {}
         }
+    }
+}
+
+impl Places<'_> {
+    fn has(&self, at: usize) -> bool {
+        self.0[at / 64] >> (at % 64) & 1 == 1
+    }
+
+    /// Whether it was not there.
+    fn add(&mut self, at: usize) -> bool {
+        let is_new = !self.has(at);
+        self.0[at / 64] |= 1 << (at % 64);
+        is_new
+    }
+
+    /// In their order.
+    fn all(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(index, &word)| {
+            let mut rest = word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(index * 64 + bit)
+            })
+        })
     }
 }
 
@@ -273,6 +307,19 @@ mod tests {
     fn a_pattern_full_of_stars_takes_time_in_proportion() {
         let pattern = glob(&format!("{}b", "*a".repeat(400)));
         assert!(!pattern.matches(&"a".repeat(4000)));
+    }
+
+    #[test]
+    fn the_longest_patterns_match_to_their_end() {
+        for (pattern, yes, no) in [
+            (format!("*{}", "a".repeat(MAX_GLOB - 1)), "a".repeat(MAX_GLOB), "a".repeat(MAX_GLOB - 2)),
+            (format!("{}/**", "a".repeat(MAX_GLOB - 3)), "a".repeat(MAX_GLOB - 3), "a".repeat(MAX_GLOB - 4)),
+            (format!("{}*", "/**/a".repeat(204)), "/a".repeat(204), "/a".repeat(203)),
+        ] {
+            let glob = glob(&pattern);
+            assert!(glob.program.len() < PLACES, "{pattern}");
+            assert!(glob.matches(&yes) && !glob.matches(&no), "{pattern}");
+        }
     }
 
     #[test]
