@@ -102,6 +102,7 @@ impl Ring {
         self.entries.len()
     }
 
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.bytes
     }

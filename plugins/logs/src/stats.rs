@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 pub fn stats(store: &Store, scope: &Scope) -> Value {
-    let Census { first, next, bounds, kept, dropped, .. } = store.census();
+    let Census { first, next, bounds, kept, dropped } = store.census();
     let mut apps: BTreeSet<_> = kept.keys().chain(dropped.keys()).collect();
     apps.retain(|app| scope.sees(app.as_deref()));
     let mut all = Counts::default();

@@ -47,7 +47,6 @@ pub struct Store {
 pub struct Census {
     pub first: u64,
     pub next: u64,
-    pub bytes: usize,
     pub bounds: Bounds,
     pub kept: HashMap<Option<Arc<str>>, Counts>,
     pub dropped: HashMap<Option<Arc<str>>, u64>,
@@ -196,7 +195,6 @@ impl Store {
         Census {
             first: ring.first(),
             next: ring.next(),
-            bytes: ring.bytes(),
             bounds: ring.bounds(),
             kept: ring.counts().clone(),
             dropped,

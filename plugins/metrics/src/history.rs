@@ -208,7 +208,7 @@ impl Row {
         shown["errors"] = self.errors.into();
         shown["rates"] = rates(self.rates);
         shown["errorRates"] = rates(self.error_rates);
-        shown["latency"] = view::quantiles(&self.took);
+        shown["latency"] = view::quantiles(&self.took).into();
         shown
     }
 }

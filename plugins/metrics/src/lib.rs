@@ -17,7 +17,7 @@ use buntime_plugin::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the runtime finds it.
@@ -35,12 +35,15 @@ struct Settings {
 }
 
 struct Metrics {
+    api: Arc<Api>,
+    router: Router<Api>,
+}
+
+/// What the routes work with.
+struct Api {
     settings: Settings,
     context: Arc<Context>,
     live: Arc<Live>,
-    router: Router<Metrics>,
-    /// Itself, for the router.
-    this: Weak<Metrics>,
 }
 
 impl Metrics {
@@ -50,15 +53,13 @@ impl Metrics {
             // Were it no token, a variable that is not set would open the door.
             return Err(Error::new("scrapeToken is empty").hint("leave it out if everybody may scrape"));
         }
-        Ok(Arc::new_cyclic(|this| Metrics {
-            live: Arc::new(Live::new(settings.sse_interval)),
-            settings,
-            context: Arc::clone(context),
-            router: routes(),
-            this: Weak::clone(this),
-        }))
+        let live = Arc::new(Live::new(settings.sse_interval));
+        let api = Api { settings, context: Arc::clone(context), live };
+        Ok(Arc::new(Metrics { api: Arc::new(api), router: routes() }))
     }
+}
 
+impl Api {
     /// Whoever may see apps, as far as they may.
     async fn caller(&self, request: &Request) -> Result<Arc<dyn Caller>, Problem> {
         let caller = self.context.core().access().identify(request).await?;
@@ -120,11 +121,11 @@ impl Plugin for Metrics {
     }
 
     fn on_init(&self) -> BoxFuture<'_, Result<()>> {
-        let source = self.context.core().metrics();
-        self.context.spawn(Arc::clone(&self.live).keep_sampling(source));
+        let Api { context, live, .. } = &*self.api;
+        context.spawn(Arc::clone(live).keep_sampling(context.core().metrics()));
         // The runtime's end waits for connections: a stream must not hold it.
-        let (draining, live) = (self.context.core().draining(), Arc::clone(&self.live));
-        self.context.spawn(async move {
+        let (draining, live) = (context.core().draining(), Arc::clone(live));
+        context.spawn(async move {
             draining.await;
             live.end();
         });
@@ -133,39 +134,32 @@ impl Plugin for Metrics {
 
     fn on_server_start(&self, _: Server) -> BoxFuture<'_, Result<()>> {
         // Not before: until now another set may have been the one that counts, and an app that is folded stays so.
-        self.context.core().metrics().limit_apps(self.settings.max_apps);
+        self.api.context.core().metrics().limit_apps(self.api.settings.max_apps);
         Box::pin(std::future::ready(Ok(())))
     }
 
     fn route(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
-        match self.this.upgrade() {
-            Some(this) => Box::pin(async move { this.router.answer(Arc::clone(&this), request).await }),
-            None => Box::pin(std::future::ready(Ok(request.not_found()))),
-        }
+        Box::pin(self.router.answer(Arc::clone(&self.api), request))
     }
 
     fn on_shutdown(&self) -> BoxFuture<'_, Result<()>> {
-        self.live.end();
+        self.api.live.end();
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-fn routes() -> Router<Metrics> {
+fn routes() -> Router<Api> {
     Router::new()
-        .get("/prometheus", |this: Arc<Metrics>, request, _| async move {
-            Ok(answer(this.prometheus(&request).await))
-        })
         .get(
-            "/api",
-            |this: Arc<Metrics>, request, _| async move { Ok(answer(this.snapshot(&request).await)) },
+            "/prometheus",
+            |api: Arc<Api>, request, _| async move { Ok(answer(api.prometheus(&request).await)) },
         )
-        .get("/api/workers", |this: Arc<Metrics>, request, _| async move {
-            Ok(answer(this.workers(&request).await))
-        })
+        .get("/api", |api: Arc<Api>, request, _| async move { Ok(answer(api.snapshot(&request).await)) })
         .get(
-            "/api/sse",
-            |this: Arc<Metrics>, request, _| async move { Ok(answer(this.follow(&request).await)) },
+            "/api/workers",
+            |api: Arc<Api>, request, _| async move { Ok(answer(api.workers(&request).await)) },
         )
+        .get("/api/sse", |api: Arc<Api>, request, _| async move { Ok(answer(api.follow(&request).await)) })
 }
 
 fn answer(answer: Result<Response, Problem>) -> Response {

@@ -39,9 +39,7 @@ fn shown(sample: &Sample) -> Json {
         Value::Number(number) => json!({ "labels": labels, "value": number }),
         Value::Histogram(histogram) => {
             let mut shown = json!({ "labels": labels, "count": histogram.count(), "sum": histogram.sum });
-            for (name, part) in QUANTILES {
-                shown[name] = histogram.quantile(part).into();
-            }
+            quantiles(histogram).into_iter().for_each(|(name, value)| shown[name] = value);
             shown
         }
     }
@@ -50,7 +48,7 @@ fn shown(sample: &Sample) -> Json {
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)];
 
 /// The quantiles of a histogram; null where it has counted nothing.
-pub fn quantiles(histogram: &Histogram) -> Json {
+pub fn quantiles(histogram: &Histogram) -> Map<String, Json> {
     let values = QUANTILES.map(|(name, part)| (name.to_owned(), Json::from(histogram.quantile(part))));
-    Json::Object(values.into_iter().collect())
+    values.into_iter().collect()
 }

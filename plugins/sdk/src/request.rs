@@ -69,19 +69,8 @@ impl Request {
         let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
         let host = host.and_then(|host| HeaderValue::try_from(host).ok());
         let host = host.or_else(|| head.headers.get(http::header::HOST).cloned());
-        Request {
-            client: None,
-            https: false,
-            host: host.unwrap_or(HeaderValue::from_static("localhost")),
-            id: HeaderValue::from_static(""),
-            head,
-            target: Target::Nothing,
-            route: None,
-            body: Mutex::new(Some(body)),
-            offer: Mutex::new(None),
-            moved: false,
-            canonical: None,
-        }
+        let host = host.unwrap_or(HeaderValue::from_static("localhost"));
+        Request::from_parts(head, host, HeaderValue::from_static(""), Some(body))
     }
 
     pub fn method(&self) -> &Method {
