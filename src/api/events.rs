@@ -10,10 +10,11 @@ use crate::events::{EventId, Filter, Item, Kind, Subscription};
 use crate::model::{AppName, AppVersion};
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use buntime_plugin::answer::event_stream;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use http::header::HeaderName;
 use http_body::Frame;
 use serde::Deserialize;
 use std::future::poll_fn;
@@ -116,11 +117,7 @@ pub async fn stream(
         let text = follower.next().await?;
         Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(text))), follower))
     });
-    let mut response = Body::new(http_body_util::StreamBody::new(frames)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Of nginx: events must not wait in a buffer.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream(Body::new(http_body_util::StreamBody::new(frames))))
 }
 
 /// One client of the stream.

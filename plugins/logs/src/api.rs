@@ -5,16 +5,14 @@ use crate::follow::{self, From, Opening};
 use crate::query::{Query, Scope};
 use crate::store::FOLLOWERS;
 use crate::{Settings, find, ingest, stats};
-use buntime_plugin::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use buntime_plugin::http::{HeaderValue, Method, StatusCode};
+use buntime_plugin::answer::{answered, event_stream, json};
+use buntime_plugin::http::{HeaderName, Method, StatusCode};
 use buntime_plugin::{Body, Caller, Context, Params, Problem, Request, Response, Result, Router};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Of nginx: events must not wait in a buffer.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// What the routes work with.
 pub struct Api {
@@ -90,12 +88,7 @@ impl Api {
             Method::HEAD => Body::Empty,
             _ => follow::follow(opening).await,
         };
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        Ok(response)
+        Ok(event_stream(body))
     }
 
     async fn stats(&self, request: Request) -> Result<Response, Problem> {
@@ -140,17 +133,6 @@ pub fn router() -> Router<Api> {
                 false => Ok(request.not_found()),
             }
         })
-}
-
-fn answered(result: Result<Response, Problem>) -> Result<Response> {
-    Ok(result.unwrap_or_else(Response::from))
-}
-
-fn json(text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 fn no_parameters(request: &Request) -> Result<(), Problem> {

@@ -10,13 +10,14 @@ mod scrape;
 mod view;
 
 use crate::live::Live;
-use buntime_plugin::http::{HeaderValue, StatusCode, header};
+use buntime_plugin::answer::{answered, event_stream, json};
+use buntime_plugin::http::{HeaderValue, Method, StatusCode, header};
 use buntime_plugin::{
-    BoxFuture, Caller, Context, Error, Hooks, Native, Plugin, Problem, Request, Response, Result, Router,
-    Server, settings,
+    Body, BoxFuture, Caller, Context, Error, Hooks, Native, Plugin, Problem, Request, Response, Result,
+    Router, Server, settings,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ impl Api {
         let snapshot = self.context.core().metrics().snapshot().await;
         let mut shown = self.live.latest(&*caller);
         shown["metrics"] = view::families(&snapshot, &*caller);
-        Ok(json_response(&shown))
+        Ok(json(shown.to_string()))
     }
 
     async fn workers(&self, request: &Request) -> Result<Response, Problem> {
@@ -100,18 +101,17 @@ impl Api {
             None => caller.sees_everything(),
         });
         let workers: Vec<Value> = seen.map(|worker| worker.details).collect();
-        Ok(json_response(&json!({ "workers": workers })))
+        Ok(json(serde_json::json!({ "workers": workers }).to_string()))
     }
 
     async fn follow(&self, request: &Request) -> Result<Response, Problem> {
         let caller = self.caller(request).await?;
-        let mut response = Response::new(Arc::clone(&self.live).follow(caller)?);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // Of nginx: events must not wait in a buffer.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(response)
+        let place = self.live.place()?;
+        let body = match *request.method() {
+            Method::HEAD => Body::Empty,
+            _ => Live::follow(caller, place),
+        };
+        Ok(event_stream(body))
     }
 }
 
@@ -152,24 +152,9 @@ fn routes() -> Router<Api> {
     Router::new()
         .get(
             "/prometheus",
-            |api: Arc<Api>, request, _| async move { Ok(answer(api.prometheus(&request).await)) },
+            |api: Arc<Api>, request, _| async move { answered(api.prometheus(&request).await) },
         )
-        .get("/api", |api: Arc<Api>, request, _| async move { Ok(answer(api.snapshot(&request).await)) })
-        .get(
-            "/api/workers",
-            |api: Arc<Api>, request, _| async move { Ok(answer(api.workers(&request).await)) },
-        )
-        .get("/api/sse", |api: Arc<Api>, request, _| async move { Ok(answer(api.follow(&request).await)) })
-}
-
-fn answer(answer: Result<Response, Problem>) -> Response {
-    answer.unwrap_or_else(Response::from)
-}
-
-fn json_response(value: &Value) -> Response {
-    let mut response = Response::new(value.to_string().into());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+        .get("/api", |api: Arc<Api>, request, _| async move { answered(api.snapshot(&request).await) })
+        .get("/api/workers", |api: Arc<Api>, request, _| async move { answered(api.workers(&request).await) })
+        .get("/api/sse", |api: Arc<Api>, request, _| async move { answered(api.follow(&request).await) })
 }

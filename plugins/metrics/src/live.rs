@@ -43,13 +43,18 @@ struct Event {
     whole: OnceLock<Bytes>,
 }
 
-struct Follower {
-    _place: OwnedSemaphorePermit,
-    caller: Arc<dyn Caller>,
-    revoked: BoxFuture<'static, ()>,
+/// Where a client may follow from.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
     /// What it is told first.
     first: Option<Arc<Event>>,
     events: broadcast::Receiver<Arc<Event>>,
+}
+
+struct Follower {
+    place: Place,
+    caller: Arc<dyn Caller>,
+    revoked: BoxFuture<'static, ()>,
 }
 
 impl Live {
@@ -95,34 +100,32 @@ impl Live {
         latest.now.shown(caller)
     }
 
-    /// A stream of events for one client, until its key is revoked or the plugin ends.
+    /// A place for a client.
     ///
     /// # Errors
     /// There are too many of them, or the plugin is ending.
-    pub fn follow(self: Arc<Self>, caller: Arc<dyn Caller>) -> Result<Body, Problem> {
+    pub fn place(&self) -> Result<Place, Problem> {
         let busy = |detail| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "followers_busy")
                 .detail(detail)
                 .retry_after(Duration::from_secs(5))
         };
-        let place = Arc::clone(&self.places)
+        let permit = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| busy(format!("{FOLLOWERS} clients follow the metrics already.")))?;
         let state = self.lock();
         let Some(sender) = &state.sender else { return Err(busy("The plugin is ending.".to_owned())) };
-        let follower = Follower {
-            _place: place,
-            revoked: caller.revoked(),
-            caller,
-            first: Some(Arc::clone(&state.latest)),
-            events: sender.subscribe(),
-        };
-        drop(state);
+        Ok(Place { _permit: permit, first: Some(Arc::clone(&state.latest)), events: sender.subscribe() })
+    }
+
+    /// A stream of events for one client, until its key is revoked or the plugin ends.
+    pub fn follow(caller: Arc<dyn Caller>, place: Place) -> Body {
+        let follower = Follower { revoked: caller.revoked(), caller, place };
         let frames = futures_util::stream::unfold(follower, |mut follower| async move {
             let text = follower.next().await?;
             Some((Ok::<_, BodyError>(Frame::data(text)), follower))
         });
-        Ok(Body::stream(StreamBody::new(frames)))
+        Body::stream(StreamBody::new(frames))
     }
 
     /// No more events: all streams end.
@@ -138,7 +141,7 @@ impl Live {
 impl Follower {
     /// The next piece of the stream; none = it ends.
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
+        if let Some(first) = self.place.first.take() {
             // Something at once, so that the client knows that it is connected.
             let shown = if first.id == 0 { Bytes::new() } else { first.shown(&*self.caller) };
             return Some([b"retry: 1000\n\n", &*shown].concat().into());
@@ -146,7 +149,7 @@ impl Follower {
         tokio::select! {
             biased;
             () = &mut self.revoked => None,
-            event = self.events.recv() => match event {
+            event = self.place.events.recv() => match event {
                 Ok(event) => Some(event.shown(&*self.caller)),
                 // It is too slow for what it asked for, or the plugin ends.
                 Err(_) => None,

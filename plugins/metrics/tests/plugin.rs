@@ -279,6 +279,21 @@ impl Stream {
     }
 }
 
+#[tokio::test]
+async fn the_head_of_a_stream_takes_no_place() {
+    let plugin = stage(json!({})).load(&NATIVE).await.unwrap();
+    let mut heads = Vec::new();
+    for _ in 0..200 {
+        let head = with_header(request(Method::HEAD, "localhost", "/api/sse"), "x-api-key", "operator");
+        heads.push(ask(&plugin, head).await);
+    }
+    for head in heads {
+        assert_eq!(head.status(), StatusCode::OK);
+        assert_eq!(head.headers()[header::CONTENT_TYPE], "text/event-stream");
+        assert!(matches!(head.body(), Body::Empty));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_follower_is_told_rates_at_the_interval_and_sees_its_apps_alone() {
     let stage = stage(json!({}));

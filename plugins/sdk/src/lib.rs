@@ -13,6 +13,7 @@
 //! within a minor one).
 
 pub mod access;
+pub mod answer;
 mod body;
 mod context;
 mod error;
