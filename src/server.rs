@@ -39,6 +39,9 @@ const SPARE_STARTS: usize = 2;
 /// Connections to the admin socket. They are not among those that `max-connections` bounds: when clients hold all of those,
 /// the operator still gets in.
 const ADMIN_CONNECTIONS: usize = 128;
+/// How long a connection without a request may stay for one more when all ends: so a client that keeps connections and uses
+/// them all the time learns of the end from an answer.
+const GRACE: Duration = Duration::from_secs(1);
 /// What plugins have to end in where connections took all the time that there was.
 const PLUGINS_LEAST: Duration = Duration::from_secs(2);
 /// After a second signal.
@@ -175,8 +178,8 @@ async fn run(config: Config, bun: Bun) -> Result<()> {
     if let Some(administering) = administering {
         let _ = administering.await;
     }
-    book.drain();
-    desk.drain();
+    book.drain(GRACE);
+    desk.drain(GRACE);
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     let finish = async {
         // Requests that are there may still need a worker: connections first, then the pool.

@@ -35,10 +35,14 @@ const STALL: Duration = Duration::from_secs(300);
 #[repr(u8)]
 pub enum Verdict {
     Live = 0,
-    /// Finish what is begun, then close.
+    /// Finish what is begun, and what comes within the book's grace, then close. HTTP/2 says so to its client at once (GOAWAY,
+    /// RFC 9113 §6.8). HTTP/1 can only by the next answer (RFC 9112 §9.6): closed between two, it might lose a request that is on
+    /// its way.
     Drain = 1,
+    /// Finish what is begun, then close.
+    Close = 2,
     /// Close now.
-    Drop = 2,
+    Drop = 3,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,8 @@ pub struct Book {
     /// Milliseconds since `began`, as of the last sweep or accept.
     clock: AtomicU64,
     freed: Notify,
+    /// Milliseconds for which a connection that drains may stay without a request.
+    grace: AtomicU64,
     max: usize,
     keepalive: Duration,
     head: Duration,
@@ -115,6 +121,7 @@ impl Book {
             began: Instant::now(),
             clock: AtomicU64::new(0),
             freed: Notify::new(),
+            grace: AtomicU64::new(0),
             max,
             keepalive,
             head,
@@ -153,7 +160,7 @@ impl Book {
                 lingering.tell(Verdict::Drop);
             }
         } else if let Some(oldest) = oldest(true) {
-            oldest.tell(Verdict::Drain);
+            oldest.tell(Verdict::Close);
         }
     }
 
@@ -196,12 +203,14 @@ impl Book {
             // Whoever waits for room looks again: a connection that was busy may have become idle, or lingered long enough.
             self.freed.notify_waiters();
             for (_, conn) in self.open().iter() {
-                let live = conn.told() == Verdict::Live;
-                let (phase, age) = (conn.phase(), self.age(conn));
+                let (phase, age, told) = (conn.phase(), self.age(conn), conn.told());
+                let live = told == Verdict::Live;
                 match phase {
-                    Phase::Idle if live && age >= self.keepalive => conn.tell(Verdict::Drain),
+                    Phase::Idle if live && age >= self.keepalive => conn.tell(Verdict::Close),
+                    Phase::Idle if conn.is_awaited(told) && age >= self.grace() => conn.tell(Verdict::Close),
+                    Phase::Idle if conn.is_awaited(told) => {}
                     Phase::Idle | Phase::Switched if !live && age >= LINGER => conn.tell(Verdict::Drop),
-                    Phase::New if !live && age >= SWEEP => conn.tell(Verdict::Drop),
+                    Phase::New if !live && age >= self.grace().max(SWEEP) => conn.tell(Verdict::Drop),
                     Phase::Head | Phase::New if age >= self.head => conn.tell(Verdict::Drop),
                     _ if conn.is_stalled(self.now()) => conn.tell(Verdict::Drop),
                     _ => {}
@@ -210,9 +219,10 @@ impl Book {
         }
     }
 
-    /// Asks every connection to finish what it has begun and close. On one that was just opened a request is probably on
-    /// its way: it has one sweep to come.
-    pub fn drain(&self) {
+    /// Asks every connection to finish what it has begun and close. On one that is idle or was just opened a request may be on its
+    /// way: it has `grace` to come, and is answered as the last one.
+    pub fn drain(&self, grace: Duration) {
+        self.grace.store(grace.as_millis() as u64, Ordering::Relaxed);
         self.tick();
         for (_, conn) in self.open().iter() {
             conn.tell(Verdict::Drain);
@@ -228,6 +238,10 @@ impl Book {
             }
             freed.await;
         }
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace.load(Ordering::Relaxed))
     }
 
     fn tick(&self) {
@@ -266,17 +280,29 @@ impl Conn {
     /// What to do now. The calling task is woken when that changes.
     pub fn verdict(&self, cx: &Context<'_>) -> Verdict {
         self.waker.register(cx.waker());
-        match self.told() {
+        match (self.told(), self.phase()) {
             // A request whose head has begun to come, or may have, is still answered.
-            Verdict::Drain if matches!(self.phase(), Phase::Head | Phase::New) => Verdict::Live,
-            told => told,
+            (Verdict::Drain | Verdict::Close, Phase::Head | Phase::New) => Verdict::Live,
+            (told, Phase::Idle) if self.is_awaited(told) => Verdict::Live,
+            (told, _) => told,
         }
+    }
+
+    /// Whether the answer that is about to be sent is the last one, and has to say so.
+    pub fn is_last(&self) -> bool {
+        self.told() != Verdict::Live && !self.http2.load(Ordering::Relaxed)
+    }
+
+    /// Idle, it waits for one more request.
+    fn is_awaited(&self, told: Verdict) -> bool {
+        told == Verdict::Drain && !self.http2.load(Ordering::Relaxed)
     }
 
     fn told(&self) -> Verdict {
         match self.verdict.load(Ordering::Acquire) {
             0 => Verdict::Live,
             1 => Verdict::Drain,
+            2 => Verdict::Close,
             _ => Verdict::Drop,
         }
     }

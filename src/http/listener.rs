@@ -2,7 +2,8 @@
 
 use super::connection::{Book, Conn, Entry, Verdict, Watched};
 use buntime_plugin::Body;
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -151,7 +152,15 @@ where
     let io = TokioIo::new(Watched::new(socket, entry));
     let answer = service_fn(|request| {
         let answer = service.clone().call(request, Arc::clone(&conn));
-        async { Ok::<_, Infallible>(answer.await) }
+        let conn = Arc::clone(&conn);
+        async move {
+            let mut response = answer.await;
+            // What takes the connection over says itself what it does with it.
+            if conn.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let builder = builder();
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, answer));
@@ -159,10 +168,10 @@ where
     let result = poll_fn(|cx| {
         match conn.verdict(cx) {
             Verdict::Live => {}
-            Verdict::Drain if !std::mem::replace(&mut draining, true) => {
+            Verdict::Drain | Verdict::Close if !std::mem::replace(&mut draining, true) => {
                 connection.as_mut().graceful_shutdown();
             }
-            Verdict::Drain => {}
+            Verdict::Drain | Verdict::Close => {}
             Verdict::Drop => return Poll::Ready(Ok(())),
         }
         connection.as_mut().poll(cx)

@@ -49,8 +49,8 @@ async fn a_drained_connection_that_does_not_close_is_dropped() {
     let entry = idle(&book);
     let busy = book.enter(None, 0);
     let request = busy.conn.begin();
-    book.drain();
-    assert_eq!((verdict(&entry), verdict(&busy)), (Verdict::Drain, Verdict::Drain));
+    book.drain(Duration::ZERO);
+    assert_eq!((verdict(&entry), verdict(&busy)), (Verdict::Live, Verdict::Drain));
     tokio::time::timeout(EVER, stays_until_dropped(entry)).await.expect("it stayed");
     assert_eq!(verdict(&busy), Verdict::Drain, "it has a request");
     drop(request);
@@ -61,15 +61,39 @@ async fn a_drained_connection_that_does_not_close_is_dropped() {
 async fn a_connection_without_a_request_yet_has_a_moment_to_send_one_when_drained() {
     let book = book(10);
     let (silent, speaking) = (book.enter(None, 0), book.enter(None, 0));
-    book.drain();
+    book.drain(Duration::ZERO);
     assert_eq!(verdict(&silent), Verdict::Live);
     speaking.conn.heard();
     let began = Instant::now();
     tokio::time::timeout(EVER, stays_until_dropped(silent)).await.expect("it stayed");
     assert!(began.elapsed() >= SWEEP);
     assert_eq!(verdict(&speaking), Verdict::Live, "its request is coming");
-    drop(speaking.conn.begin());
+    let request = speaking.conn.begin();
     assert_eq!(verdict(&speaking), Verdict::Drain);
+    drop(request);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_that_drains_takes_one_more_request_and_says_that_it_was_the_last() {
+    const GRACE: Duration = Duration::from_secs(20);
+    let book = book(10);
+    let (used, silent, second) = (idle(&book), idle(&book), idle(&book));
+    second.conn.speaks_http2();
+    assert!(!used.conn.is_last());
+    book.drain(GRACE);
+    assert_eq!((verdict(&used), verdict(&silent)), (Verdict::Live, Verdict::Live));
+    assert_eq!(verdict(&second), Verdict::Drain, "HTTP/2 tells its client at once");
+    assert!(!second.conn.is_last(), "HTTP/2 has no such header");
+    tokio::time::sleep(GRACE / 2).await;
+    used.conn.heard();
+    let request = used.conn.begin();
+    assert!(used.conn.is_last());
+    assert_eq!(verdict(&used), Verdict::Drain);
+    drop(request);
+    tokio::time::sleep(GRACE / 2 + SWEEP).await;
+    assert_eq!(verdict(&silent), Verdict::Close);
+    tokio::time::timeout(EVER, stays_until_dropped(silent)).await.expect("it stayed");
+    assert_eq!(verdict(&second), Verdict::Drop);
 }
 
 struct Flag(AtomicBool);
@@ -85,13 +109,13 @@ async fn a_connection_drained_while_a_head_came_is_woken_when_the_request_has_en
     let book = book(10);
     let entry = book.enter(None, 0);
     entry.conn.heard();
-    book.drain();
+    book.drain(Duration::ZERO);
     let flag = Arc::new(Flag(AtomicBool::new(false)));
     let waker = Waker::from(Arc::clone(&flag));
     assert_eq!(entry.conn.verdict(&Context::from_waker(&waker)), Verdict::Live);
     drop(entry.conn.begin());
     assert!(flag.0.load(Ordering::Relaxed));
-    assert_eq!(verdict(&entry), Verdict::Drain);
+    tokio::time::timeout(EVER, stays_until_dropped(entry)).await.expect("it stayed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +184,7 @@ async fn a_connection_that_speaks_another_protocol_is_never_idle_and_is_told_to_
     tokio::time::sleep(KEEPALIVE * 2).await;
     assert!(tokio::time::timeout(KEEPALIVE, book.room()).await.is_err(), "it made room");
     assert_eq!(*told.borrow(), Verdict::Live);
-    book.drain();
+    book.drain(Duration::ZERO);
     told.wait_for(|verdict| *verdict == Verdict::Drain).await.unwrap();
     tokio::time::timeout(EVER, told.wait_for(|verdict| *verdict == Verdict::Drop)).await.unwrap().unwrap();
     assert_eq!(*conn.switch().borrow(), Verdict::Drop, "who comes late is told too");
