@@ -13,6 +13,7 @@ pub mod cli; // one file a command
 pub mod config; // flags + environment + file → one validated Config
 pub mod events; // what happens, for whoever wants to watch
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
+mod inherit; // sockets from the service manager, or from the process that this one replaces; a leaf
 pub mod manifest; // reading YAML that people write, with the place of every error
 pub mod model; // values everyone speaks: names, versions, durations, sizes, manifests
 pub mod package; // uploaded archives: unpacking, checking, installing, packing

@@ -5,6 +5,7 @@ use super::error::Result;
 use super::with_store;
 use crate::access::{Actor, Denied, Grant, Presented, RootKey, UnixTime};
 use crate::store::Store;
+use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// Knows keys.
 pub struct Gate {
     store: Arc<Store>,
-    root_key: Option<RootKey>,
+    root_key: ArcSwapOption<RootKey>,
     denials: Arc<Denials>,
     /// Told of each key that was revoked.
     revocations: watch::Sender<()>,
@@ -27,7 +28,13 @@ pub struct Gate {
 impl Gate {
     pub fn new(store: Arc<Store>, root_key: Option<RootKey>) -> Gate {
         let denials = Arc::new(Denials::new(Arc::clone(&store)));
+        let root_key = ArcSwapOption::new(root_key.map(Arc::new));
         Gate { store, root_key, denials, revocations: watch::Sender::new(()) }
+    }
+
+    /// Another root key holds from here on, or none.
+    pub fn set_root_key(&self, root_key: Option<RootKey>) {
+        self.root_key.store(root_key.map(Arc::new));
     }
 
     /// Finds out who asks.
@@ -36,7 +43,7 @@ impl Gate {
         if door == Door::AdminSocket {
             return Ok(caller(Actor::AdminSocket, Grant::everything()));
         }
-        let hash = match Presented::read(presented(headers)?, self.root_key.as_ref())? {
+        let hash = match Presented::read(presented(headers)?, self.root_key.load().as_deref())? {
             Presented::RootKey => return Ok(caller(Actor::RootKey, Grant::everything())),
             Presented::Key(hash) => hash,
         };
@@ -109,7 +116,7 @@ impl Gate {
             } else {
                 text
             };
-            Presented::read(Some(token.trim_matches(' ')), self.root_key.as_ref()).is_ok()
+            Presented::read(Some(token.trim_matches(' ')), self.root_key.load().as_deref()).is_ok()
         };
         headers.get_all(name).iter().any(is_ours)
     }

@@ -24,6 +24,7 @@ mod outbound;
 mod patterns;
 mod plugins;
 mod runtime;
+mod standstill;
 mod start;
 mod trial;
 mod turns;
@@ -37,6 +38,7 @@ pub use self::core::{ByAdminSocket, RuntimeCore};
 pub use auth::Door;
 pub use error::ApiError;
 pub use gate::Gate;
+pub use standstill::Standstill;
 
 use self::error::Result;
 use self::turns::Turns;
@@ -81,6 +83,10 @@ pub struct Api {
     places: Places,
     plugins: Arc<Host>,
     pub draining: watch::Receiver<bool>,
+    /// Becomes true once: requests should be sent elsewhere.
+    pub leaving: watch::Receiver<bool>,
+    /// Changes, but for the time in which another process takes over.
+    pub standstill: Arc<Standstill>,
     turns: Turns,
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
@@ -124,11 +130,13 @@ pub struct Parts {
     pub places: Places,
     pub plugins: Arc<Host>,
     pub draining: watch::Receiver<bool>,
+    pub leaving: watch::Receiver<bool>,
 }
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Api> {
-        let Parts { store, index, lookout, pool, hub, gate, about, places, plugins, draining } = parts;
+        let Parts { store, index, lookout, pool, hub, gate, about, places, plugins, draining, leaving } =
+            parts;
         let (router, document) = openapi::routes(&about.base);
         let (turns, uploads) = (Turns::default(), Arc::new(Semaphore::new(UPLOADS)));
         Arc::new(Api {
@@ -142,6 +150,8 @@ impl Api {
             places,
             plugins,
             draining,
+            leaving,
+            standstill: Arc::default(),
             turns,
             uploads,
             downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
@@ -186,6 +196,7 @@ impl Api {
             return page;
         }
         let caller = self.gate.identify(door, request.headers()).await?;
+        let _going = self.standstill.enter(request.method()).await?;
         request.extensions_mut().insert(caller);
         let router = self.router.clone().with_state(Arc::clone(self));
         Ok(router.oneshot(request).await.unwrap_or_else(|never| match never {}))

@@ -241,9 +241,9 @@ impl Api {
                 )
             })?),
         };
-        let api = Arc::clone(self);
+        let (api, going) = (Arc::clone(self), self.standstill.join());
         let changing = async move {
-            let _place = place;
+            let (_place, _going) = (place, going);
             let Changed { name, mut detail, done } = change(Arc::clone(&api), caller.clone()).await?;
             let (action, outcome, error) = match &done {
                 Ok(_) => (deed.event, Outcome::Done, None),

@@ -43,7 +43,9 @@ impl Api {
             return Err(ApiError::later("changes_busy", detail, Duration::from_secs(1)));
         }
         let api = Arc::clone(self);
+        let going = self.standstill.join();
         let turn = async move {
+            let _going = going;
             let _turn = lock.lock().await;
             change(api).await
         };

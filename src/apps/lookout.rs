@@ -1,5 +1,6 @@
 //! Has the watcher's thread do something at once: for the API, which knows that a tree is whole or gone.
 
+use super::manifest::Ceilings;
 use crate::model::{App, AppName, AppVersion};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,6 +29,7 @@ pub enum LookError {
 #[derive(Debug)]
 pub(super) enum Order {
     Look(PathBuf),
+    Reread(Ceilings),
     Disable { app: AppName, version: AppVersion, disabled: bool },
     Read { app: AppName, version: AppVersion, dir: PathBuf, read: oneshot::Sender<Arc<App>> },
 }
@@ -60,6 +62,15 @@ impl Lookout {
     /// The path is nowhere where apps are, or the watcher has ended.
     pub async fn look(&self, path: PathBuf) -> Result<(), LookError> {
         self.order(Order::Look(path)).await
+    }
+
+    /// Reads the manifests of all versions again, and what else decides how they are run (`.env`, `package.json`), under these
+    /// ceilings. What has changed is a new revision. When this returns the index has it and its changes were told.
+    ///
+    /// # Errors
+    /// The watcher has ended.
+    pub async fn reread(&self, ceilings: Ceilings) -> Result<(), LookError> {
+        self.order(Order::Reread(ceilings)).await
     }
 
     /// Disables a version, or enables it again: what is disabled does not resolve and its workers drain; what is enabled is

@@ -12,9 +12,10 @@ use self::look::Look;
 use super::Options;
 use super::catalog::{Found, Off};
 use super::disk::{Disk, Identity};
-use super::load::{Loader, Outcome};
+use super::load::{Loader, Outcome, Reading};
+use super::manifest::Ceilings;
 use super::quiet::Quiet;
-use super::tree;
+use super::tree::{self, View};
 use crate::model::{App, AppName, AppVersion};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -196,6 +197,31 @@ impl Scanner {
                 && known.version.identity() == version
             {
                 Arc::make_mut(app).key = self.loader.new_key();
+            }
+        }
+        self.found()
+    }
+
+    /// Reads all versions again, under these ceilings, and gives all there is. One that would be run as before stays as it is.
+    pub fn reread(&mut self, ceilings: Ceilings) -> Vec<Found> {
+        self.loader.ceilings = ceilings;
+        for entry in self.roots.iter_mut().flat_map(|root| root.entries.values_mut()) {
+            for (path, known) in &mut entry.versions {
+                let Reading { outcome, warnings } = self.loader.load(&entry.label.name, &known.version, path);
+                let is_same = match (&known.outcome, &outcome) {
+                    (Outcome::App(known), Outcome::App(read)) => known.is_run_as(read),
+                    (Outcome::Disabled, Outcome::Disabled) => true,
+                    (Outcome::NoEntrypoint, Outcome::NoEntrypoint) => true,
+                    _ => false,
+                };
+                if !is_same {
+                    known.outcome = outcome;
+                    // What is no live app is judged by its tree.
+                    known.tree = known.tree.or_else(|| {
+                        (!known.outcome.is_live()).then(|| tree::stamp(&self.loader.disk, path, View::Source))
+                    });
+                }
+                known.warnings = warnings.into();
             }
         }
         self.found()

@@ -120,6 +120,11 @@ impl<F: FnMut(Change)> Owner<F> {
                 let pass = self.scanner.pass_at_once(entry, &path, self.started.elapsed());
                 self.take_in(pass, false);
             }
+            Order::Reread(ceilings) => {
+                self.pass(&Scope::All);
+                let found = self.scanner.reread(ceilings);
+                self.index.replace_all(found, &mut self.tell);
+            }
             Order::Disable { app, version, disabled } => {
                 if self.index.note_disabled(&app, &version, disabled) {
                     let found =

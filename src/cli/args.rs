@@ -38,7 +38,9 @@ pub enum Command {
   RUNTIME_WORKER_DIRS=/srv/apps HOST=unix:/run/buntime/http.sock buntime run
 
 A flag wins over its variable, the variable over the configuration file, the file over the default.
-SIGTERM or SIGINT finishes the requests in flight and ends; a second one ends at once.")]
+SIGTERM or SIGINT finishes the requests in flight and ends; a second one ends at once.
+SIGHUP reads the configuration, manifests and plugins again. SIGUSR2 starts the program again, as it is on disk now, hands it the
+listeners, and ends when the new process serves.")]
     Run(ConfigFlags),
     /// Print the effective configuration and where each value came from
     #[command(after_help = "Example:
@@ -119,6 +121,9 @@ Others: see `buntime --help`."
     #[command(after_help = "Example:
   buntime completions bash > /etc/bash_completion.d/buntime")]
     Completions(completions::Arguments),
+    /// Get a runtime stuck that was started with BUNTIME_TEST_COMMANDS=1
+    #[command(hide = true)]
+    Wedge(Common),
     /// Print or write manual pages
     #[command(after_help = "Example:
   buntime man /usr/local/share/man/man1")]
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn the_reference_has_every_command_and_every_exit_code() {
         let reference = include_str!("../../docs/cli.md");
-        for command in CommandLine::command().get_subcommands() {
+        for command in CommandLine::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             assert!(reference.contains(&format!("`buntime {name}")), "{name} is not in docs/cli.md");
             for inner in command.get_subcommands().filter(|_| ["keys", "plugins"].contains(&name)) {
@@ -220,7 +225,10 @@ mod tests {
         all.build();
         let mut groups = vec![(String::new(), all)];
         while let Some((above, group)) = groups.pop() {
-            for command in group.get_subcommands().filter(|command| command.get_name() != "help") {
+            for command in group
+                .get_subcommands()
+                .filter(|command| command.get_name() != "help" && !command.is_hide_set())
+            {
                 let name = format!("{above}{}", command.get_name());
                 // Those of `run` are above, and these two have the same flags.
                 if !["run", "config", "doctor"].contains(&&*name) {

@@ -38,6 +38,7 @@ mod text;
 mod toggle;
 mod top;
 mod versions;
+mod wedge;
 
 use args::{Command, CommandLine};
 use clap::Parser;
@@ -113,6 +114,7 @@ fn client_command(command: Command, process: &Process) -> (Console, Result<(), F
             online(&a.remote, a.output, process, async |s| logs::run(&a, s).await)
         }
         Command::Restart(a) => online(&a.remote, a.output, process, async |s| restart::run(&a, s).await),
+        Command::Wedge(a) => online(&a.remote, a.output, process, async |s| wedge::run(s).await),
         Command::Keys(a) => {
             let (remote, output) = a.flags();
             online(remote, output, process, async |s| keys::run(&a, s).await)

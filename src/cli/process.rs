@@ -5,9 +5,11 @@
 
 use crate::config::settings::SECRETS;
 use crate::config::{Environment, Secrets, Stderr};
+use crate::inherit::{self, Inheritance, Inherited, Predecessor, is_for_one_process};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::io::IsTerminal;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// What the process knows about its surroundings.
@@ -18,6 +20,7 @@ pub struct Process {
     pub secrets: Secrets,
     pub descriptor_limit: u64,
     pub stderr: Stderr,
+    pub inheritance: Inheritance,
 }
 
 /// Secures the process. To be called once, first of all in `main`.
@@ -37,13 +40,50 @@ pub fn secure() -> Process {
     }
     forbid_inspection();
     keep_descriptors();
+    let inheritance = take_inheritance();
+    variables.retain(|(name, _)| !is_for_one_process(name));
     let stderr = stderr_kind(&variables);
     Process {
         environment: variables.into_iter().collect(),
         secrets,
         descriptor_limit: raise_descriptor_limit(),
         stderr,
+        inheritance,
     }
+}
+
+/// Takes listening sockets that the service manager has opened (sd_listen_fds(3)), and the socket of the process that this one
+/// replaces, which is its standard input.
+fn take_inheritance() -> Inheritance {
+    let mut inheritance = Inheritance::default();
+    match sd_notify::listen_fds_with_names() {
+        Ok(sockets) => {
+            for (socket, name) in sockets {
+                // SAFETY: it is open, and whoever started this process has opened it for it: nobody else knows of it.
+                let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+                inheritance.sockets.push(Inherited { name, socket });
+            }
+        }
+        Err(error) => {
+            super::report(&format_args!("the sockets of the service manager cannot be used: {error}"));
+            std::process::exit(i32::from(super::USAGE));
+        }
+    }
+    inheritance.watchdog = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
+    if std::env::var_os(inherit::VARIABLE).is_some() {
+        let taken = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3);
+        let null = std::fs::File::open("/dev/null");
+        if let (Ok(socket), Ok(null)) = (taken, null)
+            && rustix::stdio::dup2_stdin(null).is_ok()
+        {
+            inheritance.predecessor = Some(Predecessor::new(socket.into()));
+        }
+    }
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_for_one_process(name)).collect::<Vec<_>>() {
+        // SAFETY: no other thread exists yet that could read the environment.
+        unsafe { std::env::remove_var(name) };
+    }
+    inheritance
 }
 
 /// Copies the environment and overwrites the block in which the kernel handed it over. That block is what

@@ -36,12 +36,12 @@ pub fn read_only(method: &Method, make: impl FnOnce() -> Response<Body>) -> Resu
 /// `{prefix}/api/health…`; none = something else was asked for.
 pub fn health(
     pool: &Pool,
-    draining: bool,
+    leaving: bool,
     method: &Method,
     rest: &str,
 ) -> Option<Result<Response<Body>, Problem>> {
     match rest {
-        "/health" | "/health/ready" => Some(read_only(method, || readiness(pool, draining))),
+        "/health" | "/health/ready" => Some(read_only(method, || readiness(pool, leaving))),
         "/health/live" => Some(read_only(method, liveness)),
         _ => None,
     }
@@ -53,14 +53,14 @@ fn liveness() -> Response<Body> {
 }
 
 /// Whether requests should be sent here.
-fn readiness(pool: &Pool, draining: bool) -> Response<Body> {
+fn readiness(pool: &Pool, leaving: bool) -> Response<Body> {
     let workers = pool.can_start();
-    let ready = !draining && workers;
+    let ready = !leaving && workers;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
     let body = json!({
         "status": word(ready, "unavailable"),
         "checks": {
-            "listener": word(!draining, "draining"),
+            "listener": word(!leaving, "draining"),
             "workers": word(workers, "no worker can be started"),
         }
     });

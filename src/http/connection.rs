@@ -9,7 +9,7 @@ use slab::Slab;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -91,9 +91,10 @@ pub struct Book {
     freed: Notify,
     /// Milliseconds for which a connection that drains may stay without a request.
     grace: AtomicU64,
-    max: usize,
-    keepalive: Duration,
-    head: Duration,
+    max: AtomicUsize,
+    /// Milliseconds, both.
+    keepalive: AtomicU64,
+    head: AtomicU64,
 }
 
 /// A place in the book, given back on drop.
@@ -116,16 +117,26 @@ pub struct Watched<S> {
 
 impl Book {
     pub fn new(max: usize, keepalive: Duration, head: Duration) -> Arc<Book> {
-        Arc::new(Book {
+        let book = Book {
             open: Mutex::default(),
             began: Instant::now(),
             clock: AtomicU64::new(0),
             freed: Notify::new(),
             grace: AtomicU64::new(0),
-            max,
-            keepalive,
-            head,
-        })
+            max: AtomicUsize::new(0),
+            keepalive: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+        };
+        book.set_limits(max, keepalive, head);
+        Arc::new(book)
+    }
+
+    /// These limits hold from here on, also for connections that are there.
+    pub fn set_limits(&self, max: usize, keepalive: Duration, head: Duration) {
+        self.max.store(max, Ordering::Relaxed);
+        self.keepalive.store(keepalive.as_millis() as u64, Ordering::Relaxed);
+        self.head.store(head.as_millis() as u64, Ordering::Relaxed);
+        self.freed.notify_waiters();
     }
 
     /// Waits until there is room for one more connection, closing the one that is idle the longest if need be.
@@ -134,7 +145,7 @@ impl Book {
             let freed = self.freed.notified();
             {
                 let open = self.open();
-                if open.len() < self.max {
+                if open.len() < self.max.load(Ordering::Relaxed) {
                     return;
                 }
                 self.make_room(&open);
@@ -144,7 +155,7 @@ impl Book {
     }
 
     pub fn is_full(&self) -> bool {
-        self.open().len() >= self.max
+        self.open().len() >= self.max.load(Ordering::Relaxed)
     }
 
     /// Asks the connection that is idle the longest to close. Where all have been asked, the one that lingers the longest
@@ -202,16 +213,17 @@ impl Book {
             self.tick();
             // Whoever waits for room looks again: a connection that was busy may have become idle, or lingered long enough.
             self.freed.notify_waiters();
+            let (keepalive, head, grace) = (millis(&self.keepalive), millis(&self.head), millis(&self.grace));
             for (_, conn) in self.open().iter() {
                 let (phase, age, told) = (conn.phase(), self.age(conn), conn.told());
                 let live = told == Verdict::Live;
                 match phase {
-                    Phase::Idle if live && age >= self.keepalive => conn.tell(Verdict::Close),
-                    Phase::Idle if conn.is_awaited(told) && age >= self.grace() => conn.tell(Verdict::Close),
+                    Phase::Idle if live && age >= keepalive => conn.tell(Verdict::Close),
+                    Phase::Idle if conn.is_awaited(told) && age >= grace => conn.tell(Verdict::Close),
                     Phase::Idle if conn.is_awaited(told) => {}
                     Phase::Idle | Phase::Switched if !live && age >= LINGER => conn.tell(Verdict::Drop),
-                    Phase::New if !live && age >= self.grace().max(SWEEP) => conn.tell(Verdict::Drop),
-                    Phase::Head | Phase::New if age >= self.head => conn.tell(Verdict::Drop),
+                    Phase::New if !live && age >= grace.max(SWEEP) => conn.tell(Verdict::Drop),
+                    Phase::Head | Phase::New if age >= head => conn.tell(Verdict::Drop),
                     _ if conn.is_stalled(self.now()) => conn.tell(Verdict::Drop),
                     _ => {}
                 }
@@ -240,10 +252,6 @@ impl Book {
         }
     }
 
-    fn grace(&self) -> Duration {
-        Duration::from_millis(self.grace.load(Ordering::Relaxed))
-    }
-
     fn tick(&self) {
         self.clock.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
@@ -259,6 +267,10 @@ impl Book {
     fn open(&self) -> MutexGuard<'_, Slab<Arc<Conn>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn millis(atomic: &AtomicU64) -> Duration {
+    Duration::from_millis(atomic.load(Ordering::Relaxed))
 }
 
 impl Collector for Book {

@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -50,24 +51,42 @@ enum Socket {
     Unix(UnixStream),
 }
 
+/// Why a listener accepts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It ends: who has connected is still served.
+    Close,
+    /// Another process accepts on the same socket, also those who wait.
+    Leave,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 impl Listener {
-    /// Accepts until `stop` resolves, then what clients have already connected, and closes the listener.
-    pub async fn serve(self, book: Arc<Book>, service: impl Service, stop: impl Future) {
+    /// Accepts until `stop` resolves, then what clients have already connected, if nobody else does, and closes the listener.
+    pub async fn serve(self, book: Arc<Book>, service: impl Service, stop: impl Future<Output = Stop>) {
         let mut stop = pin!(stop);
-        loop {
+        let stopped = loop {
             let accepted = tokio::select! {
-                _ = &mut stop => break,
+                stopped = &mut stop => break stopped,
                 accepted = self.accept() => accepted,
             };
             match accepted {
                 Ok(socket) => {
                     let stopped = tokio::select! {
-                        () = book.room() => false,
-                        _ = &mut stop => true,
+                        () = book.room() => None,
+                        stopped = &mut stop => Some(stopped),
                     };
                     socket.begin(&book, &service);
-                    if stopped {
-                        break;
+                    if let Some(stopped) = stopped {
+                        break stopped;
                     }
                 }
                 Err(error) if is_of_the_client(&error) => {}
@@ -76,8 +95,10 @@ impl Listener {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
-        }
-        if let Err(error) = self.accept_rest(&book, &service) {
+        };
+        if stopped == Stop::Close
+            && let Err(error) = self.accept_rest(&book, &service)
+        {
             tracing::warn!(%error, "the last connections could not be accepted");
         }
     }

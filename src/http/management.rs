@@ -41,6 +41,8 @@ pub struct AdminSocket {
     pub plugins: Arc<Current>,
     /// Of this connection's client.
     pub may_be_an_app: bool,
+    /// `BUNTIME_TEST_COMMANDS=1`: what only a test of the service manager asks for.
+    pub test_commands: bool,
 }
 
 impl Service for AdminSocket {
@@ -65,9 +67,10 @@ impl Service for AdminSocket {
                 .hint("what runs without new privileges (NoNewPrivileges=yes) needs a key, over the network");
                 refused(&error, &head.method, &id)
             }
+            Some(rest) if rest == "/test/wedge" && self.test_commands => wedge(&self.pool),
             Some(rest) => {
-                let draining = *self.api.draining.borrow();
-                match answers::health(&self.pool, draining, &head.method, &rest) {
+                let leaving = *self.api.leaving.borrow();
+                match answers::health(&self.pool, leaving, &head.method, &rest) {
                     Some(Ok(response)) => response,
                     Some(Err(problem)) => {
                         problem.respond(&head.method, None, id.to_str().unwrap_or_default(), false)
@@ -84,6 +87,16 @@ impl Service for AdminSocket {
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }
+}
+
+/// Stops everything for good, so that a watchdog has something to end.
+fn wedge(pool: &Pool) -> ! {
+    tracing::warn!("stuck for good, as a test asks");
+    pool.inspect(|_| {
+        loop {
+            std::thread::park();
+        }
+    })
 }
 
 impl AdminSocket {

@@ -24,6 +24,7 @@ use crate::model::name::split_request;
 use crate::model::{App, AppName};
 use crate::plugin::{Current, native};
 use crate::pool::Pool;
+use arc_swap::ArcSwap;
 use buntime_plugin::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -49,18 +50,26 @@ pub struct Site {
     pub index: Arc<Index>,
     pub pool: Arc<Pool>,
     pub api: Arc<Api>,
-    pub trusted: CidrList,
+    /// What a reload of the configuration changes.
+    pub rules: ArcSwap<Rules>,
     pub dev: bool,
     /// `/api`, `/_ops/api`.
     pub api_base: String,
-    /// The app served at `/`.
-    pub home: Option<AppName>,
     /// Stands in for `Host` where HTTP/1.0 sends none.
     pub local_host: HeaderValue,
-    /// Becomes true once.
-    pub draining: watch::Receiver<bool>,
+    /// Becomes true once: requests should be sent elsewhere.
+    pub leaving: watch::Receiver<bool>,
     pub kept: Arc<Kept>,
     pub plugins: Arc<Current>,
+}
+
+/// What the operator may change while requests are served. A request goes by one and the same to its end only as far as it
+/// matters to it.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub trusted: CidrList,
+    /// The app served at `/`.
+    pub home: Option<AppName>,
     /// Bytes: what plugins are lent of a request's body.
     pub max_body_size: u64,
 }
@@ -126,14 +135,19 @@ impl Site {
         watch: &mut Watch,
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
-        let trusts = |address| self.trusted.contains(address);
-        let given = head.headers.remove(REQUEST_ID).filter(|_| origin::is_believed(conn.peer, trusts));
-        let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
-        watch.name(&id);
+        let given = head.headers.remove(REQUEST_ID);
         for name in native::OWNED_HEADERS.iter() {
             head.headers.remove(name);
         }
-        let origin = Origin::of(head.version, &head.uri, &head.headers, conn.peer, trusts, &self.local_host);
+        let (given, origin) = {
+            let rules = self.rules.load();
+            let trusts = |address| rules.trusted.contains(address);
+            let given = given.filter(|_| origin::is_believed(conn.peer, trusts));
+            let Parts { version, uri, headers, .. } = &head;
+            (given, Origin::of(*version, uri, headers, conn.peer, trusts, &self.local_host))
+        };
+        let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
+        watch.name(&id);
         let result = match origin {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
             Err(error) => Err(bad_host(error)),
@@ -204,8 +218,8 @@ impl Site {
         rest: &str,
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
-        let draining = *self.draining.borrow();
-        if let Some(health) = answers::health(&self.pool, draining, &asked.head.method, rest) {
+        let leaving = *self.leaving.borrow();
+        if let Some(health) = answers::health(&self.pool, leaving, &asked.head.method, rest) {
             // As JSON whatever the client prefers.
             let id = asked.id.to_str().unwrap_or_default();
             return Ok(health.unwrap_or_else(|problem| problem.respond(&asked.head.method, None, id, false)));
@@ -243,11 +257,11 @@ impl Site {
         if let Some(Mount { name, spec, base, rest }) = mount {
             match self.index.resolve(name, spec.as_deref()) {
                 Ok(meaning) => return Ok(Some(found(meaning, base, rest))),
-                Err(ResolveError::UnknownApp) if self.home.is_some() => {}
+                Err(ResolveError::UnknownApp) if self.rules.load().home.is_some() => {}
                 Err(error) => return Err(unresolved(&error)),
             }
         }
-        match &self.home {
+        match &self.rules.load().home {
             Some(home) => match self.index.resolve(home.as_str(), None) {
                 Ok(meaning) => Ok(Some(found(meaning, "", target))),
                 Err(error) => Err(unresolved(&error)),

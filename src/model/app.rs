@@ -25,6 +25,13 @@ pub struct App {
 }
 
 impl App {
+    /// Whether it would be run in the same way, whatever its files hold.
+    pub fn is_run_as(&self, other: &App) -> bool {
+        let App { key: _, name, version, dir, manifest, kind, env, needs_fresh, plugin: _ } = self;
+        (name, version, dir, manifest) == (&other.name, &other.version, &other.dir, &other.manifest)
+            && (kind, env, needs_fresh) == (&other.kind, &other.env, &other.needs_fresh)
+    }
+
     /// Where its own files are, below the directory of all data. No app's name begins with a capital, so none has a plugin's, nor
     /// that of a plugin's own app.
     pub fn data_name(&self) -> Cow<'_, str> {

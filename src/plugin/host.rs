@@ -166,7 +166,7 @@ impl Host {
     }
 
     /// Waits until nobody else changes anything.
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.changing.lock().await
     }
 

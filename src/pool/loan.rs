@@ -10,22 +10,37 @@ pub struct Loan {
     workers: usize,
 }
 
+/// How many workers there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// With an app, as the configuration says.
+    pub own: usize,
+    /// Beside those.
+    pub lent: usize,
+    pub spares: usize,
+}
+
 impl Pool {
     pub fn lend(self: &Arc<Self>, workers: usize) -> Loan {
-        self.resize(|lent| lent + workers);
+        self.resize(|size| size.lent += workers);
         Loan { pool: Arc::clone(self), workers }
     }
 
-    fn resize(self: &Arc<Self>, change: impl FnOnce(usize) -> usize) {
+    /// There may be so many workers with an app from now on, and are to be so many spares.
+    pub fn set_size(self: &Arc<Self>, pool_size: usize, spares: usize) {
+        self.resize(|size| (size.own, size.spares) = (pool_size, spares));
+    }
+
+    fn resize(self: &Arc<Self>, change: impl FnOnce(&mut Size)) {
         let mut inner = self.lock();
-        inner.lent = change(inner.lent);
-        let pool_size = self.settings.limits.pool_size + inner.lent;
-        self.step(&mut inner, Event::Resize { pool_size }, None);
+        change(&mut inner.size);
+        let Size { own, lent, spares } = inner.size;
+        self.step(&mut inner, Event::Resize { pool_size: own + lent, spares }, None);
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.pool.resize(|lent| lent - self.workers);
+        self.pool.resize(|size| size.lent -= self.workers);
     }
 }

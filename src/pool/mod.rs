@@ -30,6 +30,7 @@ pub use self::hold::Held;
 pub use self::lease::Lease;
 pub use self::listing::{LastStart, WorkerInfo};
 pub use self::loan::Loan;
+use self::loan::Size;
 use self::meter::Meter;
 pub use self::operate::{StartError, Started};
 use self::sampling::Samples;
@@ -126,8 +127,7 @@ struct Inner {
     settling: Vec<settled::Settling>,
     quieting: Vec<hold::Quieting>,
     tickets: u64,
-    /// Workers that there may be beside `Limits::pool_size`.
-    lent: usize,
+    size: Size,
     armed: Option<Now>,
     drained: bool,
     /// When the last process that was started ended before its shim spoke.
@@ -190,7 +190,7 @@ impl Pool {
                 settling: Vec::new(),
                 quieting: Vec::new(),
                 tickets: 0,
-                lent: 0,
+                size: Size { own: settings.limits.pool_size, lent: 0, spares: settings.limits.spares },
                 armed: None,
                 drained: false,
                 stillborn: None,
@@ -226,7 +226,7 @@ impl Pool {
 
     /// How many workers with an app there may be.
     pub fn size(&self) -> usize {
-        self.settings.limits.pool_size
+        self.lock().size.own
     }
 
     /// Says who adds to the environments of workers, once.
@@ -339,6 +339,17 @@ impl Pool {
     /// Looks at the core's state.
     pub fn inspect<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
         look(&self.lock().core)
+    }
+
+    /// Returns when what is started at once is up, or has failed: spares, and workers that there always are. At most `within`.
+    pub async fn warmed(&self, within: Duration) {
+        const LOOK: Duration = Duration::from_millis(5);
+        let warm = async {
+            while !self.inspect(|core| core.is_warm(self.now())) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(within, warm).await;
     }
 
     /// Everything at this moment, copied.

@@ -18,6 +18,28 @@ pub struct Address {
     pub authority: String,
 }
 
+impl Address {
+    pub fn tcp(bound: SocketAddr) -> Address {
+        // Workers reach a listener on all addresses by the loopback one.
+        let reached = match bound.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new([127, 0, 0, 1].into(), bound.port()),
+            IpAddr::V6(ip) if ip.is_unspecified() => {
+                SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), bound.port())
+            }
+            _ => bound,
+        };
+        Address {
+            shown: format!("http://{bound}"),
+            url: Some(format!("http://{reached}")),
+            authority: reached.to_string(),
+        }
+    }
+
+    pub fn unix(path: &Path) -> Address {
+        Address { shown: format!("unix:{}", path.display()), url: None, authority: "localhost".into() }
+    }
+}
+
 pub async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
     match listen {
         Listen::Tcp { host, port } => {
@@ -29,28 +51,14 @@ pub async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
             socket.set_reuseaddr(true)?;
             socket.bind(address).with_context(|| format!("cannot listen on {address}"))?;
             let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))?;
-            let bound = listener.local_addr()?;
-            // Workers reach a listener on all addresses by the loopback one.
-            let reached = match bound.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new([127, 0, 0, 1].into(), bound.port()),
-                IpAddr::V6(ip) if ip.is_unspecified() => {
-                    SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), bound.port())
-                }
-                _ => bound,
-            };
-            let address = Address {
-                shown: format!("http://{bound}"),
-                url: Some(format!("http://{reached}")),
-                authority: reached.to_string(),
-            };
+            let address = Address::tcp(listener.local_addr()?);
             Ok((Listener::Tcp(listener), address))
         }
         Listen::Unix(path) => {
             remove_stale(path)?;
             let listener = tokio::net::UnixListener::bind(path)
                 .with_context(|| format!("cannot listen on {}", path.display()))?;
-            let shown = format!("unix:{}", path.display());
-            Ok((Listener::Unix(listener), Address { shown, url: None, authority: "localhost".into() }))
+            Ok((Listener::Unix(listener), Address::unix(path)))
         }
     }
 }

@@ -10,14 +10,36 @@ use tokio::net::UnixListener;
 
 const BACKLOG: i32 = 128;
 
-/// The name of a socket that listens. Dropped, it is removed.
+/// The name of a socket that listens. Dropped, it is removed, if it is this process's own.
 #[derive(Debug)]
-pub struct Name(PathBuf);
+pub struct Name {
+    path: PathBuf,
+    own: bool,
+}
+
+impl Name {
+    /// Of a socket that another process still listens on.
+    pub fn of_another(path: &Path) -> Name {
+        Name { path: path.to_owned(), own: false }
+    }
+
+    /// It is this process's from here on.
+    pub fn own(&mut self) {
+        self.own = true;
+    }
+
+    /// It stays: another process listens.
+    pub fn leave(mut self) {
+        self.own = false;
+    }
+}
 
 impl Drop for Name {
     fn drop(&mut self) {
-        // One that stays is replaced at the next start.
-        let _ = std::fs::remove_file(&self.0);
+        if self.own {
+            // One that stays is replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -40,7 +62,7 @@ pub fn listen(path: &Path) -> Result<(UnixListener, Name)> {
         )
     })?;
     let listener = bind(path).with_context(what)?;
-    Ok((listener, Name(path.to_owned())))
+    Ok((listener, Name { path: path.to_owned(), own: true }))
 }
 
 fn bind(path: &Path) -> Result<UnixListener> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 /// How long the end of the process waits for a log that nobody reads.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Logs {
     queue: Arc<Queue>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +60,8 @@ pub fn start(log: Log) -> Result<Logs, LogError> {
         }
     };
     let fmt = || tracing_subscriber::fmt::layer().with_writer(Arc::clone(&queue));
-    let registry = tracing_subscriber::registry().with(filter(log.level)).with(FeedLayer(feed::feed()));
+    let (filter, handle) = reload::Layer::new(filter(log.level));
+    let registry = tracing_subscriber::registry().with(filter).with(FeedLayer(feed::feed()));
     let started = match log.format {
         LogFormat::Json => {
             let json = fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
@@ -73,10 +76,17 @@ pub fn start(log: Log) -> Result<Logs, LogError> {
         LogFormat::Journald => registry.with(journal::JournalLayer::new(Arc::clone(&queue))).try_init(),
     };
     started.map_err(|_| LogError::Twice)?;
-    Ok(Logs { queue })
+    Ok(Logs { queue, filter: handle })
 }
 
 impl Logs {
+    /// Logs from this level up.
+    pub fn set_level(&self, level: LogLevel) {
+        if let Err(error) = self.filter.reload(filter(level)) {
+            tracing::error!(%error, "the level of the log stays as it was");
+        }
+    }
+
     /// Waits until everything logged so far was written, at most two seconds.
     pub fn flush(&self) {
         self.queue.flush(FLUSH_TIMEOUT);

@@ -175,6 +175,11 @@ impl Client {
         self.act(Method::POST, &format!("/workers/{}/restart", encoded(id))).await
     }
 
+    /// Returns only with an error.
+    pub async fn wedge(&self) -> Result<()> {
+        self.act::<Affected>(Method::POST, "/test/wedge").await.map(drop)
+    }
+
     pub async fn keys(&self) -> Result<Answer<KeyList>> {
         self.get("/keys").await
     }

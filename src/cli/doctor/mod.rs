@@ -204,6 +204,7 @@ mod tests {
             secrets: Default::default(),
             descriptor_limit: 1024,
             stderr: crate::config::Stderr::Other,
+            inheritance: Default::default(),
         };
         let mut checks = Vec::new();
         (configuration(all, &process, &mut checks).unwrap(), checks)

@@ -54,7 +54,7 @@ impl Site {
             upgrade.filter(|_| !foreign).map(|upgrade| upgrades::offer(upgrade, &asked.conn, plugins));
         cleaned::clean_headers(&mut head.headers, upgrade_offered);
         let mut request = as_request(head, asked);
-        let mut lender = Lender::new(Source::Client(body), self.max_body_size);
+        let mut lender = Lender::new(Source::Client(body), self.rules.load().max_body_size);
         let passed = self.phases(plugins, &mut request, &mut lender, &asked.origin, asked.watch).await;
         let passed = match passed {
             Ok(passed @ (Way::On(_) | Way::Nowhere(_))) if plugins.has_fetchers() => {

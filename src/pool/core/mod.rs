@@ -135,9 +135,11 @@ impl Core {
             Event::Unresponsive { worker } => self.broke(worker, Reason::Unresponsive, turn),
             Event::Protocol { worker } => self.broke(worker, Reason::Protocol, turn),
             Event::Shutdown { within } => self.shut_down(within, turn),
-            Event::Resize { pool_size } => {
+            Event::Resize { pool_size, spares } => {
                 self.limits.pool_size = pool_size;
+                self.limits.spares = spares;
                 self.room.changed = true;
+                self.spares.changed = true;
             }
             Event::Tick => self.tick(turn),
         }

@@ -229,9 +229,11 @@ pub enum Event {
     Shutdown {
         within: Duration,
     },
-    /// There may be so many workers with a version from now on. Those that are too many stay until they end.
+    /// There may be so many workers with a version from now on, and are to be so many spares. Those that are too many stay until
+    /// they end.
     Resize {
         pool_size: usize,
+        spares: usize,
     },
     /// `next_deadline` has come. The first one, due at once, starts the spares.
     Tick,

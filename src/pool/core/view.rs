@@ -65,6 +65,13 @@ impl Core {
         self.workers.get(&id).map(|worker| view(id, worker))
     }
 
+    /// Nobody is on the way to be Ready, and the spares are there, as far as they can be started.
+    pub fn is_warm(&self, now: Now) -> bool {
+        let spares = &self.spares;
+        (spares.ready.len() >= self.limits.spares || spares.backoff.until(now).is_some())
+            && self.versions.values().all(|version| version.coming == 0)
+    }
+
     /// Copies: for people and metrics, not for the request path.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let mut workers: Vec<_> = self.workers.iter().map(|(id, worker)| view(*id, worker)).collect();

@@ -227,10 +227,10 @@ fn a_pool_that_is_made_larger_starts_who_waits_and_made_smaller_starts_nobody_un
     let mut pool = Pool::with(1, &[(A, policy()), (B, policy()), (C, policy())]);
     let first = pool.busy(A);
     assert!(pool.request(B).spawned().is_empty(), "it is full");
-    let second = pool.tell(Event::Resize { pool_size: 2 }).spawned();
+    let second = pool.tell(Event::Resize { pool_size: 2, spares: 0 }).spawned();
     assert_eq!(second.len(), 1);
     pool.load(second[0]);
-    assert!(pool.tell(Event::Resize { pool_size: 1 }).is_silent(), "nobody is ended for it");
+    assert!(pool.tell(Event::Resize { pool_size: 1, spares: 0 }).is_silent(), "nobody is ended for it");
     assert!(pool.request(C).spawned().is_empty());
     pool.done(first);
     assert!(pool.exit(first).spawned().is_empty(), "there is still one as many as there may be");
