@@ -5,10 +5,10 @@ use super::{HandoverError, VARIABLE};
 use crate::access::RootKey;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::OsStr;
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The process that is to replace this one. Until it serves, this one does.
 pub struct Offer {
@@ -34,8 +34,14 @@ impl Offer {
         drop(program);
         let mut offer = Offer { socket, child };
         if let Err(error) = send(&offer.socket, sockets, root_key) {
-            offer.withdraw();
-            return Err(error);
+            let ended = offer.withdraw();
+            return Err(match error {
+                // It was too quick for it.
+                HandoverError::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    HandoverError::Ended(ended)
+                }
+                error => error,
+            });
         }
         Ok(offer)
     }
@@ -43,13 +49,13 @@ impl Offer {
     /// Waits until the program serves. Blocks.
     ///
     /// # Errors
-    /// It ended before, or broke off.
+    /// It broke off before, and has ended.
     pub fn accepted(&mut self) -> Result<(), HandoverError> {
         let mut word = [0];
         match self.socket.read(&mut word) {
             Ok(1..) => Ok(()),
             // One that has not read what it was sent breaks off.
-            Ok(0) | Err(_) => Err(HandoverError::Ended(self.child.try_wait().ok().flatten())),
+            Ok(0) | Err(_) => Err(HandoverError::Ended(self.withdraw())),
         }
     }
 
@@ -69,11 +75,11 @@ impl Offer {
         self.socket.try_clone()
     }
 
-    /// Ends the program.
-    pub fn withdraw(&mut self) {
+    /// Ends the program; how it has ended.
+    pub fn withdraw(&mut self) -> Option<ExitStatus> {
         // It may have ended by itself.
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.wait().ok()
     }
 }
 

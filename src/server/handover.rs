@@ -63,13 +63,7 @@ pub async fn hand_over(house: &House, manager: &Manager, program: &Program) -> R
     let mut offer = make(house, program)?;
     let pid = offer.child.id();
     let mut waiting = Waiting(Some(offer.stopper()?));
-    let accepted = tokio::task::spawn_blocking(move || {
-        let accepted = offer.accepted();
-        if accepted.is_err() {
-            offer.withdraw();
-        }
-        accepted.map(|()| offer)
-    });
+    let accepted = tokio::task::spawn_blocking(move || offer.accepted().map(|()| offer));
     let offer = match tokio::time::timeout(LIMIT, accepted).await {
         Err(_) => return Err(HandoverError::Late(LIMIT)),
         Ok(accepted) => accepted.map_err(std::io::Error::other)??,

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -48,6 +49,9 @@ pub struct Launch {
     worker_dirs: Option<PathBuf>,
     script: Option<String>,
     no_sys_admin: bool,
+    binary: PathBuf,
+    /// What a service manager passes, with their names.
+    sockets: Vec<(String, OwnedFd)>,
 }
 
 type Decide = Box<dyn FnOnce(&Store)>;
@@ -115,6 +119,8 @@ impl Apps {
             worker_dirs: None,
             script: None,
             no_sys_admin: false,
+            binary: env!("CARGO_BIN_EXE_buntime").into(),
+            sockets: Vec::new(),
         }
     }
 
@@ -166,6 +172,18 @@ impl Launch {
         self
     }
 
+    /// As this file.
+    pub fn binary(mut self, path: &Path) -> Launch {
+        self.binary = path.to_owned();
+        self
+    }
+
+    /// With a listening socket that a service manager has opened.
+    pub fn socket(mut self, name: &str, socket: impl Into<OwnedFd>) -> Launch {
+        self.sockets.push((name.to_owned(), socket.into()));
+        self
+    }
+
     /// With a directory of plugins.
     pub fn plugins(self, dir: &Path) -> Launch {
         self.env("RUNTIME_PLUGIN_DIRS", dir.to_str().unwrap())
@@ -190,13 +208,13 @@ impl Launch {
 
     /// What it says that does not even start.
     pub async fn fail(self) -> String {
-        let (mut command, _apps, _state, _) = self.command();
+        let (mut command, _apps, _state, _, _sockets) = self.command();
         let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it started").unwrap();
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     }
 
-    fn command(self) -> (Command, Apps, TempDir, PathBuf) {
+    fn command(self) -> (Command, Apps, TempDir, PathBuf, Vec<OwnedFd>) {
         let state = match (self.state, self.state_among_apps) {
             (Some(state), _) => state,
             (None, true) => TempDir::with_prefix_in(".state-", self.apps.path()).unwrap(),
@@ -209,17 +227,38 @@ impl Launch {
         }
         // Compiled once for all tests.
         let mut cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
-        let binary = env!("CARGO_BIN_EXE_buntime");
+        let binary = self.binary.as_os_str();
+        let mut passed = Vec::new();
         let mut command = match &self.script {
+            None if !self.sockets.is_empty() => {
+                // As sd_listen_fds(3) says: from 3 on, for the process of this number. A shell can count; one of the usual ones
+                // knows no descriptor above 9.
+                let names: Vec<_> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
+                let mut script = String::new();
+                for (at, (_, socket)) in self.sockets.iter().enumerate() {
+                    let high = rustix::io::fcntl_dupfd_cloexec(socket, 100).unwrap();
+                    rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty()).unwrap();
+                    script += &format!("exec {}<&{}; ", 3 + at, high.as_raw_fd());
+                    passed.push(high);
+                }
+                script += &format!(
+                    "LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={} exec \"$0\" \"$@\"",
+                    names.len(),
+                    names.join(":")
+                );
+                let mut command = Command::new("bash");
+                command.arg("-c").arg(script).arg(binary);
+                command
+            }
             None if self.no_sys_admin => {
                 let mut command = Command::new("setpriv");
-                command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", binary]);
+                command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]).arg(binary);
                 command
             }
             None => Command::new(binary),
             Some(script) => {
                 let mut command = Command::new("unshare");
-                command.args(["-Ur", "sh", "-c", script, binary]);
+                command.args(["-Ur", "sh", "-c", script]).arg(binary);
                 command
             }
         };
@@ -254,7 +293,7 @@ impl Launch {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        (command, self.apps, state, cache)
+        (command, self.apps, state, cache, passed)
     }
 
     pub async fn start(self) -> Server {
@@ -266,8 +305,9 @@ impl Launch {
 
     /// Waits for nothing: where it listens is not known then.
     pub fn begin(self) -> Server {
-        let (mut command, apps, state, cache) = self.command();
+        let (mut command, apps, state, cache, passed) = self.command();
         let mut child = command.spawn().unwrap();
+        drop(passed);
         let log = Arc::new(Log { lines: Mutex::default(), count: watch::Sender::new(0) });
         let stderr = child.stderr.take().unwrap();
         tokio::spawn(Arc::clone(&log).read(stderr));
