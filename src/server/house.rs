@@ -260,7 +260,9 @@ impl House {
         let name = locked(&self.admin_name).take();
         let heirlooms = std::mem::take(&mut *locked(&self.heirlooms));
         if ending.replaced {
-            name.map(Name::leave);
+            if let Some(name) = name {
+                name.leave();
+            }
             drop(heirlooms);
             // The other process sees to the apps.
             drop(locked(&self.watcher).take());
