@@ -19,6 +19,8 @@ enum Word {
     /// Lines of `NAME=value`.
     State(Vec<String>),
     Keep(String, OwnedFd),
+    /// The last one: another process is the service.
+    Replaced(u32),
     /// Everything before has been said.
     Flush(Sender<()>),
 }
@@ -61,9 +63,11 @@ impl Manager {
         self.say([Watchdog]);
     }
 
-    /// Another process is the service from here on.
+    /// Another process is the service from here on; this one says nothing more.
     pub fn replaced_by(&self, pid: u32) {
-        self.say([MainPid(pid)]);
+        if let Some(sender) = &self.0 {
+            let _ = sender.send(Word::Replaced(pid)); // as in `say`
+        }
     }
 
     /// A socket that the next process is to have, should this one end (`FileDescriptorStoreMax=`, systemd.service(5)).
@@ -105,8 +109,19 @@ fn line(text: &str) -> String {
 }
 
 fn tell(words: &Receiver<Word>) {
+    let mut replaced = false;
     for word in words {
         let said = match word {
+            Word::Flush(done) => {
+                let _ = done.send(()); // whoever waits may have given up
+                Ok(())
+            }
+            // The manager would complain of each word.
+            _ if replaced => Ok(()),
+            Word::Replaced(pid) => {
+                replaced = true;
+                sd_notify::notify(&[MainPid(pid)])
+            }
             Word::State(lines) => {
                 let states: Vec<_> = lines.iter().map(|line| Custom(line)).collect();
                 sd_notify::notify(&states)
@@ -115,10 +130,6 @@ fn tell(words: &Receiver<Word>) {
                 // It is not to be watched: a listener that has an error is for the process to see.
                 let states = [FdStore, FdName(&name), Custom("FDPOLL=0")];
                 sd_notify::notify_with_fds(&states, &[socket.as_fd()])
-            }
-            Word::Flush(done) => {
-                let _ = done.send(()); // whoever waits may have given up
-                Ok(())
             }
         };
         if let Err(error) = said {

@@ -184,7 +184,7 @@ async fn the_service_manager_is_told_who_the_service_is() {
     let line = manager.hears("MAINPID=").await;
     let successor = Successor::of(&server).await;
     assert_eq!(line, format!("MAINPID={}", successor.0));
-    // The new one: ready, and alive.
+    // The new one: ready, and alive. A manager complains of what comes from others (NotifyAccess=main).
     manager.hears("READY=1").await;
     manager.hears("WATCHDOG=1").await;
     assert_eq!(server.exit().await.code(), Some(0));
