@@ -21,6 +21,7 @@ pub mod plugin; // the host of plugins: discovery, order, hooks, reload
 pub mod pool; // many workers: choosing, scaling, spares, queues, recycling
 pub mod server; // the house put together
 mod shim; // the worker shim inside this binary, and what bun makes of it
+mod shortage; // what the machine has too little of, told from an error of the system; a leaf
 pub mod store; // what must survive: keys, aliases, disabled versions and the audit log in SQLite
 pub mod telemetry; // logs and metrics
 #[cfg(test)]

@@ -396,6 +396,7 @@ pub(super) async fn prove(api: &Arc<Api>, app: &App) -> Result<types::StartRepor
             return Err(ApiError::later("pool_full", detail, Duration::from_secs(1))
                 .hint("wait until requests have ended, or give the pool more room with --pool-size"));
         }
+        StartError::Starved { after, .. } => ApiError::later("no_resources", detail, after),
         StartError::ShuttingDown => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "start_failed", detail),
         _ => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "start_failed", detail),
     };

@@ -4,6 +4,7 @@ use super::types::{ProblemDocument, StartReport};
 use crate::access::{Denied, GrantError};
 use crate::package::{self, PackageError};
 use crate::plugin::ChangeError;
+use crate::shortage::Shortage;
 use crate::store::StoreError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,6 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,21 @@ impl ApiError {
         let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         error.headers.push((header::RETRY_AFTER, after.as_secs().max(1).into()));
         error
+    }
+
+    /// The machine has too little of something; nothing is wrong with what was asked for, or with us.
+    pub fn short(shortage: Shortage) -> ApiError {
+        let stored = |code, detail| ApiError::new(StatusCode::INSUFFICIENT_STORAGE, code, detail);
+        match shortage {
+            Shortage::Disk => stored("disk_full", "The disk is full.")
+                .hint("make room where the apps, the plugins and the state directory are"),
+            Shortage::ReadOnly => stored("disk_read_only", "The disk cannot be written.")
+                .hint("look at how the directories of the apps, the plugins and the state are mounted"),
+            shortage => {
+                let detail = "The server has too little of what this takes at the moment.";
+                ApiError::later("no_resources", detail, Duration::from_secs(1)).hint(shortage.hint())
+            }
+        }
     }
 
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> ApiError {
@@ -150,10 +165,7 @@ impl From<StoreError> for ApiError {
             StoreError::Busy => {
                 ApiError::later("store_busy", "The database is in use.", Duration::from_secs(1))
             }
-            StoreError::Full => {
-                ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full.")
-                    .hint("make room where the state directory is")
-            }
+            StoreError::Full => ApiError::short(Shortage::Disk).hint("make room where the state directory is"),
             StoreError::ReadOnly => ApiError::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "store_read_only",
@@ -169,14 +181,15 @@ impl From<StoreError> for ApiError {
 impl From<PackageError> for ApiError {
     fn from(error: PackageError) -> ApiError {
         use package::Code;
-        let full = error.cause.as_ref().is_some_and(|cause| {
-            matches!(
-                cause.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
-            )
-        });
-        let status = match error.code {
-            Code::Io if full => StatusCode::INSUFFICIENT_STORAGE,
+        let short = error.cause.as_ref().and_then(Shortage::of);
+        let status = match (error.code, short) {
+            (Code::Io, Some(shortage)) => {
+                tracing::warn!(target: "buntime::api", %error, "a package could not be installed");
+                return ApiError::short(shortage);
+            }
+            _ => error.code,
+        };
+        let status = match status {
             Code::Io => return ApiError::internal(error),
             Code::AlreadyThere | Code::Place | Code::ReplaceUnsupported => StatusCode::CONFLICT,
             Code::TooManyEntries | Code::TotalTooLarge | Code::FileTooLarge | Code::Ratio => {
@@ -210,18 +223,9 @@ impl From<ChangeError> for ApiError {
                 "draining",
                 "The runtime is ending: nothing is changed any more.",
             ),
-            ChangeError::NotWritten(error) => match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full.")
-                        .hint("make room where the plugin and the state directory are")
-                }
-                ErrorKind::ReadOnlyFilesystem => ApiError::new(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "disk_read_only",
-                    "What there is of the plugin cannot be written.",
-                ),
-                _ => ApiError::internal(text),
-            },
+            ChangeError::NotWritten(error) => {
+                Shortage::of(&error).map_or_else(|| ApiError::internal(text), ApiError::short)
+            }
         }
     }
 }

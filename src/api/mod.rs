@@ -47,7 +47,7 @@ use crate::apps::{Index, Lookout};
 use crate::events::Hub;
 use crate::plugin::Host;
 use crate::pool::Pool;
-use crate::store::{Store, StoreError};
+use crate::store::{Condition, Store, StoreError};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -200,6 +200,11 @@ impl Api {
         request.extensions_mut().insert(caller);
         let router = self.router.clone().with_state(Arc::clone(self));
         Ok(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+    }
+
+    /// Whether what it changes can be kept.
+    pub fn state(&self) -> Condition {
+        self.store.condition()
     }
 
     /// Asks the store on a thread that may wait for the disk.

@@ -2,6 +2,7 @@
 
 use super::blocking;
 use super::error::{ApiError, Result};
+use crate::shortage::Shortage;
 use axum::body::Body;
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -78,17 +79,5 @@ fn random() -> io::Result<u128> {
 }
 
 fn unwritable(error: io::Error) -> ApiError {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded => {
-            ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full.")
-                .hint("make room where the state directory is")
-        }
-        ReadOnlyFilesystem => ApiError::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "disk_read_only",
-            "The state directory cannot be written.",
-        ),
-        _ => ApiError::internal(error),
-    }
+    Shortage::of(&error).map_or_else(|| ApiError::internal(error), ApiError::short)
 }

@@ -7,6 +7,7 @@ use super::manifest::{self, Ceilings, MAX_MANIFEST, ManifestError};
 use super::{App, Kind, dotenv};
 use crate::model::version::MAX_VERSION;
 use crate::model::{AppName, AppVersion, Manifest, PluginSeat, VersionKey};
+use crate::shortage::Shortage;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) struct Reading {
     pub outcome: Outcome,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
+    /// It could not be read for want of what the machine has too little of: that says nothing of the directory.
+    pub starved: bool,
 }
 
 #[derive(Clone)]
@@ -62,18 +65,19 @@ pub(super) enum LoadError {
 
 impl Loader {
     pub fn load(&mut self, name: &AppName, version: &AppVersion, dir: &Path) -> Reading {
-        let mut warnings = Vec::new();
+        let (mut warnings, mut starved) = (Vec::new(), false);
         let io = |error| LoadError::Io { file: dir.display().to_string(), error };
         let absolute = self.disk.canonical(dir).map_err(io);
         let read = absolute.and_then(|absolute| self.read(version, absolute, &mut warnings));
         let draft = match read {
             Ok(Found::App(draft)) => *draft,
-            Ok(Found::Disabled) => return Reading { outcome: Outcome::Disabled, warnings },
+            Ok(Found::Disabled) => return Reading { outcome: Outcome::Disabled, warnings, starved: false },
             Ok(Found::Nothing) => {
                 warnings.push(format!("{}: no entrypoint, so this is no app", dir.display()));
-                return Reading { outcome: Outcome::NoEntrypoint, warnings };
+                return Reading { outcome: Outcome::NoEntrypoint, warnings, starved: false };
             }
             Err(error) => {
+                starved = matches!(&error, LoadError::Io { error, .. } if Shortage::of(error).is_some());
                 warnings.push(format!("{name}@{version} is unavailable: {error}"));
                 Draft::broken(dir, &error)
             }
@@ -91,7 +95,7 @@ impl Loader {
             needs_fresh,
             plugin: None,
         };
-        Reading { outcome: Outcome::App(Arc::new(app)), warnings }
+        Reading { outcome: Outcome::App(Arc::new(app)), warnings, starved }
     }
 
     pub fn new_key(&mut self) -> VersionKey {

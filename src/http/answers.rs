@@ -4,6 +4,7 @@ use super::forward::Unanswered;
 use super::problem::{Code, Problem, Report, Step};
 use crate::model::App;
 use crate::pool::core::types::Refusal;
+use crate::store::Condition;
 use crate::pool::{Pool, Refused, StartFailure};
 use crate::worker::link::{Failure, RequestBody};
 use buntime_plugin::Body;
@@ -36,12 +37,13 @@ pub fn read_only(method: &Method, make: impl FnOnce() -> Response<Body>) -> Resu
 /// `{prefix}/api/health…`; none = something else was asked for.
 pub fn health(
     pool: &Pool,
+    state: Condition,
     leaving: bool,
     method: &Method,
     rest: &str,
 ) -> Option<Result<Response<Body>, Problem>> {
     match rest {
-        "/health" | "/health/ready" => Some(read_only(method, || readiness(pool, leaving))),
+        "/health" | "/health/ready" => Some(read_only(method, || readiness(pool, state, leaving))),
         "/health/live" => Some(read_only(method, liveness)),
         _ => None,
     }
@@ -52,16 +54,22 @@ fn liveness() -> Response<Body> {
     document(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
-/// Whether requests should be sent here.
-fn readiness(pool: &Pool, leaving: bool) -> Response<Body> {
+/// Whether requests should be sent here. Where nothing can be changed, they are answered all the same.
+fn readiness(pool: &Pool, state: Condition, leaving: bool) -> Response<Body> {
     let workers = pool.can_start();
     let ready = !leaving && workers;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
+    let status = match (ready, state) {
+        (false, _) => "unavailable",
+        (true, Condition::Writable) => "ok",
+        (true, _) => "degraded",
+    };
     let body = json!({
-        "status": word(ready, "unavailable"),
+        "status": status,
         "checks": {
             "listener": word(!leaving, "draining"),
             "workers": word(workers, "no worker can be started"),
+            "state": state.as_str(),
         }
     });
     document(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
@@ -111,12 +119,19 @@ fn refusal(Refused { why, failure }: Refused) -> Problem {
         Refusal::BackOff(after) => Problem::new(Code::BackOff).retry_after(after),
         Refusal::StartFailed => Problem::new(Code::StartFailed).retry_after(Duration::from_secs(1)),
         Refusal::StartTimeout => Problem::new(Code::StartTimeout).retry_after(Duration::from_secs(1)),
+        Refusal::Starved(after) => Problem::new(Code::NoResources).retry_after(after),
         Refusal::ShuttingDown | Refusal::Gone => {
             Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1))
         }
     };
     match failure {
-        Some(failure) => problem.detail(failure.summary.clone()).report(report(&failure)),
+        Some(failure) => {
+            let problem = problem.detail(failure.summary.clone()).report(report(&failure));
+            match &failure.suggestion {
+                Some(suggestion) if matches!(why, Refusal::Starved(_)) => problem.hint(suggestion.clone()),
+                _ => problem,
+            }
+        }
         None => problem,
     }
 }

@@ -154,6 +154,11 @@ impl Book {
         }
     }
 
+    /// The system has no room for a further connection: the one that is idle the longest is asked to close.
+    pub fn relieve(&self) {
+        self.make_room(&self.open());
+    }
+
     pub fn is_full(&self) -> bool {
         self.open().len() >= self.max.load(Ordering::Relaxed)
     }

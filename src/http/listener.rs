@@ -1,6 +1,8 @@
 //! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them.
 
 use super::connection::{Book, Conn, Entry, Verdict, Watched};
+use crate::shortage::Shortage;
+use crate::telemetry::Seldom;
 use buntime_plugin::Body;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -91,7 +93,9 @@ impl Listener {
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.tell(&error);
+                    // One that rests holds a descriptor that somebody waits for.
+                    book.relieve();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -100,6 +104,19 @@ impl Listener {
             && let Err(error) = self.accept_rest(&book, &service)
         {
             tracing::warn!(%error, "the last connections could not be accepted");
+        }
+    }
+
+    /// As long as it lasts, every pause ends with the same error.
+    fn tell(&self, error: &io::Error) {
+        static LOGGED: [Seldom; 2] = [const { Seldom::new() }; 2];
+        let (socket, logged) = match self {
+            Listener::Tcp(_) => ("TCP", &LOGGED[0]),
+            Listener::Unix(_) => ("Unix", &LOGGED[1]),
+        };
+        if let Some(unsaid) = logged.admit() {
+            let hint = Shortage::of(error).map(Shortage::hint);
+            tracing::warn!(%error, hint, socket, unsaid, "no connection can be accepted; those that are open are served");
         }
     }
 

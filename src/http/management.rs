@@ -70,7 +70,7 @@ impl Service for AdminSocket {
             Some(rest) if rest == "/test/wedge" && self.test_commands => wedge(&self.pool),
             Some(rest) => {
                 let leaving = *self.api.leaving.borrow();
-                match answers::health(&self.pool, leaving, &head.method, &rest) {
+                match answers::health(&self.pool, self.api.state(), leaving, &head.method, &rest) {
                     Some(Ok(response)) => response,
                     Some(Err(problem)) => {
                         problem.respond(&head.method, None, id.to_str().unwrap_or_default(), false)

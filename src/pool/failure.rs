@@ -3,6 +3,7 @@
 use super::core::types::Reason;
 use super::suggestion::{Cause, suggest};
 use crate::events::{self, Step, Thrown};
+use crate::shortage::Shortage;
 use crate::wire::message::AppError;
 use crate::worker::isolation::Unreadable;
 use crate::worker::journey::Journey;
@@ -32,7 +33,9 @@ impl StartFailure {
     }
 
     pub(super) fn not_started(error: &std::io::Error) -> Self {
-        let suggestion = suggest(Cause::NotStarted(error.kind()), &[]);
+        let suggestion = Shortage::of(error)
+            .map(|shortage| shortage.hint().to_owned())
+            .or_else(|| suggest(Cause::NotStarted(error.kind()), &[]));
         let summary = format!("the process could not be started: {error}");
         StartFailure { summary, suggestion, ..Self::default() }
     }

@@ -13,8 +13,8 @@ const REASONS: usize = Reason::ALL.len();
 /// Steps of a start that can be measured.
 const PHASES: [&str; 4] = ["spawn", "connect", "import", "ready"];
 const KINDS: [&str; 2] = ["fresh", "spare"];
-const REFUSALS: [&str; 6] =
-    ["queue-full", "queue-timeout", "back-off", "start-failed", "start-timeout", "shutting-down"];
+const REFUSALS: [&str; 7] =
+    ["queue-full", "queue-timeout", "back-off", "start-failed", "start-timeout", "shutting-down", "starved"];
 
 pub(super) struct Meter {
     hits: Counter,
@@ -72,6 +72,7 @@ impl Meter {
             Refusal::StartFailed => 3,
             Refusal::StartTimeout => 4,
             Refusal::ShuttingDown => 5,
+            Refusal::Starved(_) => 6,
             // It asks another version.
             Refusal::Gone => return,
         };

@@ -37,6 +37,7 @@ use self::sampling::Samples;
 use crate::events::Hub;
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::shim::Shim;
+use crate::telemetry::LineLimit;
 use crate::telemetry::metrics::{Metrics, Series};
 use crate::worker::isolation::Isolation;
 pub use crate::worker::journey::Journey;
@@ -132,6 +133,10 @@ struct Inner {
     drained: bool,
     /// When the last process that was started ended before its shim spoke.
     stillborn: Option<Now>,
+    /// Why the last process could not be started for which the machine had nothing left.
+    starved: Option<Arc<StartFailure>>,
+    /// How often that is logged.
+    starved_log: LineLimit,
 }
 
 struct Version {
@@ -194,6 +199,8 @@ impl Pool {
                 armed: None,
                 drained: false,
                 stillborn: None,
+                starved: None,
+                starved_log: LineLimit::new(1, 1),
             }),
             began: Instant::now(),
             spawner: Spawner::start(Arc::clone(&settings.isolation))?,
@@ -307,7 +314,12 @@ impl Pool {
 
     fn refused(&self, version: VersionKey, why: Refusal) -> Refused {
         self.meter.refused(why);
-        let failure = self.lock().versions.get(&version).and_then(|version| version.failure.clone());
+        let inner = self.lock();
+        let failure = match why {
+            Refusal::Starved(_) => inner.starved.clone(),
+            _ => inner.versions.get(&version).and_then(|version| version.failure.clone()),
+        };
+        drop(inner);
         Refused { why, failure }
     }
 

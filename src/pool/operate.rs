@@ -25,6 +25,9 @@ pub enum StartError {
     /// It failed several times; nothing is started for a while.
     #[error("it failed several times and is not started again for {} s", .after.as_secs_f64())]
     BackOff { after: Duration, failure: Option<Arc<StartFailure>> },
+    /// The machine has nothing left to start a process with. Nothing is known of the version.
+    #[error("the server has nothing left to start a worker with")]
+    Starved { after: Duration, failure: Option<Arc<StartFailure>> },
     /// All workers that there may be are busy, and none has come to rest in time.
     #[error("the pool is full of busy workers")]
     NoRoom,
@@ -58,7 +61,7 @@ impl StartError {
     pub fn failure(&self) -> Option<&Arc<StartFailure>> {
         match self {
             StartError::Failed(failure) => Some(failure),
-            StartError::BackOff { failure, .. } => failure.as_ref(),
+            StartError::BackOff { failure, .. } | StartError::Starved { failure, .. } => failure.as_ref(),
             StartError::NoRoom | StartError::Gone | StartError::ShuttingDown => None,
         }
     }
@@ -149,6 +152,7 @@ impl Pool {
                 StartError::failed(failure)
             }
             Refusal::BackOff(after) => StartError::BackOff { after, failure },
+            Refusal::Starved(after) => StartError::Starved { after, failure: inner.starved.clone() },
             Refusal::QueueFull | Refusal::QueueTimeout => StartError::NoRoom,
             Refusal::Gone => StartError::Gone,
             Refusal::ShuttingDown => StartError::ShuttingDown,

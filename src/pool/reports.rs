@@ -3,6 +3,7 @@
 use super::core::types::{Event, Reason};
 use super::{Inner, Pool, StartError, StartFailure};
 use crate::model::WorkerId;
+use crate::telemetry::Verdict;
 use crate::worker::isolation::Unreadable;
 use crate::worker::orders::Report;
 use std::sync::Arc;
@@ -73,6 +74,11 @@ impl Pool {
                 Event::Protocol { worker }
             }
             Report::Memory(pss) => Event::Memory { worker, pss },
+            Report::Starved(error) => {
+                self.note_starved(inner, worker, StartFailure::not_started(&error));
+                inner.stillborn = Some(self.now());
+                Event::Starved { worker }
+            }
             Report::NotStarted(error) => {
                 tracing::error!(%worker, %error, "a worker could not be started");
                 self.note_failure(inner, worker, StartFailure::not_started(&error).because(unreadable));
@@ -97,13 +103,15 @@ impl Pool {
                 Event::Exited { worker }
             }
         };
-        if !matches!(event, Event::Exited { .. }) {
+        if !matches!(event, Event::Exited { .. } | Event::Starved { .. }) {
             self.step(inner, event, None);
             return;
         }
         let version = inner.workers.get(&worker).and_then(|handle| handle.version);
-        let failure =
-            version.and_then(|key| inner.versions.get(&key)).and_then(|known| known.failure.clone());
+        let failure = match event {
+            Event::Starved { .. } => inner.starved.clone(),
+            _ => version.and_then(|key| inner.versions.get(&key)).and_then(|known| known.failure.clone()),
+        };
         self.step(inner, event, None);
         // Only now: who was sent ahead to it has been told why it failed, or finds the channel closed.
         let handle = inner.workers.remove(&worker);
@@ -131,6 +139,15 @@ impl Pool {
             inner.versions.get(&version)?.app.dir.clone()
         };
         self.settings.isolation.unreadable(&dir)
+    }
+
+    /// It says nothing of the app, so it is not its failure. Every start may meet it: told once a second.
+    fn note_starved(&self, inner: &mut Inner, worker: WorkerId, failure: StartFailure) {
+        if let Verdict::Log { dropped: unsaid } = inner.starved_log.admit(self.now()) {
+            let hint = failure.suggestion.as_deref();
+            tracing::error!(%worker, failure = %failure, hint, unsaid, "the machine has nothing left to start workers with");
+        }
+        inner.starved = Some(Arc::new(failure));
     }
 
     fn note_failure(&self, inner: &mut Inner, worker: WorkerId, failure: StartFailure) {

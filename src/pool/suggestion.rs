@@ -138,16 +138,6 @@ fn by_kind(kind: io::ErrorKind) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied => {
             Some("the server's user must be able to run bun and to write in the state directory")
         }
-        // fork(2): a limit on processes.
-        io::ErrorKind::WouldBlock => {
-            Some("the system allows no further process: see `ulimit -u` and TasksMax of the service")
-        }
-        io::ErrorKind::OutOfMemory => Some(
-            "the system has no memory for a further process: lower --pool-size, or give the machine more",
-        ),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("the disk of the state directory is full")
-        }
         _ => None,
     }
 }
@@ -258,7 +248,6 @@ mod tests {
             (Cause::Exited, &[], "without a word"),
             (Cause::Exited, &output, "does not listen"),
             (Cause::NotStarted(io::ErrorKind::NotFound), &[], "bun still"),
-            (Cause::NotStarted(io::ErrorKind::WouldBlock), &[], "ulimit -u"),
         ] {
             let found = suggest(cause, output).unwrap_or_default();
             assert!(found.contains(suggested), "{cause:?}: {found}");

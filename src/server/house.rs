@@ -84,6 +84,7 @@ impl House {
         let Doors { public, address, admin: admin_socket, heirlooms } = doors;
         let dirs = Dirs::prepare(&config.state_dir)?;
         let store = Arc::new(Store::open(&config.state_dir, store::Limits::default())?);
+        tokio::spawn(store::watch(Arc::clone(&store)));
         let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
         let index = Index::with(decisions(&store)?);
         let observer = Proofs { index: Arc::clone(&index) };

@@ -6,6 +6,7 @@
 
 mod aliases;
 mod audit;
+mod condition;
 mod disabled;
 mod error;
 mod keys;
@@ -13,6 +14,7 @@ mod migrations;
 
 pub use aliases::{Alias, MAX_ALIASES};
 pub use audit::{Entry, MAX_PAGE, Outcome, Page, Record};
+pub use condition::{Condition, watch};
 pub use disabled::MAX_DISABLED;
 pub use error::StoreError;
 pub use keys::KEEP_DEAD;
@@ -22,7 +24,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 pub struct Store {
     connection: Mutex<Connection>,
     limits: Limits,
+    dir: PathBuf,
+    last: condition::Last,
 }
 
 /// How much is kept.
@@ -74,7 +78,8 @@ impl Store {
         };
         // The directory's entry of a new file.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
-        Ok(Store { connection: Mutex::new(connection), limits })
+        let last = condition::Last::default();
+        Ok(Store { connection: Mutex::new(connection), limits, dir: dir.to_owned(), last })
     }
 
     /// A panic of another caller has rolled its transaction back, so the connection is sound.
@@ -88,10 +93,16 @@ impl Store {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut connection = self.lock();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
+        let written = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StoreError::from)
+            .and_then(|transaction| {
+                let value = work(&transaction)?;
+                transaction.commit()?;
+                Ok(value)
+            });
+        drop(connection);
+        written.map_err(|error| self.judged(error))
     }
 }
 

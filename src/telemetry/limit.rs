@@ -1,7 +1,8 @@
 //! A limit on the lines that one worker may log: a token bucket. The time is the caller's.
 
 use buntime_plugin::limit::Bucket;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Admits `burst` lines at once and `rate` lines a second in the long run.
 #[derive(Clone, Debug)]
@@ -38,6 +39,26 @@ impl LineLimit {
     /// How many lines were dropped and not yet reported: to be said when a worker's output ends.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
+    }
+}
+
+/// A line that comes once a second at most, however often there is reason for it: one a place in the source, as a `static`.
+#[derive(Debug)]
+pub struct Seldom(Mutex<Option<(Instant, LineLimit)>>);
+
+impl Seldom {
+    pub const fn new() -> Seldom {
+        Seldom(Mutex::new(None))
+    }
+
+    /// Whether the line is to be logged now, and how many were not since the last one.
+    pub fn admit(&self) -> Option<u64> {
+        let mut limit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, limit) = limit.get_or_insert_with(|| (Instant::now(), LineLimit::new(1, 1)));
+        match limit.admit(began.elapsed()) {
+            Verdict::Log { dropped } => Some(dropped),
+            Verdict::Drop => None,
+        }
     }
 }
 

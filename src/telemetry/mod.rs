@@ -11,7 +11,7 @@ mod limit;
 pub mod metrics;
 mod queue;
 
-pub use limit::{LineLimit, Verdict};
+pub use limit::{LineLimit, Seldom, Verdict};
 
 use crate::config::{Log, LogFormat, LogLevel};
 use feed::FeedLayer;

@@ -4,7 +4,7 @@
 //! a crash, a broken protocol, a blocked event loop), the task ends only when the process has been reaped and its
 //! process group killed, and says so in its last report.
 
-use super::exec::Process;
+use super::exec::{Process, again};
 use super::journey::Journey;
 use super::link::{Control, Health, Link, LinkEnd, Timeouts};
 use super::orders::{Assignment, Order, Report};
@@ -15,6 +15,7 @@ use super::usage;
 use crate::events::{Hub, Stream};
 use crate::model::plugin::{Call, Reply};
 use crate::model::{PluginSeat, WorkerId};
+use crate::shortage::Shortage;
 use crate::uproot;
 use crate::wire::call::CallFrame;
 use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready, Seat};
@@ -72,6 +73,8 @@ struct Life {
     /// Makes it a script plugin's.
     plugin: Option<Arc<PluginSeat>>,
     ending: Ending,
+    /// What the machine had too little of for it.
+    starved: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -91,6 +94,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
     let began = Instant::now();
     let spawned = match birth.spawner.spawn(birth.start).await {
         Ok(spawned) => spawned,
+        Err(error) if Shortage::of(&error).is_some() => return report(Report::Starved(error)),
         Err(error) => return report(Report::NotStarted(error)),
     };
     let Spawned { process, link: socket, progress, stdout, stderr } = spawned;
@@ -132,6 +136,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         memory: None,
         plugin: None,
         ending: Ending::No,
+        starved: None,
     };
     report(Report::Spawned { pid: life.process.pid(), journey: life.journey });
     match Socket::new(socket) {
@@ -139,7 +144,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
             let driver = tokio::spawn(link.drive(socket));
             life.supervise(driver, &mut control, &mut birth.orders).await;
         }
-        Err(_) => life.kill(),
+        Err(error) => life.starve(error),
     }
     // However it ended: nobody may wait for an answer from a process that is gone.
     life.link.close(&LinkEnd::Closed);
@@ -152,7 +157,10 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
         let _ = tokio::time::timeout(Duration::from_millis(100), output).await;
     }
     remove_private(private);
-    report(Report::Exited { status, journey, stderr: tail.lines() });
+    report(match life.starved {
+        Some(error) => Report::Starved(error),
+        None => Report::Exited { status, journey, stderr: tail.lines() },
+    });
 }
 
 impl Life {
@@ -163,10 +171,14 @@ impl Life {
         control: &mut mpsc::UnboundedReceiver<Control>,
         orders: &mut mpsc::UnboundedReceiver<Order>,
     ) {
-        let Ok(exit) = self.process.exit_fd() else { return self.kill() };
+        let exit = match self.process.exit_fd() {
+            Ok(exit) => exit,
+            Err(error) => return self.starve(error),
+        };
         // SAFETY: an OwnedFd is an open descriptor, and it stays in the AsyncFd until that is dropped.
-        let Ok(exit) = (unsafe { AsyncFd::register_with_interest(exit, Interest::READABLE) }) else {
-            return self.kill();
+        let exit = match unsafe { AsyncFd::register_with_interest(exit, Interest::READABLE) } {
+            Ok(exit) => exit,
+            Err(error) => return self.starve(error.into()),
         };
         let mut driver = std::pin::pin!(driver);
         let mut linked = true;
@@ -302,6 +314,9 @@ impl Life {
             // It has ended, which is not the app's fault.
             && error.raw_os_error() != Some(libc::ESRCH)
         {
+            if Shortage::of(error).is_some() {
+                return self.starve(again(error));
+            }
             let what = if plugin_dir.is_some() { "no directory of its own" } else { "no data directory" };
             return self.cannot_start("DataDirectoryError", &format!("{what}: {error}"));
         }
@@ -379,6 +394,12 @@ impl Life {
     fn term(&mut self) {
         self.process.signal(nix::sys::signal::Signal::SIGTERM);
         self.ending = Ending::Term(Instant::now() + TERM_LIMIT);
+    }
+
+    /// It cannot be what it was started for, and its app has nothing to do with that.
+    fn starve(&mut self, error: io::Error) {
+        self.starved = Some(error);
+        self.kill();
     }
 
     fn kill(&mut self) {

@@ -125,7 +125,7 @@ impl Image {
         let lifted = [fds.stdin, fds.stdout, fds.stderr, fds.link, fds.page].map(lift);
         let mut numbers = [0; 5];
         for (number, fd) in numbers.iter_mut().zip(&lifted) {
-            *number = fd.as_ref().map_err(|error| io::Error::from(error.kind()))?.as_raw_fd();
+            *number = fd.as_ref().map_err(again)?.as_raw_fd();
         }
         let ruleset = domain.fd().map(lift).transpose()?;
         let pointers = |texts: &[CString]| -> Vec<*const c_char> {
@@ -206,6 +206,11 @@ impl Process {
     pub fn reap(self) -> Option<ExitStatus> {
         self.0.reap()
     }
+}
+
+/// The same error of the system, for one more who wants it.
+pub fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 fn lift(fd: RawFd) -> io::Result<OwnedFd> {

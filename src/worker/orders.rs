@@ -71,6 +71,8 @@ pub enum Report {
     Unresponsive,
     Protocol(WireError),
     Memory(u64),
+    /// There is no process, or there is none any more, for want of what the machine has too little of. Nothing further comes.
+    Starved(io::Error),
     /// The process could not be started. Nothing further comes.
     NotStarted(io::Error),
     /// Reaped. Nothing further comes.

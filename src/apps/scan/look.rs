@@ -11,6 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// When to look again at what could not be read for want of what the machine has too little of.
+const STARVED: Duration = Duration::from_secs(1);
+
 /// A look at one entry.
 pub(super) struct Look<'s> {
     pub scanner: &'s mut Scanner,
@@ -105,6 +108,12 @@ impl Look<'_> {
             let judged_by = stamp();
             reading = self.scanner.loader.load(name, version, path);
             tree = (!reading.outcome.is_live()).then_some(judged_by);
+        }
+        if reading.starved {
+            // What was known of it stays, and it is looked at again: nothing will happen to it that would tell.
+            let again = self.now + STARVED;
+            self.due = Some(self.due.map_or(again, |other| other.min(again)));
+            return;
         }
         let (outcome, warnings) = (reading.outcome, reading.warnings);
         entry.versions.insert(

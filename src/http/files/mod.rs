@@ -15,6 +15,8 @@ pub use validators::tags;
 
 use super::negotiate;
 use super::problem::{Code, Problem};
+use crate::shortage::Shortage;
+use crate::telemetry::Seldom;
 use buntime_plugin::Body;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -54,7 +56,7 @@ pub struct FileRequest<'a> {
 /// Answers a request from the files of a static root.
 ///
 /// # Errors
-/// 400 for a path that no honest client sends, 404, 405, 412, 416, and 500 where the machine fails.
+/// 400 for a path that no honest client sends, 404, 405, 412, 416, 503 where the machine has too little of something, and 500 where it fails.
 pub async fn serve(root: &Arc<StaticRoot>, request: FileRequest<'_>) -> Result<Response<Body>, Problem> {
     if request.method != Method::GET && request.method != Method::HEAD {
         return Err(
@@ -256,8 +258,23 @@ fn ascii(text: String) -> HeaderValue {
 }
 
 fn internal(error: &io::Error) -> Problem {
+    if let Some(shortage) = Shortage::of(error) {
+        return short(error, shortage);
+    }
     tracing::error!(%error, "a static file could not be read");
     Problem::new(Code::Internal).detail(format!("A static file could not be read: {error}"))
+}
+
+/// It is there, and the machine has nothing to open it with. Every request may meet that.
+pub fn short(error: &io::Error, shortage: Shortage) -> Problem {
+    static LOGGED: Seldom = Seldom::new();
+    if let Some(unsaid) = LOGGED.admit() {
+        tracing::error!(%error, hint = shortage.hint(), unsaid, "a static file could not be opened");
+    }
+    Problem::new(Code::NoResources)
+        .detail(format!("A static file could not be opened: {error}"))
+        .hint(shortage.hint())
+        .retry_after(Duration::from_secs(1))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{Asked, Meant, Site, Target};
 use crate::model::{App, Kind};
 use crate::pool::Refused;
 use crate::pool::core::types::Refusal;
+use crate::shortage::Shortage;
 use crate::telemetry::metrics::Series;
 use crate::worker::link::RequestBody;
 use buntime_plugin::Body;
@@ -162,8 +163,9 @@ impl Site {
         mount: &str,
         path: &str,
     ) -> Result<Response<Body>, Problem> {
-        let root = self.kept.root(app).map_err(|error| {
-            Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", app.dir.display()))
+        let root = self.kept.root(app).map_err(|error| match Shortage::of(&error) {
+            Some(shortage) => files::short(&error, shortage),
+            None => Problem::new(Code::AppUnavailable).detail(format!("{}: {error}", app.dir.display())),
         })?;
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let request = files::FileRequest {

@@ -44,6 +44,8 @@ pub enum Code {
     QueueTimeout,
     /// Crashed too often; waits before the next start.
     BackOff,
+    /// The machine has nothing left to start a worker or to open a file with.
+    NoResources,
     ShuttingDown,
     /// The app got the request and did not answer in time.
     AppTimeout,
@@ -104,6 +106,7 @@ impl Code {
             Code::QueueFull => (S::SERVICE_UNAVAILABLE, "queue_full", "The app is busy", "Too many requests are waiting for this app."),
             Code::QueueTimeout => (S::SERVICE_UNAVAILABLE, "queue_timeout", "The app is busy", "The app had no room for this request in time."),
             Code::BackOff => (S::SERVICE_UNAVAILABLE, "back_off", "The app keeps failing", "The app failed several times; it is started again after a pause."),
+            Code::NoResources => (S::SERVICE_UNAVAILABLE, "no_resources", "The server is short of resources", "The server has nothing left to answer this with at the moment."),
             Code::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down", "Shutting down", "The server is shutting down."),
             Code::UnknownTarget => (S::BAD_GATEWAY, "unknown_target", "No such app", "This address leads to an app that is not there."),
             Code::PluginFailed => (S::SERVICE_UNAVAILABLE, "plugin_failed", "A plugin failed", "A plugin that this request has to pass failed."),

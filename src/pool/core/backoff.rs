@@ -1,10 +1,12 @@
 //! When something that keeps dying may be started again.
 
-use super::types::Now;
+use super::types::{Now, Refusal};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
+/// After a start for which the machine had nothing left. It says nothing of what was to be started, so it never grows.
+pub(super) const STARVED: Duration = Duration::from_millis(500);
 /// Crashes this far apart have nothing to do with each other.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,8 @@ pub(super) struct Backoff {
     /// Waits since the last success.
     waits: u32,
     until: Option<Now>,
+    /// The end of the wait for what the machine lacked.
+    starved: Option<Now>,
 }
 
 impl Backoff {
@@ -41,9 +45,25 @@ impl Backoff {
         self.until.take().is_some()
     }
 
+    /// The machine had nothing left for it.
+    pub fn starve(&mut self, now: Now) {
+        self.starved = Some(now.saturating_add(STARVED));
+    }
+
+    pub fn is_starved(&self, now: Now) -> bool {
+        self.starved.is_some_and(|until| until > now)
+    }
+
     /// The end of the wait, if `now` lies in one.
     pub fn until(&self, now: Now) -> Option<Now> {
-        self.until.filter(|until| *until > now)
+        self.until.max(self.starved).filter(|until| *until > now)
+    }
+
+    /// What whoever wants it is told, if `now` lies in a wait. A wait for its own crashes is the longer one in general, and what
+    /// its author can do something about.
+    pub fn refusal(&self, now: Now) -> Option<Refusal> {
+        let rest = |until: Option<Now>| until.filter(|until| *until > now).map(|until| until - now);
+        rest(self.until).map(Refusal::BackOff).or_else(|| rest(self.starved).map(Refusal::Starved))
     }
 }
 

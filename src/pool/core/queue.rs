@@ -96,8 +96,8 @@ impl Core {
         }
         let why = if self.shutdown.is_some() {
             Refusal::ShuttingDown
-        } else if let Some(until) = version.backoff.until(turn.now) {
-            Refusal::BackOff(until - turn.now)
+        } else if let Some(why) = version.backoff.refusal(turn.now) {
+            why
         } else {
             return;
         };

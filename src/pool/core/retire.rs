@@ -1,5 +1,6 @@
 //! How workers go: replaced, drained, told to end, killed, reaped.
 
+use super::backoff::STARVED;
 use super::types::{Action, Reason, Refusal, State};
 use super::worker::Course;
 use super::{Core, Turn, broken};
@@ -156,13 +157,14 @@ impl Core {
         self.mark(key);
     }
 
-    /// Its process is no more.
-    pub(super) fn exited(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
+    /// Its process is no more. `starved` = it could not be made what it was to be, for want of what the machine has too little of.
+    pub(super) fn exited(&mut self, id: WorkerId, starved: bool, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         let (version, creating, staying) = (worker.version, worker.is_creating(), worker.stays());
         let from_spare = worker.from_spare;
         let reason = match worker.course {
             Course::Terminate { reason, .. } | Course::Kill { reason } => reason,
+            _ if starved && creating => Reason::Starved,
             _ if creating && version.is_some() => Reason::StartFailed,
             _ => Reason::Crash,
         };
@@ -180,6 +182,9 @@ impl Core {
             self.mark(key);
         }
         match version {
+            _ if staying && creating && starved => {
+                self.lost(id, version, creating, Refusal::Starved(STARVED), turn);
+            }
             Some(key) if staying && creating && from_spare => self.lost_spare_start(key),
             _ if staying => self.lost(id, version, creating, Refusal::StartFailed, turn),
             _ => {}

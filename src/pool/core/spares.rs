@@ -2,7 +2,7 @@
 
 use super::backoff::Backoff;
 use super::timers::Subject;
-use super::types::{Action, Now, Reason, State};
+use super::types::{Action, Now, Reason, Refusal, State};
 use super::worker::Worker;
 use super::{Core, Turn, broken};
 use crate::model::WorkerId;
@@ -79,9 +79,12 @@ impl Core {
     }
 
     /// A spare died or is about to.
-    pub(super) fn spare_lost(&mut self, id: WorkerId, now: Now) {
+    pub(super) fn spare_lost(&mut self, id: WorkerId, why: Refusal, now: Now) {
         self.spares.forget(id);
-        self.spares.backoff.crash(now);
+        match why {
+            Refusal::Starved(_) => self.spares.backoff.starve(now),
+            _ => self.spares.backoff.crash(now),
+        }
         self.spares.changed = true;
     }
 

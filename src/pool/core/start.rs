@@ -158,10 +158,16 @@ impl Core {
     /// A worker that was starting will not be Ready, and no longer counts as coming: who waited for it hears so.
     pub(super) fn lost_start(&mut self, id: WorkerId, key: VersionKey, why: Refusal, turn: &mut Turn<'_>) {
         let Some(version) = self.versions.get_mut(&key) else { return };
-        version.backoff.crash(turn.now);
-        version.proving = false;
-        if !version.proven {
-            turn.actions.push(Action::Unproven { version: key });
+        // Nothing was learnt about the version then: who waits is told, and it is tried again.
+        let starved = matches!(why, Refusal::Starved(_));
+        if starved {
+            version.backoff.starve(turn.now);
+        } else {
+            version.backoff.crash(turn.now);
+            version.proving = false;
+            if !version.proven {
+                turn.actions.push(Action::Unproven { version: key });
+            }
         }
         let sent_ahead = self.workers.get(&id).is_some_and(|worker| worker.sent_ahead);
         let hears = version.policy.ephemeral || !version.is_live();
@@ -186,7 +192,9 @@ impl Core {
             self.refuse_starters(key, why, turn);
         }
         self.call_off_restart(key);
-        self.keep_predecessors(key);
+        if !starved {
+            self.keep_predecessors(key);
+        }
         self.mark(key);
     }
 
@@ -238,7 +246,7 @@ impl Core {
         turn: &mut Turn<'_>,
     ) {
         match version {
-            None => self.spare_lost(id, turn.now),
+            None => self.spare_lost(id, why, turn.now),
             Some(key) if creating => self.lost_start(id, key, why, turn),
             Some(key) => {
                 let start = self.workers.get(&id).map_or(turn.now, |worker| worker.start);

@@ -73,10 +73,10 @@ impl Core {
         if version.starters.is_empty() {
             return;
         }
-        if let Some(until) = version.backoff.until(turn.now)
+        if let Some(why) = version.backoff.refusal(turn.now)
             && !version.is_live()
         {
-            return self.refuse_starters(key, Refusal::BackOff(until - turn.now), turn);
+            return self.refuse_starters(key, why, turn);
         }
         let why = if version.coming > 0 { Refusal::StartTimeout } else { Refusal::QueueTimeout };
         let late = version.starters.iter().take_while(|starter| starter.deadline <= turn.now).count();

@@ -95,6 +95,8 @@ pub enum Reason {
     Retired,
     StartFailed,
     StartTimeout,
+    /// The machine had nothing left to start its process with.
+    Starved,
     /// The event loop did not answer.
     Unresponsive,
     /// It broke the protocol.
@@ -113,6 +115,8 @@ pub enum Refusal {
     /// The worker this request waited for could not load the app.
     StartFailed,
     StartTimeout,
+    /// The machine had nothing left to start a worker with; try again after this long.
+    Starved(Duration),
     /// The version was removed while the request waited, or was never added.
     Gone,
     ShuttingDown,
@@ -208,6 +212,11 @@ pub enum Event {
     },
     /// The process could not be started or has been reaped. Final.
     Exited {
+        worker: WorkerId,
+    },
+    /// There is no process, or none that could be given the app, for want of what the machine has too little of: descriptors,
+    /// processes, memory, disk. Nothing is wrong with the app. Final, as `Exited`.
+    Starved {
         worker: WorkerId,
     },
     /// The link has closed: the process is ending or as good as ended. Its exit follows.

@@ -19,7 +19,7 @@ impl State {
 
 impl Reason {
     /// In the order in which they are declared.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::Request,
         Reason::Minimum,
         Reason::Prove,
@@ -40,6 +40,7 @@ impl Reason {
         Reason::Retired,
         Reason::StartFailed,
         Reason::StartTimeout,
+        Reason::Starved,
         Reason::Unresponsive,
         Reason::Protocol,
         Reason::Crash,
@@ -68,6 +69,7 @@ impl Reason {
             Reason::Retired => "retired",
             Reason::StartFailed => "start-failed",
             Reason::StartTimeout => "start-timeout",
+            Reason::Starved => "starved",
             Reason::Unresponsive => "unresponsive",
             Reason::Protocol => "protocol",
             Reason::Crash => "crash",
@@ -114,7 +116,8 @@ mod tests {
             Reason::Operator => Some(Reason::Retired),
             Reason::Retired => Some(Reason::StartFailed),
             Reason::StartFailed => Some(Reason::StartTimeout),
-            Reason::StartTimeout => Some(Reason::Unresponsive),
+            Reason::StartTimeout => Some(Reason::Starved),
+            Reason::Starved => Some(Reason::Unresponsive),
             Reason::Unresponsive => Some(Reason::Protocol),
             Reason::Protocol => Some(Reason::Crash),
             Reason::Crash => Some(Reason::Shutdown),

@@ -167,7 +167,7 @@ impl World {
                     ensure!(waited >= known.policy.queue_timeout, "{ticket:?} is refused after {waited:?}");
                 }
             }
-            Refusal::BackOff(rest) => {
+            Refusal::BackOff(rest) | Refusal::Starved(rest) => {
                 let legal = rest > Duration::ZERO && rest <= Duration::from_secs(30);
                 ensure!(legal, "{ticket:?} is told to come back in {rest:?}");
             }
@@ -203,7 +203,7 @@ impl World {
                 ensure!(self.now - since >= bound, "{ticket:?} is given up early");
             }
             Refusal::QueueFull => return Err(format!("{ticket:?} stands in no queue")),
-            Refusal::BackOff(_) | Refusal::StartFailed | Refusal::StartTimeout => {}
+            Refusal::BackOff(_) | Refusal::Starved(_) | Refusal::StartFailed | Refusal::StartTimeout => {}
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl World {
         }
         if to == Terminated {
             let told = process.terminated || process.killed;
-            let unasked = matches!(reason, Reason::Crash | Reason::StartFailed);
+            let unasked = matches!(reason, Reason::Crash | Reason::StartFailed | Reason::Starved);
             ensure!(told || unasked, "{worker} ended by itself and the reason is {reason:?}");
             self.processes.remove(&worker);
         }

@@ -37,6 +37,10 @@ pub enum Op {
     Crash {
         pick: u64,
     },
+    /// The machine had nothing left for a process.
+    Starve {
+        pick: u64,
+    },
     Memory {
         pick: u64,
         pss: u64,
@@ -124,7 +128,7 @@ impl History {
         let waits = random.one_of(&[2, 8, 20]);
         let slow_starts = random.one_of(&[5, 25]);
         let orders = random.one_of(&[0, 0, 0, 2]);
-        let weights: [(u64, Kind); 27] = [
+        let weights: [(u64, Kind); 28] = [
             (20, |r| Op::Request { version: r.next(), count: r.one_of(&[1, 1, 1, 2, 8]) }),
             (12, |r| Op::Head { pick: r.next() }),
             (20, |r| Op::Done { pick: r.next(), ok: r.chance(80) }),
@@ -152,6 +156,7 @@ impl History {
             (orders.div_ceil(2), |r| Op::TerminateWorker { pick: r.next() }),
             (orders.div_ceil(2), |r| Op::Retire { pick: r.next() }),
             (deploys.div_ceil(2), |r| Op::Hold { pick: r.next() }),
+            (trouble.div_ceil(4), |r| Op::Starve { pick: r.next() }),
         ];
         let total: u64 = weights.iter().map(|(weight, _)| weight).sum();
         let mut ops: Vec<Op> = (0..1 + random.below(3)).map(|_| Op::Add { seed: random.next() }).collect();

@@ -178,6 +178,12 @@ impl World {
                 |worker| Event::Exited { worker },
             ),
             Op::Crash { pick } => self.about(pick, |_| true, |worker| Event::Exited { worker }),
+            // Before it connects, or as it is given the app.
+            Op::Starve { pick } => self.about(
+                pick,
+                |process| process.state == State::Creating && (!process.connected || process.assigned),
+                |worker| Event::Starved { worker },
+            ),
             Op::Memory { pick, pss } => self.about(pick, |_| true, |worker| Event::Memory { worker, pss }),
             Op::Hang { pick } => self.about(
                 pick,
@@ -370,12 +376,13 @@ impl World {
             _ => None,
         };
         self.unheard = None;
-        if let Event::Exited { worker } = &event
+        if let Event::Exited { worker } | Event::Starved { worker } = &event
             && let Some(process) = self.processes.get_mut(worker)
         {
             self.unheard = process.sent_ahead.map(|wanted| (*worker, wanted));
             process.exchanges.clear();
             if process.state == State::Creating
+                && matches!(event, Event::Exited { .. })
                 && let Some(known) = process.version.and_then(|version| self.versions.get_mut(&version))
             {
                 known.lost_start = true;
@@ -405,6 +412,9 @@ impl World {
     fn count(&mut self, action: &Action) {
         let what = match action {
             Action::Refuse { why: Refusal::BackOff(_), .. } => "Refuse BackOff".into(),
+            Action::Refuse { why: Refusal::Starved(_), .. } => "Refuse Starved".into(),
+            Action::RefuseSent { why: Refusal::Starved(_), .. } => "RefuseSent Starved".into(),
+            Action::NotStarted { why: Refusal::Starved(_), .. } => "NotStarted Starved".into(),
             Action::Refuse { why, .. } => format!("Refuse {why:?}"),
             Action::RefuseSent { why, .. } => format!("RefuseSent {why:?}"),
             Action::SendAhead { .. } => "SendAhead".into(),
