@@ -165,7 +165,9 @@ impl From<StoreError> for ApiError {
             StoreError::Busy => {
                 ApiError::later("store_busy", "The database is in use.", Duration::from_secs(1))
             }
-            StoreError::Full => ApiError::short(Shortage::Disk).hint("make room where the state directory is"),
+            StoreError::Full => {
+                ApiError::short(Shortage::Disk).hint("make room where the state directory is")
+            }
             StoreError::ReadOnly => ApiError::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "store_read_only",

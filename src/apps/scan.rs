@@ -17,6 +17,7 @@ use super::manifest::Ceilings;
 use super::quiet::Quiet;
 use super::tree::{self, View};
 use crate::model::{App, AppName, AppVersion};
+use crate::shortage::Shortage;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ const MAX_APPS: usize = 100_000;
 const MAX_VERSIONS: usize = 10_000;
 /// A directory changed so recently may change again without its time of change telling (its clock ticks slowly).
 const FRESH: Duration = Duration::from_secs(2);
+/// When to look again at what could not be read for want of what the machine has too little of.
+const STARVED: Duration = Duration::from_secs(1);
 /// The stamp of what is not there.
 const GONE: u64 = 0;
 
@@ -100,6 +103,8 @@ pub(super) struct Pass {
     pub found: Option<Vec<Found>>,
     /// Entries that are not quiet yet, and when to look at them again.
     pub unsettled: Vec<(PathBuf, Duration)>,
+    /// When to look at everything again: a directory could not be listed for want of what the machine has too little of.
+    pub again: Option<Duration>,
     /// What the operator was not told before.
     pub warnings: Vec<String>,
 }
@@ -164,7 +169,7 @@ impl Scanner {
         let mut roots = std::mem::take(&mut self.roots);
         for root in &mut roots {
             let paths = match scope {
-                Scope::All => self.list_root(root),
+                Scope::All => self.list_root(root, now, &mut pass),
                 Scope::Only(paths) => {
                     paths.iter().filter(|path| path.starts_with(&root.dir)).cloned().collect()
                 }
@@ -265,7 +270,7 @@ impl Scanner {
     }
 
     /// The paths of all entries of a worker directory, also of those known from before.
-    fn list_root(&self, root: &mut Root) -> BTreeSet<PathBuf> {
+    fn list_root(&self, root: &mut Root, now: Duration, pass: &mut Pass) -> BTreeSet<PathBuf> {
         root.warnings.clear();
         root.scopes.clear();
         let mut paths: BTreeSet<_> = root.entries.keys().cloned().collect();
@@ -274,6 +279,9 @@ impl Scanner {
             let listing = match self.loader.disk.list(&dir, MAX_APPS) {
                 Ok(listing) => listing,
                 Err(error) => {
+                    if Shortage::of(&error).is_some() {
+                        pass.again = Some(now + STARVED);
+                    }
                     root.warnings.insert(format!("cannot read the directory {}: {error}", dir.display()));
                     continue;
                 }

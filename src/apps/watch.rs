@@ -164,6 +164,9 @@ impl<F: FnMut(Change)> Owner<F> {
         for (entry, due) in pass.unsettled {
             self.agenda.look_at(entry, due);
         }
+        if let Some(again) = pass.again {
+            self.agenda.touch(Scope::All, again);
+        }
         let changed = pass.found.is_some();
         if let Some(found) = pass.found {
             self.index.replace_all(found, &mut self.tell);

@@ -47,6 +47,7 @@ use failure::Failure;
 use process::Process;
 use remote::{Output, Remote};
 use session::Session;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A command could not do its work.
@@ -148,5 +149,6 @@ fn online(
 }
 
 fn report(error: &dyn std::fmt::Display) {
-    eprintln!("error: {error}");
+    // Where it leads to may be full; a panic would hide the exit code too.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
 }

@@ -171,6 +171,13 @@ impl Config {
     /// One cannot be made, is no directory, or belongs to another user.
     pub fn prepare_dirs(&self) -> Result<(), OwnDirError> {
         prepare_dir("state", &self.state_dir)?;
+        // One that cannot be written would be noticed one file after the other. (Of the cache that what is in it can be read is enough.)
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(&self.state_dir, access).map_err(|errno| OwnDirError::Io {
+            kind: "state",
+            dir: self.state_dir.clone(),
+            source: errno.into(),
+        })?;
         prepare_dir("cache", &self.cache_dir)
     }
 }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -93,9 +94,12 @@ impl Listener {
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    self.tell(&error);
-                    // One that rests holds a descriptor that somebody waits for.
-                    book.relieve();
+                    // For want of a descriptor it fails also where there is nobody to be accepted.
+                    if self.is_awaited() {
+                        self.tell(&error);
+                        // One that rests holds a descriptor that somebody waits for.
+                        book.relieve();
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -105,6 +109,15 @@ impl Listener {
         {
             tracing::warn!(%error, "the last connections could not be accepted");
         }
+    }
+
+    /// Whether somebody has connected and waits to be accepted.
+    fn is_awaited(&self) -> bool {
+        let fd = match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        };
+        poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// As long as it lasts, every pause ends with the same error.

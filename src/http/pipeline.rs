@@ -219,7 +219,9 @@ impl Site {
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
         let leaving = *self.leaving.borrow();
-        if let Some(health) = answers::health(&self.pool, self.api.state(), leaving, &asked.head.method, rest) {
+        if let Some(health) =
+            answers::health(&self.pool, self.api.state(), leaving, &asked.head.method, rest)
+        {
             // As JSON whatever the client prefers.
             let id = asked.id.to_str().unwrap_or_default();
             return Ok(health.unwrap_or_else(|problem| problem.respond(&asked.head.method, None, id, false)));

@@ -2,13 +2,19 @@
 //! that is refused.
 
 use super::{Store, StoreError};
+use crate::shortage::Shortage;
 use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often it is looked at. Each change that is tried says it too.
 const EVERY: Duration = Duration::from_secs(5);
+/// One look of so many writes something.
+const TRY_EVERY: u32 = 12;
 /// How often it is said again while nothing changes.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Bytes that are as good as none.
@@ -72,19 +78,37 @@ impl Store {
         self.last.get()
     }
 
-    /// Looks at the disk, which may take as long as the disk does.
-    pub fn look(&self) -> Condition {
+    /// Looks at the disk, which may take as long as the disk does. With `trying` something is written, too: a disk that failed may
+    /// be closed to writers without saying so.
+    pub fn look(&self, trying: bool) -> Condition {
         let is_root = nix::unistd::geteuid().is_root();
-        if let Ok(disk) = statvfs(&self.dir) {
-            self.last.set(Condition::of_disk(&disk, is_root));
+        let mut found =
+            statvfs(&self.dir).map_or(Condition::Writable, |disk| Condition::of_disk(&disk, is_root));
+        if trying && found == Condition::Writable {
+            found = self.try_out();
         }
-        self.condition()
+        self.last.set(found);
+        found
+    }
+
+    /// Writes to a file without a name.
+    fn try_out(&self) -> Condition {
+        let open = File::options().write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(&self.dir);
+        match open.and_then(|mut file| file.write_all(&[0])) {
+            Ok(()) => Condition::Writable,
+            Err(error) => match Shortage::of(&error) {
+                Some(Shortage::Disk) => Condition::Full,
+                Some(Shortage::ReadOnly) => Condition::ReadOnly,
+                // There are file systems without such files.
+                _ => Condition::Writable,
+            },
+        }
     }
 
     /// SQLite has one word for whatever the disk says; what it most likely was, and what it means for the next one.
     pub(super) fn judged(&self, error: StoreError) -> StoreError {
         let error = match error {
-            StoreError::Other(other) if is_of_the_disk(&other) => match self.look() {
+            StoreError::Other(other) if is_of_the_disk(&other) => match self.look(true) {
                 Condition::Full => StoreError::Full,
                 Condition::ReadOnly => StoreError::ReadOnly,
                 Condition::Writable => StoreError::Other(other),
@@ -109,13 +133,15 @@ fn is_of_the_disk(error: &rusqlite::Error) -> bool {
 pub async fn watch(store: Arc<Store>) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut said, mut at) = (Condition::Writable, Instant::now());
+    let (mut said, mut at, mut looks) = (Condition::Writable, Instant::now(), 0);
     loop {
         every.tick().await;
         let before = store.condition();
         let looking = Arc::clone(&store);
         // The directory of a network that is gone is waited for on a thread of its own, and by nobody else.
-        let Ok(now) = tokio::task::spawn_blocking(move || looking.look()).await else { return };
+        looks = (looks + 1) % TRY_EVERY;
+        let trying = looks == 0 || before != Condition::Writable;
+        let Ok(now) = tokio::task::spawn_blocking(move || looking.look(trying)).await else { return };
         // What a change has met since may be over already; it is worth saying all the same.
         let now = if now == Condition::Writable && said == now && before != now { before } else { now };
         if now == said && (now == Condition::Writable || at.elapsed() < AGAIN) {

@@ -18,6 +18,7 @@ use feed::FeedLayer;
 use queue::Queue;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -104,9 +105,22 @@ fn filter(level: LogLevel) -> Targets {
     Targets::new().with_target("buntime", level).with_default(level.min(LevelFilter::WARN))
 }
 
-fn write_to_stderr(records: &[u8], _ends: &[usize]) {
-    // A log that cannot be written cannot be reported either.
-    let _ = std::io::stderr().write_all(records);
+/// Lines that were lost for as long as the log could not be written, which cannot be reported before it can.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+fn write_to_stderr(records: &[u8], ends: &[usize]) {
+    let mut stderr = std::io::stderr();
+    let lost = LOST.load(Ordering::Relaxed);
+    // The last line that was begun has no end, most likely.
+    let begun = if lost > 0 { stderr.write_all(b"\n") } else { Ok(()) };
+    match begun.and_then(|()| stderr.write_all(records)) {
+        Ok(()) if lost > 0 => {
+            LOST.store(0, Ordering::Relaxed);
+            tracing::warn!(lines = lost, "log lines could not be written: is the disk of the log full?");
+        }
+        Ok(()) => {}
+        Err(_) => LOST.store(lost + ends.len() as u64, Ordering::Relaxed),
+    }
 }
 
 fn report_dropped(lines: u64) {

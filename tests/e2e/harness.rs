@@ -48,6 +48,8 @@ pub struct Launch {
     user: Option<u32>,
     worker_dirs: Option<PathBuf>,
     script: Option<String>,
+    /// In a mount namespace of its own, after these commands.
+    mounts: Option<String>,
     no_sys_admin: bool,
     binary: PathBuf,
     /// What a service manager passes, with their names.
@@ -118,6 +120,7 @@ impl Apps {
             user: None,
             worker_dirs: None,
             script: None,
+            mounts: None,
             no_sys_admin: false,
             binary: env!("CARGO_BIN_EXE_buntime").into(),
             sockets: Vec::new(),
@@ -163,6 +166,13 @@ impl Launch {
     /// In a user namespace of its own (user_namespaces(7)), where it is root, and after these commands of a shell.
     pub fn in_user_namespace(mut self, script: &str) -> Launch {
         self.script = Some(format!("{script}\nexec \"$0\" \"$@\""));
+        self
+    }
+
+    /// In a mount namespace of its own, which goes with it, after these commands of a shell. `{state}` and `{apps}` stand for the
+    /// directory that the state directory is made in, and that of the apps; from outside they are seen by [`Server::inside`].
+    pub fn after_mounting(mut self, script: &str) -> Launch {
+        self.mounts = Some(script.to_owned());
         self
     }
 
@@ -227,6 +237,12 @@ impl Launch {
         }
         // Compiled once for all tests.
         let mut cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        let mounts = self.mounts.map(|script| {
+            let place = |path: &Path| path.to_str().unwrap().to_owned();
+            let script =
+                script.replace("{state}", &place(state.path())).replace("{apps}", &place(self.apps.path()));
+            format!("set -e\n{script}\nexec \"$0\" \"$@\"")
+        });
         let binary = self.binary.as_os_str();
         let mut passed = Vec::new();
         let mut command = match &self.script {
@@ -248,6 +264,11 @@ impl Launch {
                 );
                 let mut command = Command::new("bash");
                 command.arg("-c").arg(script).arg(binary);
+                command
+            }
+            None if mounts.is_some() => {
+                let mut command = Command::new("unshare");
+                command.args(["-m", "sh", "-c", &mounts.unwrap_or_default()]).arg(binary);
                 command
             }
             None if self.no_sys_admin => {
@@ -353,6 +374,11 @@ impl Server {
 
     pub fn state_dir(&self) -> PathBuf {
         self.dirs.1.path().join("state")
+    }
+
+    /// A path as the supervisor sees it, in its own mounts.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        Path::new("/proc").join(self.pid.to_string()).join("root").join(path.strip_prefix("/").unwrap())
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {

@@ -1,18 +1,17 @@
 //! A look at one entry: which versions it holds, and which of them count as changed.
 
-use super::{DirStamp, Entry, FRESH, GONE, MAX_VERSIONS, Scanner, Version};
+use super::{DirStamp, Entry, FRESH, GONE, MAX_VERSIONS, STARVED, Scanner, Version};
 use crate::apps::disk::Identity;
 use crate::apps::load::Outcome;
 use crate::apps::tree::{self, View};
 use crate::model::{AppName, AppVersion};
+use crate::shortage::Shortage;
+use crate::telemetry::Seldom;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// When to look again at what could not be read for want of what the machine has too little of.
-const STARVED: Duration = Duration::from_secs(1);
 
 /// A look at one entry.
 pub(super) struct Look<'s> {
@@ -63,7 +62,7 @@ impl Look<'_> {
     }
 
     /// Lists an app's directory again if something was added to it or taken from it.
-    fn list_versions(&self, path: &Path, meta: &std::fs::Metadata, entry: &mut Entry) {
+    fn list_versions(&mut self, path: &Path, meta: &std::fs::Metadata, entry: &mut Entry) {
         let age = meta.modified().ok().and_then(|modified| modified.elapsed().ok());
         let modified = meta.modified().ok().filter(|_| age.is_some_and(|age| age > FRESH));
         let stamp = modified.map(|modified| DirStamp { identity: Identity::of(meta), modified });
@@ -71,7 +70,11 @@ impl Look<'_> {
             return;
         }
         let disk = &self.scanner.loader.disk;
-        let Ok(listing) = disk.list(path, MAX_VERSIONS) else { return };
+        let listing = match disk.list(path, MAX_VERSIONS) {
+            Ok(listing) => listing,
+            Err(error) if Shortage::of(&error).is_some() => return self.look_again(),
+            Err(_) => return,
+        };
         let version = |name: &OsStr| AppVersion::parse(name.to_str()?).ok();
         let is_dir = |path: &Path, known| known || disk.stat(path).is_ok_and(|meta| meta.is_dir());
         let items = listing.items.into_iter().filter(|item| item.is_dir != Some(false));
@@ -110,10 +113,13 @@ impl Look<'_> {
             tree = (!reading.outcome.is_live()).then_some(judged_by);
         }
         if reading.starved {
+            static LOGGED: Seldom = Seldom::new();
+            if let Some(unsaid) = LOGGED.admit() {
+                let why = reading.warnings.join("; ");
+                tracing::warn!(target: "buntime::apps", unsaid, "{why}; it is read again");
+            }
             // What was known of it stays, and it is looked at again: nothing will happen to it that would tell.
-            let again = self.now + STARVED;
-            self.due = Some(self.due.map_or(again, |other| other.min(again)));
-            return;
+            return self.look_again();
         }
         let (outcome, warnings) = (reading.outcome, reading.warnings);
         entry.versions.insert(
@@ -121,6 +127,11 @@ impl Look<'_> {
             Version { version: version.clone(), identity, tree, outcome, warnings: warnings.into() },
         );
         self.changed = true;
+    }
+
+    fn look_again(&mut self) {
+        let again = self.now + STARVED;
+        self.due = Some(self.due.map_or(again, |other| other.min(again)));
     }
 
     /// Drops the versions that are no longer there, once that is quiet, too: a directory may be on its way back.

@@ -1,0 +1,2 @@
+/** Answers at once, with who it is. */
+export default { fetch: () => Response.json({ app: "hello", pid: process.pid }) };

@@ -1,0 +1,2 @@
+/** One process for each request. */
+export default { fetch: () => new Response("once") };

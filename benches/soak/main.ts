@@ -1,0 +1,174 @@
+/** `scripts/soak`: a runtime under load and blows, for a while. Everything it starts ends with it. */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Failure } from "../side-by-side/failure.ts";
+import { output } from "../side-by-side/processes.ts";
+import { replaced } from "../side-by-side/report/markdown.ts";
+import { Chance } from "./chance.ts";
+import { Chaos } from "./chaos.ts";
+import { Ledger } from "./ledger.ts";
+import { busy, fickle, fresh, halfClosed, slowHead, slowReader, socket, type Scene } from "./load.ts";
+import { parse, USAGE, type Options } from "./options.ts";
+import { isGood, markdown, settings, type Report } from "./report.ts";
+import { Runtime } from "./runtime.ts";
+import { Shop } from "./shop.ts";
+import { judgeMemory, judgeRest, judgeZombies, sample, type Judgement, type Sample } from "./watch.ts";
+
+/** Load before the first look at rest, in s: what is made once is there then. */
+const WARM_UP = 6;
+/** From the end of the load to the look at rest, in s. Threads that wait for nothing end after 10. */
+const REST = 14;
+/** A run of so many minutes is recorded. */
+const RECORDED = 10;
+const OUT = "target/soak";
+const DOCUMENT = "docs/soak.md";
+
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), "buntime-soak-"));
+let runtime: Runtime | undefined;
+process.on("exit", () => {
+  runtime?.destroy();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+
+let options: Options;
+try {
+  options = parse(process.argv.slice(2));
+} catch (error) {
+  fail((error as Error).message, 2);
+}
+if (options.help) {
+  console.log(USAGE);
+  process.exit();
+}
+// Whatever hangs.
+setTimeout(() => fail("it did not come to an end"), (options.minutes + 10) * 60_000).unref();
+try {
+  process.exit((await run(options)) ? 0 : 1);
+} catch (error) {
+  fail(error instanceof Failure ? error.message : (error as Error).stack!);
+}
+
+/** Whether all is well. */
+async function run(options: Options): Promise<boolean> {
+  const binary = path.resolve(options.binary);
+  const version = (await output([binary, "--version"], 10_000)).trim().split(" ").at(-1)!;
+  runtime = new Runtime(binary, dir);
+  await runtime.start();
+  say(`buntime ${version}, process ${runtime.pid}, port ${runtime.port}; seed ${options.seed}`);
+  const ledger = new Ledger();
+  const shop = new Shop(runtime);
+  let end = 0;
+  const chance = new Chance(options.seed);
+  const scene: Scene = {
+    runtime,
+    ledger,
+    shop,
+    chance,
+    stopped: () => Date.now() >= end,
+    pluginOff: () => chaos.pluginOff(),
+  };
+  const chaos = new Chaos(scene, options);
+  await shop.deploy();
+  await shop.deploy();
+
+  end = Date.now() + WARM_UP * 1000;
+  await Promise.all(clients(scene, options));
+  await Bun.sleep(REST * 1000);
+  const before = rest(runtime);
+  say(`at rest: ${before.descriptors} descriptors, ${before.threads} threads, ${before.children} children, ${before.pss.toFixed(1)} MiB`);
+
+  const began = Date.now();
+  end = began + options.minutes * 60_000;
+  const samples: Sample[] = [];
+  const looking = setInterval(() => {
+    runtime!.look();
+    const found = sample(runtime!.pid, (Date.now() - began) / 1000);
+    if (found !== undefined) samples.push(found);
+    if (samples.length % 30 === 0) progress(ledger, samples);
+  }, 1000);
+  await Promise.all([...clients(scene, options), chaos.run()]);
+  clearInterval(looking);
+  const alive = runtime.alive();
+  await Bun.sleep(REST * 1000);
+  const judgements: Judgement[] = [
+    {
+      name: "outcomes without an explanation",
+      ok: ledger.unexplainedCount === 0,
+      found: `${ledger.unexplainedCount}`,
+      allowed: "0",
+    },
+    judgeMemory(samples),
+    ...judgeRest(before, rest(runtime)),
+    judgeZombies(samples),
+  ];
+  if (!alive) judgements.push({ name: "the runtime", ok: false, found: `has ended:\n${runtime.tail()}`, allowed: "lives" });
+  const wrong = alive ? await runtime.end() : [];
+  judgements.push({ name: "the end by SIGTERM", ok: wrong.length === 0, found: wrong.join("; ") || "nothing is left over", allowed: "nothing" });
+  const report: Report = {
+    date: new Date().toISOString().slice(0, 10),
+    version,
+    machine: `${os.cpus().length} × ${os.cpus()[0]?.model.trim() ?? "unknown"}`,
+    ...settings(options),
+    outcomes: Object.fromEntries(ledger.counts),
+    done: Object.fromEntries(chaos.done),
+    unexplained: ledger.unexplained,
+    judgements,
+    samples,
+  };
+  write(report, options);
+  return isGood(report);
+}
+
+function clients(scene: Scene, { clients, without }: Options): Promise<void>[] {
+  const several = (count: number, client: (scene: Scene) => Promise<void>): Promise<void>[] => Array.from({ length: count }, () => client(scene));
+  return [
+    ...several(Math.round(clients), busy),
+    ...several(2, fresh),
+    ...several(2, fickle),
+    ...several(2, slowReader),
+    ...several(2, slowHead),
+    ...several(1, halfClosed),
+    ...(without.has("sockets") || without.has("plugins") ? [] : several(4, socket)),
+  ];
+}
+
+function rest(runtime: Runtime): Sample {
+  const found = sample(runtime.pid, 0);
+  if (found === undefined) throw new Failure(`the runtime has ended:\n${runtime.tail()}`);
+  return found;
+}
+
+function progress(ledger: Ledger, samples: readonly Sample[]): void {
+  const last = samples.at(-1)!;
+  const requests = [...ledger.counts.values()].reduce((sum, count) => sum + count, 0);
+  say(
+    `${last.at.toFixed(0)} s: ${requests} outcomes, ${ledger.unexplainedCount} unexplained; ` +
+      `${last.pss.toFixed(1)} MiB, ${last.descriptors} descriptors, ${last.threads} threads, ${last.children} children`,
+  );
+}
+
+function write(report: Report, options: Options): void {
+  const text = markdown(report);
+  fs.mkdirSync(OUT, { recursive: true });
+  fs.writeFileSync(path.join(OUT, "soak.json"), `${JSON.stringify(report, null, 2)}\n`);
+  fs.writeFileSync(path.join(OUT, "soak.md"), `${text}\n`);
+  if (!isGood(report)) fs.copyFileSync(path.join(dir, "log"), path.join(OUT, "log"));
+  console.log(`${text}\n`);
+  for (const { at, app, what, took, before } of report.unexplained.slice(0, 20)) {
+    say(`unexplained: ${at} ${app}: ${what} (${took} ms)${before.map((line) => `\n    ${line}`).join("")}`);
+  }
+  const record = options.minutes >= RECORDED && isGood(report);
+  if (record) fs.writeFileSync(DOCUMENT, replaced(fs.readFileSync(DOCUMENT, "utf8"), text));
+  say(`written: ${OUT}/soak.json${record ? `, ${DOCUMENT}` : ""}`);
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function fail(message: string, code = 1): never {
+  say(`error: ${message}`);
+  process.exit(code);
+}
