@@ -8,6 +8,7 @@ mod doors;
 mod handover;
 mod house;
 mod isolate;
+pub mod limits;
 mod manager;
 mod plugins;
 mod reload;
@@ -70,6 +71,7 @@ pub fn serve(config: Config, bun: Bun, birth: Birth) -> Result<()> {
 }
 
 async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
+    limits::check(&config)?;
     let mut signals = Signals::register()?;
     let manager = Manager::start()?;
     let program = Program::of_this_process()?;

@@ -22,7 +22,7 @@ export class Chaos {
 
   constructor(scene: Scene, { without }: Options) {
     this.#scene = scene;
-    const { runtime, shop, chance, ledger } = scene;
+    const { shop, chance } = scene;
     const quiet = (work: () => Promise<unknown>) => async (): Promise<string> => (await work(), "");
     const acts: (Act & { part?: string })[] = [
       { part: "kills", name: "kill a worker", weight: 5, run: () => this.#killWorker() },
@@ -41,7 +41,6 @@ export class Chaos {
       { part: "handover", name: "SIGUSR2", weight: 1, run: quiet(() => this.#handOver()) },
     ];
     this.#acts = acts.filter(({ part }) => part === undefined || !(without as ReadonlySet<string>).has(part));
-    void ledger;
   }
 
   pluginOff(): boolean {
@@ -56,6 +55,7 @@ export class Chaos {
       let at = chance.below(this.#acts.reduce((sum, { weight }) => sum + weight, 0));
       const act = this.#acts.find(({ weight }) => (at -= weight) < 0)!;
       const began = Date.now();
+      ledger.strike(act.name);
       try {
         const what = await act.run();
         if (what !== undefined) this.done.set(act.name, (this.done.get(act.name) ?? 0) + 1);

@@ -37,6 +37,8 @@ export class Aborted extends Error {}
 
 /** What a request may take in all, in ms. */
 const LIMIT = 60_000;
+/** A body that a server surely has when it answers, in bytes. */
+const LITTLE = 64 * 1024;
 
 export class Connection {
   readonly #socket: net.Socket;
@@ -123,7 +125,9 @@ export class Connection {
         if (colon > 0) headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
       }
       const answer = { status, headers, body: await this.#body(headers) };
-      if (half || headers.get("connection")?.toLowerCase() === "close") this.destroy();
+      // An answer that came before all of the body was taken ends the connection (RFC 9112 §9.3).
+      const early = status >= 400 && (body?.length ?? 0) > LITTLE;
+      if (half || early || headers.get("connection")?.toLowerCase() === "close") this.destroy();
       return answer;
     } catch (error) {
       this.destroy();

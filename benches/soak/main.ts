@@ -4,13 +4,12 @@ import os from "node:os";
 import path from "node:path";
 import { Failure } from "../side-by-side/failure.ts";
 import { output } from "../side-by-side/processes.ts";
-import { replaced } from "../side-by-side/report/markdown.ts";
 import { Chance } from "./chance.ts";
 import { Chaos } from "./chaos.ts";
 import { Ledger } from "./ledger.ts";
 import { busy, fickle, fresh, halfClosed, slowHead, slowReader, socket, type Scene } from "./load.ts";
 import { parse, USAGE, type Options } from "./options.ts";
-import { isGood, markdown, settings, type Report } from "./report.ts";
+import { isGood, markdown, recorded, settings, type Report } from "./report.ts";
 import { Runtime } from "./runtime.ts";
 import { Shop } from "./shop.ts";
 import { judgeMemory, judgeRest, judgeZombies, sample, type Judgement, type Sample } from "./watch.ts";
@@ -160,7 +159,7 @@ function write(report: Report, options: Options): void {
     say(`unexplained: ${at} ${app}: ${what} (${took} ms)${before.map((line) => `\n    ${line}`).join("")}`);
   }
   const record = options.minutes >= RECORDED && isGood(report);
-  if (record) fs.writeFileSync(DOCUMENT, replaced(fs.readFileSync(DOCUMENT, "utf8"), text));
+  if (record) fs.writeFileSync(DOCUMENT, recorded(fs.readFileSync(DOCUMENT, "utf8"), text));
   say(`written: ${OUT}/soak.json${record ? `, ${DOCUMENT}` : ""}`);
 }
 

@@ -1,4 +1,5 @@
 /** What a run gave, for people and for programs. */
+import { Failure } from "../side-by-side/failure.ts";
 import type { Options } from "./options.ts";
 import type { Unexplained } from "./ledger.ts";
 import { between, median, type Judgement, type Sample } from "./watch.ts";
@@ -61,4 +62,13 @@ export function markdown(report: Report): string {
 
 export function settings({ minutes, without, clients, seed }: Options): Pick<Report, "minutes" | "without" | "clients" | "seed"> {
   return { minutes, without: [...without], clients, seed };
+}
+
+const BEGIN = "<!-- results: written by scripts/soak -->";
+
+/** The document with what stands behind its marker replaced. */
+export function recorded(document: string, results: string): string {
+  const at = document.indexOf(BEGIN);
+  if (at < 0) throw new Failure(`the document has no "${BEGIN}"`);
+  return `${document.slice(0, at)}${BEGIN}\n\n${results}\n`;
 }

@@ -43,7 +43,7 @@ export class Shop {
   }
 
   async replace(): Promise<string> {
-    const version = await this.#current();
+    const version = (await this.#meant())[0]!;
     await this.#change(() => this.#put(version, "--replace"));
     return version;
   }
@@ -58,7 +58,8 @@ export class Shop {
   async rollBack(): Promise<void> {
     await this.#change(async () => {
       await this.#runtime.api("POST", "/apps/shop/rollback");
-      return [this.#texts.get(await this.#current())!];
+      // What it stood for before may have been a split.
+      return (await this.#meant()).map((version) => this.#texts.get(version)!);
     });
   }
 
@@ -74,9 +75,10 @@ export class Shop {
     return this.#versions;
   }
 
-  async #current(): Promise<string> {
-    const { weights } = await this.#runtime.api<{ weights: Record<string, number> }>("GET", "/apps/shop/aliases").then(latest);
-    return Object.keys(weights)[0]!;
+  /** The versions that the name means now. */
+  async #meant(): Promise<string[]> {
+    const { aliases } = await this.#runtime.api<{ aliases: Alias[] }>("GET", "/apps/shop/aliases");
+    return Object.keys(aliases.find(({ name }) => name === "latest")?.weights ?? {});
   }
 
   async #put(version: string, ...more: string[]): Promise<string[]> {
@@ -108,10 +110,4 @@ export class Shop {
 interface Alias {
   name: string;
   weights: Record<string, number>;
-}
-
-function latest(answer: { aliases?: Alias[] } & Record<string, unknown>): Alias {
-  const found = answer.aliases?.find(({ name }) => name === "latest");
-  if (found === undefined) throw new Error(`no alias: ${JSON.stringify(answer)}`);
-  return found;
 }

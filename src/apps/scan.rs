@@ -212,7 +212,11 @@ impl Scanner {
         self.loader.ceilings = ceilings;
         for entry in self.roots.iter_mut().flat_map(|root| root.entries.values_mut()) {
             for (path, known) in &mut entry.versions {
-                let Reading { outcome, warnings } = self.loader.load(&entry.label.name, &known.version, path);
+                let Reading { outcome, warnings, starved } =
+                    self.loader.load(&entry.label.name, &known.version, path);
+                if starved {
+                    continue;
+                }
                 let is_same = match (&known.outcome, &outcome) {
                     (Outcome::App(known), Outcome::App(read)) => known.is_run_as(read),
                     (Outcome::Disabled, Outcome::Disabled) => true,

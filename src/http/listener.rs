@@ -113,16 +113,13 @@ impl Listener {
 
     /// Whether somebody has connected and waits to be accepted.
     fn is_awaited(&self) -> bool {
-        let fd = match self {
-            Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener) => listener.as_fd(),
-        };
-        poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)
+            .is_ok_and(|ready| ready > 0)
     }
 
     /// As long as it lasts, every pause ends with the same error.
     fn tell(&self, error: &io::Error) {
-        static LOGGED: [Seldom; 2] = [const { Seldom::new() }; 2];
+        static LOGGED: [Seldom; 2] = [const { Seldom::quiet() }; 2];
         let (socket, logged) = match self {
             Listener::Tcp(_) => ("TCP", &LOGGED[0]),
             Listener::Unix(_) => ("Unix", &LOGGED[1]),

@@ -219,8 +219,7 @@ impl Site {
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
         let leaving = *self.leaving.borrow();
-        if let Some(health) =
-            answers::health(&self.pool, self.api.state(), leaving, &asked.head.method, rest)
+        if let Some(health) = answers::health(&self.pool, self.api.state(), leaving, &asked.head.method, rest)
         {
             // As JSON whatever the client prefers.
             let id = asked.id.to_str().unwrap_or_default();

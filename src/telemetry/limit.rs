@@ -47,7 +47,7 @@ impl LineLimit {
 pub struct Seldom(Mutex<Option<(Instant, LineLimit)>>);
 
 impl Seldom {
-    pub const fn new() -> Seldom {
+    pub const fn quiet() -> Seldom {
         Seldom(Mutex::new(None))
     }
 

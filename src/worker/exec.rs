@@ -208,6 +208,12 @@ impl Process {
     }
 }
 
+/// Whether this kernel closes a range of descriptors when a program begins, without which no worker starts (close_range(2), Linux 5.11).
+pub fn can_close_range() -> bool {
+    // SAFETY: it changes flags of descriptors that nobody can have, and touches no memory.
+    unsafe { libc::close_range(u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int) == 0 }
+}
+
 /// The same error of the system, for one more who wants it.
 pub fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)

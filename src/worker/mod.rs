@@ -16,3 +16,4 @@ pub mod spawn;
 pub mod usage;
 
 pub use domain::abi as landlock_abi;
+pub use exec::can_close_range;

@@ -113,7 +113,7 @@ impl Look<'_> {
             tree = (!reading.outcome.is_live()).then_some(judged_by);
         }
         if reading.starved {
-            static LOGGED: Seldom = Seldom::new();
+            static LOGGED: Seldom = Seldom::quiet();
             if let Some(unsaid) = LOGGED.admit() {
                 let why = reading.warnings.join("; ");
                 tracing::warn!(target: "buntime::apps", unsaid, "{why}; it is read again");

@@ -1,30 +1,24 @@
 //! What the kernel has, and what it lets this process have.
 
 use super::Check;
+use super::system::System;
 use crate::cli::failure::{Exit, Failure};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Access, access};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Below so many descriptors a busy supervisor turns connections away.
-const DESCRIPTORS: u64 = 4096;
-
-pub fn features() -> Vec<Check> {
-    vec![landlock(crate::worker::landlock_abi()), pidfd(), namespaces(), cgroup()]
-}
-
-pub fn descriptors(limit: u64) -> Check {
-    if limit >= DESCRIPTORS {
-        return Check::ok("descriptors", format!("up to {limit}"));
-    }
-    Check::warn(
-        "descriptors",
-        format!("only up to {limit}, which is also the limit on connections"),
-        "raise it with `ulimit -Hn 65536`, or LimitNOFILE=65536 in a unit of systemd",
-    )
+pub fn features(system: &System) -> Vec<Check> {
+    vec![
+        landlock(crate::worker::landlock_abi()),
+        pidfd(),
+        close_range(crate::worker::can_close_range()),
+        namespaces(),
+        descendants(system),
+        seccomp(system),
+        cgroup(system),
+    ]
 }
 
 fn landlock(abi: i64) -> Check {
@@ -84,22 +78,78 @@ pub fn probe_namespaces() -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Failure, format!("unshare(2) fails: {error}")))
 }
 
-fn cgroup() -> Check {
+fn close_range(there: bool) -> Check {
+    const NAME: &str = "close_range";
+    match there {
+        true => Check::ok(NAME, "there"),
+        false => Check::fail(
+            NAME,
+            "close_range(2) does not close descriptors when a program begins",
+            "use Linux 5.11 or newer, and a container that lets it through",
+        ),
+    }
+}
+
+/// What workers have started themselves outlives them where this process is killed, unless somebody else ends it.
+fn descendants(system: &System) -> Check {
+    const NAME: &str = "descendants";
+    let first = system.read("proc/1/comm").unwrap_or_default();
+    // The first process of a container that is no init is what the container is for.
+    let in_container = system.path("run/.containerenv").exists() || system.path(".dockerenv").exists();
+    let namespaces = system.number("proc/sys/user/max_pid_namespaces").unwrap_or(0) > 0;
+    if first.trim() == "systemd" {
+        Check::ok(NAME, "as a unit of systemd, all that is left of it ends with it")
+    } else if in_container {
+        Check::ok(NAME, "in a container, all that is left of it ends with it")
+    } else {
+        let can = if namespaces { "; pid namespaces are there" } else { "" };
+        Check::warn(
+            NAME,
+            format!(
+                "after a kill -9 of the runtime workers end, and what they have started themselves may stay{can}"
+            ),
+            "run it as a unit of systemd, in a container, or below `unshare --pid --fork --kill-child --mount-proc`",
+        )
+    }
+}
+
+fn seccomp(system: &System) -> Check {
+    const NAME: &str = "seccomp";
+    let actions = system.read("proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    match actions.split_whitespace().any(|action| action == "errno") {
+        true => Check::ok(NAME, "there"),
+        false => Check::warn(NAME, "not there", "use a kernel with CONFIG_SECCOMP_FILTER"),
+    }
+}
+
+/// The controllers with which a worker's memory, processes and processor time can be bounded.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+fn cgroup(system: &System) -> Check {
     const NAME: &str = "cgroup v2";
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else {
+    let Some(dir) = system.cgroup() else {
         return Check::warn(NAME, "not there", "boot with the unified hierarchy of cgroups");
     };
-    let dir = Path::new("/sys/fs/cgroup").join(path);
-    if !dir.join("cgroup.controllers").exists() {
+    let Ok(controllers) = fs::read_to_string(dir.join("cgroup.controllers")) else {
         return Check::warn(
             NAME,
             format!("{} cannot be seen", dir.display()),
             "mount the unified hierarchy at /sys/fs/cgroup",
         );
-    }
+    };
+    let missing: Vec<&str> = CONTROLLERS
+        .into_iter()
+        .filter(|wanted| !controllers.split_whitespace().any(|there| there == *wanted))
+        .collect();
     match access(&dir, Access::WRITE_OK) {
-        Ok(()) => Check::ok(NAME, format!("{} is writable", dir.display())),
+        Ok(()) if missing.is_empty() => {
+            Check::ok(NAME, format!("{} is writable, with {}", dir.display(), controllers.trim()))
+        }
+        Ok(()) => Check::warn(
+            NAME,
+            format!("{} is writable, without {}", dir.display(), missing.join(", ")),
+            "with Delegate=yes in a unit of systemd they are there",
+        ),
         Err(_) => Check::warn(
             NAME,
             format!("{} is not writable", dir.display()),
@@ -111,12 +161,47 @@ fn cgroup() -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::State::{Ok, Warn};
+    use crate::cli::doctor::State::{Fail, Ok, Warn};
+    use crate::cli::doctor::system::testing::fake;
 
     #[test]
-    fn limits_and_versions_are_judged() {
-        assert_eq!([100, 4096].map(|limit| descriptors(limit).state), [Warn, Ok]);
+    fn versions_and_calls_are_judged() {
         assert_eq!([-1, 0, 2, 5, 6, 9].map(|abi| landlock(abi).state), [Warn, Warn, Warn, Warn, Ok, Ok]);
+        assert_eq!([true, false].map(|there| close_range(there).state), [Ok, Fail]);
         assert_eq!(pidfd().state, Ok);
+    }
+
+    #[test]
+    fn what_ends_with_the_runtime_depends_on_where_it_runs() {
+        for (files, state) in [
+            (&[("proc/1/comm", "systemd\n")][..], Ok),
+            (&[("proc/1/comm", "buntime\n"), (".dockerenv", "")], Ok),
+            (&[("proc/1/comm", "init\n"), ("proc/sys/user/max_pid_namespaces", "1000\n")], Warn),
+            (&[], Warn),
+        ] {
+            let (_dir, system) = fake(files);
+            assert_eq!(descendants(&system).state, state, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn what_workers_could_be_bounded_with_is_looked_for() {
+        let own = ("proc/self/cgroup", "0::/b.service\n");
+        let all = ("sys/fs/cgroup/b.service/cgroup.controllers", "cpuset cpu io memory pids\n");
+        let some = ("sys/fs/cgroup/b.service/cgroup.controllers", "cpu pids\n");
+        for (files, state, word) in [
+            (&[own, all][..], Ok, "writable, with cpuset cpu io memory pids"),
+            (&[own, some], Warn, "without memory"),
+            (&[own], Warn, "cannot be seen"),
+            (&[("proc/self/cgroup", "1:name=systemd:/\n")], Warn, "not there"),
+        ] {
+            let (_dir, system) = fake(files);
+            let check = cgroup(&system);
+            assert!(check.state == state && check.detail.contains(word), "{check:?}");
+        }
+        for (actions, state) in [("kill_process trap errno allow\n", Ok), ("", Warn)] {
+            let (_dir, system) = fake(&[("proc/sys/kernel/seccomp/actions_avail", actions)]);
+            assert_eq!(seccomp(&system).state, state);
+        }
     }
 }

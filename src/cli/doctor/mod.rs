@@ -1,8 +1,14 @@
 //! `buntime doctor`: whether this machine has what Buntime needs, and what to do where it has not.
 
 mod kernel;
+mod limits;
+mod network;
 mod places;
+mod system;
+mod why;
 
+use self::system::System;
+use self::why::why;
 use super::args::ConfigFlags;
 use super::console::Console;
 use super::failure::{Exit, Failure};
@@ -40,29 +46,38 @@ enum State {
 struct Check {
     name: &'static str,
     state: State,
+    /// What was found.
     detail: String,
+    /// Why it matters.
+    why: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
 
 impl Check {
     fn ok(name: &'static str, detail: impl Into<String>) -> Check {
-        Check { name, state: State::Ok, detail: detail.into(), hint: None }
+        Check { name, state: State::Ok, detail: detail.into(), why: why(name), hint: None }
     }
 
     fn warn(name: &'static str, detail: impl Into<String>, hint: &str) -> Check {
-        Check { name, state: State::Warn, detail: detail.into(), hint: Some(hint.to_owned()) }
+        Check { name, state: State::Warn, detail: detail.into(), why: why(name), hint: Some(hint.to_owned()) }
     }
 
     fn fail(name: &'static str, detail: impl Into<String>, hint: &str) -> Check {
-        Check { name, state: State::Fail, detail: detail.into(), hint: Some(hint.to_owned()) }
+        Check { name, state: State::Fail, detail: detail.into(), why: why(name), hint: Some(hint.to_owned()) }
     }
 
     /// From an error of ours, which has its hint behind an empty line.
     fn error(name: &'static str, error: &dyn std::fmt::Display) -> Check {
         let text = escape_lines(&error.to_string());
         let (detail, hint) = text.split_once("\n\nhint: ").map_or((&*text, None), |(d, h)| (d, Some(h)));
-        Check { name, state: State::Fail, detail: detail.to_owned(), hint: hint.map(str::to_owned) }
+        Check {
+            name,
+            state: State::Fail,
+            detail: detail.to_owned(),
+            why: why(name),
+            hint: hint.map(str::to_owned),
+        }
     }
 }
 
@@ -76,13 +91,17 @@ pub fn run(arguments: Arguments, console: &Console, process: &Process) -> Result
     if arguments.probe_namespaces {
         return kernel::probe_namespaces();
     }
+    let system = System::real();
     let mut checks = Vec::new();
-    if let Some(config) = configuration(arguments.flags.0, process, &mut checks)? {
+    let config = if let Some(config) = configuration(arguments.flags.0, process, &mut checks)? {
         checks.extend(places::directories(&config));
-        checks.extend(places::network(&config));
-    }
-    checks.push(kernel::descriptors(process.descriptor_limit));
-    checks.extend(kernel::features());
+        checks.extend(network::all(&system, &config));
+        Some(config)
+    } else {
+        None
+    };
+    checks.extend(limits::all(&system, config.as_ref(), process.descriptor_limit));
+    checks.extend(kernel::features(&system));
     if console.json {
         console.raw(serde_json::json!({ "checks": checks }).to_string().as_bytes())?;
     } else {
@@ -157,7 +176,7 @@ fn configuration(
 fn render<'c>(checks: impl Iterator<Item = &'c Check>, paint: impl Fn(&str) -> String) -> String {
     const INDENT: &str = "\n                          ";
     let mut text = String::new();
-    for Check { name, state, detail, hint } in checks {
+    for Check { name, state, detail, why, hint } in checks {
         let word = match state {
             State::Ok => "ok",
             State::Warn => "warn",
@@ -165,6 +184,10 @@ fn render<'c>(checks: impl Iterator<Item = &'c Check>, paint: impl Fn(&str) -> S
         };
         let detail = detail.trim_end().replace('\n', INDENT);
         text += &format!("{}{:pad$}{name:18}  {detail}\n", paint(word), "", pad = 6 - word.len());
+        // Where all is well nobody asks.
+        if *state != State::Ok && !why.is_empty() {
+            text += &format!("{}why: {why}\n", &INDENT[1..]);
+        }
         if let Some(hint) = hint {
             text += &format!("{}hint: {}\n", &INDENT[1..], hint.replace('\n', INDENT));
         }

@@ -1,20 +1,19 @@
-//! Directories, the port, and the admin socket.
+//! Directories: whether they are there and writable, and what disk they are on.
 
 use super::{Check, there};
-use crate::cli::client::{Client, Transport};
-use crate::cli::text::{escape, size};
-use crate::config::{Config, Listen};
-use rustix::fs::{Access, access, statvfs};
+use crate::cli::text::size;
+use crate::config::Config;
+use rustix::fs::{Access, access, statfs, statvfs};
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Free bytes: below the first something is about to fail, below the second larger deployments will.
 const SCARCE: u64 = 100 << 20;
 const LITTLE: u64 = 1 << 30;
+/// The same for files.
+const FEW_FILES: u64 = 1_000;
+const MANY_FILES: u64 = 50_000;
 
 pub fn directories(config: &Config) -> Vec<Check> {
     const NAME: &str = "worker directories";
@@ -34,13 +33,14 @@ pub fn directories(config: &Config) -> Vec<Check> {
     }
     checks.push(private_dir("state directory", &config.state_dir, "--state-dir"));
     checks.push(private_dir("cache directory", &config.cache_dir, "--cache-dir"));
-    checks.push(disk(&config.state_dir));
+    checks.push(file_system(&config.state_dir));
+    checks.push(disk("disk space", &config.state_dir));
+    if let Some(first) =
+        config.worker_dirs.iter().find(|dir| writable(dir)).filter(|dir| apart(dir, &config.state_dir))
+    {
+        checks.push(disk("disk space of apps", first));
+    }
     checks
-}
-
-pub fn network(config: &Config) -> Vec<Check> {
-    let (socket, url) = admin_socket(&config.admin_socket);
-    vec![listener(&config.listen, url.as_deref()), socket]
 }
 
 fn worker_dir(name: &'static str, dir: &Path) -> Check {
@@ -52,6 +52,12 @@ fn worker_dir(name: &'static str, dir: &Path) -> Check {
             Check::warn(name, format!("{shown} cannot be read: {error}"), "make it, or leave it out")
         }
     }
+}
+
+/// Whether two directories are on two file systems.
+fn apart(one: &Path, other: &Path) -> bool {
+    let device = |dir: &Path| fs::metadata(there(dir)).map(|meta| meta.dev()).ok();
+    device(one) != device(other)
 }
 
 /// A directory of the supervisor's own, which `run` makes where it is missing.
@@ -84,89 +90,100 @@ fn private_dir(name: &'static str, dir: &Path, flag: &str) -> Check {
     }
 }
 
-fn disk(dir: &Path) -> Check {
+/// What is free where a directory is, or will be.
+fn disk(name: &'static str, dir: &Path) -> Check {
     let dir = there(dir);
     match statvfs(dir) {
-        Ok(stat) => free(stat.f_bavail.saturating_mul(stat.f_frsize), dir),
-        Err(error) => Check::warn("disk space", format!("cannot be told: {error}"), "look with `df`"),
+        Ok(stat) => free(
+            name,
+            stat.f_bavail.saturating_mul(stat.f_frsize),
+            // Where it makes them as it needs them, it says that it has none.
+            (stat.f_files > 0).then_some(stat.f_favail),
+            dir,
+        ),
+        Err(error) => Check::warn(name, format!("cannot be told: {error}"), "look with `df`"),
     }
 }
 
-fn free(bytes: u64, dir: &Path) -> Check {
-    const NAME: &str = "disk space";
-    let detail = format!("{} free at {}", size(bytes), dir.display());
+fn free(name: &'static str, bytes: u64, files: Option<u64>, dir: &Path) -> Check {
+    let files_shown = files.map_or(String::new(), |files| format!(" and {files} files"));
+    let detail = format!("{}{files_shown} free at {}", size(bytes), dir.display());
     if bytes < SCARCE {
-        Check::fail(NAME, detail, "make room: the compiled shim alone needs more than 100 MiB")
-    } else if bytes < LITTLE {
-        Check::warn(NAME, detail, "make room for what is deployed")
+        Check::fail(name, detail, "make room: the compiled shim alone needs more than 100 MiB")
+    } else if files.is_some_and(|files| files < FEW_FILES) {
+        Check::fail(name, detail, "make room: look with `df -i` what has so many files")
+    } else if bytes < LITTLE || files.is_some_and(|files| files < MANY_FILES) {
+        Check::warn(name, detail, "make room for what is deployed")
     } else {
-        Check::ok(NAME, detail)
+        Check::ok(name, detail)
     }
 }
 
-/// `url`: where the runtime listens that answers on the admin socket.
-fn listener(listen: &Listen, url: Option<&str>) -> Check {
-    const NAME: &str = "listener";
-    let address = match listen {
-        Listen::Tcp { host, port } => SocketAddr::new(*host, *port),
-        Listen::Unix(path) => return unix_listener(NAME, path),
+/// Kinds of file systems by their number (statfs(2)), and what SQLite's write-ahead log makes of them: it takes memory that is
+/// shared by processes of one machine, and locks that hold.
+const KINDS: [(u32, &str, Trust); 14] = [
+    (0xef53, "ext4", Trust::Yes),
+    (0x5846_5342, "XFS", Trust::Yes),
+    (0x9123_683e, "Btrfs", Trust::Yes),
+    (0x2fc1_2fc1, "ZFS", Trust::Yes),
+    (0xf2f5_2010, "F2FS", Trust::Yes),
+    (0x0102_1994, "tmpfs", Trust::Gone),
+    (0x794c_7630, "overlay", Trust::Layer),
+    (0x6969, "NFS", Trust::Network),
+    (0x517b, "SMB", Trust::Network),
+    (0xff53_4d42, "CIFS", Trust::Network),
+    (0xfe53_4d42, "SMB2", Trust::Network),
+    (0x00c3_6400, "Ceph", Trust::Network),
+    (0x0102_1997, "9P", Trust::Network),
+    (0x6573_5546, "FUSE", Trust::Network),
+];
+
+#[derive(Clone, Copy)]
+enum Trust {
+    Yes,
+    /// Empty after the next boot.
+    Gone,
+    /// The layer of a container, which goes with it.
+    Layer,
+    /// Another machine, or a program, has the files.
+    Network,
+}
+
+fn file_system(dir: &Path) -> Check {
+    const NAME: &str = "state file system";
+    let dir = there(dir);
+    match statfs(dir) {
+        Ok(stat) => kind(stat.f_type as u32, dir),
+        Err(error) => Check::warn(NAME, format!("cannot be told: {error}"), "look with `findmnt`"),
+    }
+}
+
+fn kind(number: u32, dir: &Path) -> Check {
+    const NAME: &str = "state file system";
+    let shown = dir.display();
+    let Some((_, name, trust)) = KINDS.iter().find(|(known, ..)| *known == number) else {
+        return Check::ok(NAME, format!("{shown} is on one that is not known here ({number:#x})"));
     };
-    let own = format!(":{}", address.port());
-    match TcpListener::bind(address) {
-        Ok(_) => Check::ok(NAME, format!("{address} is free")),
-        Err(error) if error.kind() == ErrorKind::AddrInUse && url.is_some_and(|url| url.ends_with(&own)) => {
-            Check::ok(NAME, format!("{address} is that of the runtime that runs"))
+    let detail = format!("{shown} is on {name}");
+    match trust {
+        Trust::Yes => Check::ok(NAME, detail),
+        Trust::Gone => {
+            Check::warn(NAME, format!("{detail}: it is in memory"), "name another with --state-dir DIR")
         }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Check::fail(
+        Trust::Layer => Check::warn(
             NAME,
-            format!("{address}: {error}"),
-            "ports below 1024 take root, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of systemd",
+            format!("{detail}, which goes with its container"),
+            "mount a volume there, or name another with --state-dir DIR",
         ),
-        Err(error) => Check::fail(
+        Trust::Network => Check::warn(
             NAME,
-            format!("{address}: {error}"),
-            "end what listens there, or name another with --port or --host",
+            format!("{detail}, on which a database with a write-ahead log is not safe"),
+            "name a directory on a local disk with --state-dir DIR",
         ),
     }
 }
 
-fn unix_listener(name: &'static str, path: &Path) -> Check {
-    let above = there(path.parent().unwrap_or(path));
-    if UnixStream::connect(path).is_ok() {
-        Check::ok(name, format!("{} is listened on already", path.display()))
-    } else if writable(above) {
-        Check::ok(name, format!("{} can be made", path.display()))
-    } else {
-        let detail = format!("{} cannot be made: {} is not writable", path.display(), above.display());
-        Check::fail(name, detail, "name another with --host unix:PATH")
-    }
-}
-
-fn admin_socket(path: &Path) -> (Check, Option<String>) {
-    const NAME: &str = "admin socket";
-    let shown = path.display();
-    match UnixStream::connect(path).map_err(|error| error.kind()) {
-        Ok(_) => {}
-        Err(ErrorKind::PermissionDenied) => {
-            let hint = "run this as the user that the runtime runs as";
-            return (Check::fail(NAME, format!("{shown}: permission denied"), hint), None);
-        }
-        Err(_) => return (Check::ok(NAME, format!("no runtime runs at {shown}")), None),
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answer = runtime.map(|runtime| {
-        runtime.block_on(async { Client::new(Transport::socket(path, "/api")).runtime().await })
-    });
-    if let Ok(Ok(answer)) = answer {
-        let found = answer.value;
-        let detail = format!("Buntime {}, process {}, answers at {shown}", escape(&found.version), found.pid);
-        return (Check::ok(NAME, detail), found.url);
-    }
-    let detail = format!("what listens at {shown} does not answer as Buntime does");
-    (Check::fail(NAME, detail, "look what it is, or name another with --admin-socket"), None)
-}
-
-fn writable(path: &Path) -> bool {
+pub fn writable(path: &Path) -> bool {
     access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
@@ -175,7 +192,6 @@ mod tests {
     use super::*;
     use crate::cli::doctor::State::{Fail, Ok, Warn};
     use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_private_directory_is_judged_by_owner_and_mode() {
@@ -192,31 +208,31 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_a_failure_unless_it_is_the_runtimes_own() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        let listen = Listen::Tcp { host: address.ip(), port: address.port() };
-        let own = format!("http://127.0.0.1:{}", address.port());
-        let states = [None, Some("http://127.0.0.1:1"), Some(&*own)].map(|url| listener(&listen, url).state);
-        assert_eq!(states, [Fail, Fail, Ok]);
-        assert_eq!(listener(&Listen::Tcp { host: address.ip(), port: 0 }, None).state, Ok);
-    }
-
-    #[test]
-    fn what_does_not_answer_on_the_admin_socket_is_a_failure_and_nothing_there_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("admin.sock");
-        assert_eq!(admin_socket(&path).0.state, Ok);
-        let listener = UnixListener::bind(&path).unwrap();
-        std::thread::spawn(move || listener.incoming().for_each(drop));
-        assert_eq!(admin_socket(&path).0.state, Fail);
-    }
-
-    #[test]
     fn free_space_is_judged() {
-        assert_eq!(
-            [1 << 20, 200 << 20, 2 << 30].map(|bytes| free(bytes, Path::new("/")).state),
-            [Fail, Warn, Ok]
-        );
+        for (bytes, files, state) in [
+            (1 << 20, Some(1 << 20), Fail),
+            (200 << 20, Some(1 << 20), Warn),
+            (2 << 30, Some(1 << 20), Ok),
+            (2 << 30, Some(10), Fail),
+            (2 << 30, Some(10_000), Warn),
+            (2 << 30, None, Ok),
+        ] {
+            assert_eq!(free("disk space", bytes, files, Path::new("/")).state, state, "{bytes} {files:?}");
+        }
+    }
+
+    #[test]
+    fn file_systems_are_judged_by_what_a_database_makes_of_them() {
+        for (number, state) in [
+            (0xef53, Ok),
+            (0x9123_683e, Ok),
+            (0x1234, Ok),
+            (0x0102_1994, Warn),
+            (0x794c_7630, Warn),
+            (0x6969, Warn),
+            (0x6573_5546, Warn),
+        ] {
+            assert_eq!(kind(number, Path::new("/state")).state, state, "{number:x}");
+        }
     }
 }

@@ -267,7 +267,7 @@ fn internal(error: &io::Error) -> Problem {
 
 /// It is there, and the machine has nothing to open it with. Every request may meet that.
 pub fn short(error: &io::Error, shortage: Shortage) -> Problem {
-    static LOGGED: Seldom = Seldom::new();
+    static LOGGED: Seldom = Seldom::quiet();
     if let Some(unsaid) = LOGGED.admit() {
         tracing::error!(%error, hint = shortage.hint(), unsaid, "a static file could not be opened");
     }

@@ -134,6 +134,24 @@ async fn doctor_knows_the_runtime_that_runs_and_a_failure_is_its_exit_code() {
     {
         assert_eq!(of(name)["state"], "ok", "{}", of(name));
     }
+    for name in [
+        "state file system",
+        "disk space",
+        "descriptors",
+        "processes",
+        "file watches",
+        "backlog",
+        "landlock",
+        "close_range",
+        "user namespaces",
+        "descendants",
+        "seccomp",
+        "cgroup v2",
+    ] {
+        assert_ne!(of(name)["detail"], "", "{name}");
+    }
+    let unexplained: Vec<_> = checks.iter().filter(|check| check["why"] == "").collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
     assert!(of("listener")["detail"].as_str().unwrap().ends_with("is that of the runtime that runs"));
 
     let failed = me.runs(&["doctor", "--bun", "/bin/true", "--host", "unix:/nowhere/at/all.sock"]).await;

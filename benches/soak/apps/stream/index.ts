@@ -1,12 +1,14 @@
 /** Some lines, one after the other. */
 export default {
   fetch(): Response {
-    async function* lines(): AsyncGenerator<string> {
-      for (let n = 0; n < 20; n++) {
-        yield `line ${n}\n`;
+    let n = 0;
+    const body = new ReadableStream<string>({
+      async pull(controller) {
+        if (n === 20) return controller.close();
+        controller.enqueue(`line ${n++}\n`);
         await Bun.sleep(10);
-      }
-    }
-    return new Response(lines());
+      },
+    });
+    return new Response(body);
   },
 };
