@@ -300,7 +300,9 @@ impl Conn {
         match (self.told(), self.phase()) {
             // A request whose head has begun to come, or may have, is still answered.
             (Verdict::Drain | Verdict::Close, Phase::Head | Phase::New) => Verdict::Live,
-            (told, Phase::Idle) if self.is_awaited(told) => Verdict::Live,
+            // The head of an answer that is on its way may not have said that it is the last one: then the next does. One that has
+            // said so ends the connection by itself.
+            (told, Phase::Idle | Phase::Busy) if self.is_awaited(told) => Verdict::Live,
             (told, _) => told,
         }
     }
@@ -310,7 +312,7 @@ impl Conn {
         self.told() != Verdict::Live && !self.http2.load(Ordering::Relaxed)
     }
 
-    /// Idle, it waits for one more request.
+    /// It waits for one more request, when it has none.
     fn is_awaited(&self, told: Verdict) -> bool {
         told == Verdict::Drain && !self.http2.load(Ordering::Relaxed)
     }
