@@ -224,7 +224,24 @@ lints() {
   step "shim: the committed bundle is what its source gives" shim_bundle_is_current
   step "examples of plugins: types" worker-shim/node_modules/.bin/tsc --noEmit -p plugins
   step "bench: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/side-by-side
-  step "scripts: syntax" bash -n scripts/bench scripts/lib.sh scripts/start scripts/test scripts/lint scripts/build scripts/ci-tools scripts/vendor-scalar .ci/run
+  local programs=(.ci/run packaging/deb/p* tests/vm/guest) file
+  for file in scripts/*; do [[ $file == *.pins ]] || programs+=("$file"); done
+  step "scripts: syntax" each bash -n "${programs[@]}"
+  step "packages: types" worker-shim/node_modules/.bin/tsc --noEmit -p tests/vm
+  if [ -x .tools/hadolint/bin/hadolint ]; then
+    step "hadolint" .tools/hadolint/bin/hadolint packaging/Containerfile
+  else
+    skip "hadolint" "it is missing: scripts/ci-tools installs it"
+  fi
+}
+
+# each COMMAND [-OPTION…] FILE…: the command for each file.
+each() {
+  local command=("$1") status=0 file
+  shift
+  while [[ ${1:-} == -* ]]; do command+=("$1") && shift; done
+  for file; do "${command[@]}" "$file" || status=1; done
+  return $status
 }
 
 in_dir() {
