@@ -1,5 +1,7 @@
 //! systemd's journal in its native protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>): one datagram an event.
 //! Events are encoded where they happen and sent by the log's thread, since a full journal blocks its senders.
+//!
+//! `journalctl` shows nothing but the message: it ends with the fields, which are also fields of the journal's.
 
 use super::queue::Queue;
 use std::fmt::{Debug, Write};
@@ -20,7 +22,12 @@ pub struct JournalLayer {
 }
 
 /// Writes the fields of one event.
-struct Encoder(Vec<u8>);
+struct Encoder {
+    record: Vec<u8>,
+    message: String,
+    /// As they are shown behind the message.
+    shown: String,
+}
 
 pub fn connect() -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
@@ -46,7 +53,8 @@ impl JournalLayer {
 impl<S: Subscriber> Layer<S> for JournalLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let meta = event.metadata();
-        let mut encoder = Encoder(Vec::with_capacity(256));
+        let mut encoder =
+            Encoder { record: Vec::with_capacity(512), message: String::new(), shown: String::new() };
         // The numbers of syslog(3).
         let priority = match *meta.level() {
             Level::ERROR => "3",
@@ -58,28 +66,42 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
         encoder.field("SYSLOG_IDENTIFIER", b"buntime");
         encoder.field("BUNTIME_TARGET", meta.target().as_bytes());
         event.record(&mut encoder);
-        self.queue.push(&encoder.0);
+        self.queue.push(&encoder.end());
     }
 }
 
 impl Encoder {
     fn field(&mut self, name: &str, value: &[u8]) {
         let value = &value[..value.len().min(VALUE_LIMIT)];
-        self.0.extend_from_slice(name.as_bytes());
+        self.record.extend_from_slice(name.as_bytes());
         if value.contains(&b'\n') {
-            self.0.push(b'\n');
-            self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            self.record.push(b'\n');
+            self.record.extend_from_slice(&(value.len() as u64).to_le_bytes());
         } else {
-            self.0.push(b'=');
+            self.record.push(b'=');
         }
-        self.0.extend_from_slice(value);
-        self.0.push(b'\n');
+        self.record.extend_from_slice(value);
+        self.record.push(b'\n');
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        let message = std::mem::take(&mut self.message) + &self.shown;
+        self.field("MESSAGE", message.as_bytes());
+        self.record
     }
 
     fn value(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            return self.field("MESSAGE", value.as_bytes());
+            self.message = value.to_owned();
+            return;
         }
+        // What is no word has quotes. Writing to a String does not fail.
+        let is_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && c != '"');
+        let _ = if is_word {
+            write!(self.shown, " {}={value}", field.name())
+        } else {
+            write!(self.shown, " {}={value:?}", field.name())
+        };
         let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
         let name: String = "BUNTIME_".chars().chain(field.name().chars().map(letter)).collect();
         self.field(&name, value.as_bytes());
@@ -107,17 +129,19 @@ mod tests {
     use tracing_subscriber::prelude::*;
 
     #[test]
-    fn an_event_is_encoded_with_priority_and_upper_case_fields() {
+    fn an_event_is_encoded_with_priority_and_upper_case_fields_which_its_message_shows_too() {
         let (queue, output) = testing::collecting();
         let subscriber = tracing_subscriber::registry().with(JournalLayer::new(Arc::clone(&queue)));
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(target: "buntime::http", app = "shop", request_id = 7, "two\nlines");
+            tracing::warn!(target: "buntime::http", app = "shop", request_id = 7, why = "a b", "two\nlines");
         });
         queue.flush(Duration::from_secs(60));
         let mut expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=buntime\nBUNTIME_TARGET=buntime::http\n".to_vec();
-        expected.extend_from_slice(
-            b"MESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\nBUNTIME_APP=shop\nBUNTIME_REQUEST_ID=7\n",
-        );
+        expected.extend_from_slice(b"BUNTIME_APP=shop\nBUNTIME_REQUEST_ID=7\nBUNTIME_WHY=a b\n");
+        let message = b"two\nlines app=shop request_id=7 why=\"a b\"";
+        expected.extend_from_slice(b"MESSAGE\n\x29\0\0\0\0\0\0\0");
+        expected.extend_from_slice(message);
+        expected.push(b'\n');
         assert_eq!(String::from_utf8_lossy(&output.lock().unwrap()), String::from_utf8_lossy(&expected));
     }
 
