@@ -224,6 +224,7 @@ lints() {
   step "shim: the committed bundle is what its source gives" shim_bundle_is_current
   step "examples of plugins: types" worker-shim/node_modules/.bin/tsc --noEmit -p plugins
   step "bench: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/side-by-side
+  step "soak: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/soak
   local programs=(.ci/run packaging/deb/p* tests/vm/guest) file
   for file in scripts/*; do [[ $file == *.pins ]] || programs+=("$file"); done
   step "scripts: syntax" each bash -n "${programs[@]}"

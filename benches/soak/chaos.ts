@@ -30,7 +30,7 @@ export class Chaos {
       { part: "deploys", name: "deploy", weight: 4, run: () => shop.deploy() },
       { part: "deploys", name: "replace", weight: 2, run: () => shop.replace() },
       { part: "deploys", name: "move an alias", weight: 3, run: quiet(() => shop.move(chance.of(shop.versions))) },
-      { part: "deploys", name: "roll back", weight: 2, run: quiet(() => shop.rollBack()) },
+      { part: "deploys", name: "roll back", weight: 2, run: async () => ((await shop.rollBack()) ? "" : undefined) },
       { part: "deploys", name: "split", weight: 1, run: quiet(() => shop.split()) },
       { name: "restart an app", weight: 2, run: () => this.#restart() },
       { name: "have an app crash", weight: 3, run: quiet(() => this.#crash()) },

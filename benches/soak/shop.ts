@@ -55,12 +55,18 @@ export class Shop {
     });
   }
 
-  async rollBack(): Promise<void> {
+  /** False = what it stood for before has been deleted since. */
+  async rollBack(): Promise<boolean> {
+    let done = true;
     await this.#change(async () => {
-      await this.#runtime.api("POST", "/apps/shop/rollback");
+      await this.#runtime.api("POST", "/apps/shop/rollback").catch((error: Error) => {
+        if (!/"code":"(version_unknown|nothing_to_go_back_to)"/.test(error.message)) throw error;
+        done = false;
+      });
       // What it stood for before may have been a split.
       return (await this.#meant()).map((version) => this.#texts.get(version)!);
     });
+    return done;
   }
 
   async split(): Promise<void> {
@@ -99,10 +105,15 @@ export class Shop {
     turn.texts.push(upcoming, ...this.#versions.map((version) => `${version} ${this.#count + 1}`));
     turn.texts.push(...this.#texts.values());
     this.#turns.push(turn);
-    const texts = await change();
-    if (before !== undefined) before.until = Date.now();
-    turn.until = Date.now();
-    this.#turns.push({ texts, from: turn.from, until: Infinity });
+    // Where it fails, nothing has changed.
+    let texts = before?.texts ?? [];
+    try {
+      texts = await change();
+    } finally {
+      if (before !== undefined) before.until = Date.now();
+      turn.until = Date.now();
+      this.#turns.push({ texts, from: turn.from, until: Infinity });
+    }
     this.#turns = this.#turns.filter(({ until }) => until > Date.now() - 120_000);
   }
 }

@@ -50,8 +50,9 @@ impl Backoff {
         self.starved = Some(now.saturating_add(STARVED));
     }
 
+    /// In such a wait, or so soon after one that the next try has yet to tell.
     pub fn is_starved(&self, now: Now) -> bool {
-        self.starved.is_some_and(|until| until > now)
+        self.starved.is_some_and(|until| until.saturating_add(STARVED) > now)
     }
 
     /// The end of the wait, if `now` lies in one.

@@ -8,6 +8,7 @@ mod pinned;
 mod proving;
 mod replacing;
 mod starting;
+mod starving;
 mod waiting;
 
 use super::*;
@@ -123,6 +124,11 @@ impl Pool {
 
     fn exit(&mut self, worker: WorkerId) -> Said {
         self.tell(Event::Exited { worker })
+    }
+
+    /// The machine had nothing left for it.
+    fn starve(&mut self, worker: WorkerId) -> Said {
+        self.tell(Event::Starved { worker })
     }
 
     /// A worker that has served one request and rests.
