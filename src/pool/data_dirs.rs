@@ -1,6 +1,7 @@
 //! The apps' own data directories, and those of plugins: made on a thread of their own when an app appears, so that its first request does not
 //! wait for the disk.
 
+use crate::telemetry::Seldom;
 use crate::worker::isolation::Isolation;
 use std::collections::HashSet;
 use std::io;
@@ -51,8 +52,12 @@ impl DataDirs {
             return (dir, true);
         }
         let made = self.making.make(name);
-        if let Err(error) = &made {
-            tracing::warn!(app = name, dir = %dir.display(), %error, "no data directory");
+        // Where the disk is full each start meets it.
+        static LOGGED: Seldom = Seldom::quiet();
+        if let Err(error) = &made
+            && let Some(unsaid) = LOGGED.admit()
+        {
+            tracing::warn!(app = name, dir = %dir.display(), %error, unsaid, "no data directory");
         }
         (dir, made.is_ok())
     }
