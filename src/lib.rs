@@ -4,7 +4,7 @@
 //!
 //! `http → apps → pool → worker → wire`
 //!
-//! A module knows only what stands to its right; `model`, `manifest`, `config`, `telemetry`, `events` and `uproot` are leaves that all may use.
+//! A module knows only what stands to its right; `model`, `manifest`, `config`, `telemetry`, `events`, `tls` and `uproot` are leaves that all may use.
 
 pub mod access; // who may do what: keys, roles, namespaces
 pub mod api; // the management API, on the public listener and on the admin socket
@@ -26,7 +26,7 @@ pub mod store; // what must survive: keys, aliases, disabled versions and the au
 pub mod telemetry; // logs and metrics
 #[cfg(test)]
 mod testing; // what several modules' tests need
-mod tls; // how servers that we ask are known; a leaf
+mod tls; // certificates: which one a client gets, where they come from, what other servers are known by; a leaf
 mod uproot; // removing a tree that an app has worked in; a leaf
 pub mod wire; // frames and their codec; depends on nothing of ours
 pub mod worker; // one bun process: spawn, link, life

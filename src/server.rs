@@ -12,6 +12,7 @@ pub mod limits;
 mod manager;
 mod plugins;
 mod reload;
+mod secure;
 mod watching;
 
 use self::address::Address;
@@ -99,6 +100,7 @@ async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
             handover::take_over(predecessor).await;
         }
         house.own_names();
+        house.tend();
         manager.ready(&house.status());
         if let Some(limit) = watchdog {
             tokio::spawn(control::beat(Arc::clone(&house), manager.clone(), limit));

@@ -60,7 +60,10 @@ fn a_wrong_command_line_or_configuration_exits_with_2_and_says_why_on_stderr() {
     for (arguments, message) in [
         (&["run", "--worker-dirs", ".", "--port", "x"][..], "error: --port: `x` is not valid"),
         (&["run"], "error: no worker directory is set"),
-        (&["run", "--tls-cert", "x"], "error: --tls-cert is not in this version of Buntime"),
+        (
+            &["run", "--worker-dirs", ".", "--tls-cert", "x"],
+            "error: --tls-cert: `x` is not valid: there is no --tls-key (RUNTIME_TLS_KEY) with it\n  allowed: ",
+        ),
         (
             &["run", "--worker-dirs", ".", "--bun", "/bin/true"],
             "error: /bin/true does not answer as bun does",

@@ -6,8 +6,7 @@ use super::{
     toggle, versions,
 };
 use crate::config::Flags;
-use crate::config::settings::{MISSING, SETTINGS};
-use clap::error::ErrorKind;
+use crate::config::settings::SETTINGS;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 /// Runs a fleet of Bun apps as supervised worker processes
@@ -146,9 +145,6 @@ impl Args for ConfigFlags {
             let arg = Arg::new(setting.flag).long(setting.flag).value_name(setting.value_name).help(help);
             command = command.arg(arg.allow_hyphen_values(true));
         }
-        for missing in &MISSING {
-            command = command.arg(Arg::new(missing.flag).long(missing.flag).hide(true));
-        }
         command
     }
 
@@ -159,10 +155,6 @@ impl Args for ConfigFlags {
 
 impl FromArgMatches for ConfigFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        if let Some(missing) = MISSING.iter().find(|missing| matches.contains_id(missing.flag)) {
-            let text = format!("--{} is not in this version of Buntime\n\nhint: remove it\n", missing.flag);
-            return Err(clap::Error::raw(ErrorKind::InvalidValue, text));
-        }
         let mut flags = Flags::default();
         for setting in SETTINGS {
             if let Some(text) = matches.get_one::<String>(setting.flag) {
@@ -239,16 +231,6 @@ mod tests {
                 }
                 groups.push((format!("{name}-"), command.clone()));
             }
-        }
-    }
-
-    #[test]
-    fn what_this_version_lacks_is_refused_and_not_listed() {
-        for missing in &MISSING {
-            let flag = format!("--{}", missing.flag);
-            let text = error(&["buntime", "run", &flag, "x"]);
-            assert!(text.contains(&format!("{flag} is not in this version of Buntime")), "{text}");
-            assert!(!error(&["buntime", "run", "--help"]).contains(&flag));
         }
     }
 

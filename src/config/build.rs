@@ -1,8 +1,10 @@
 //! The rules: turns the text of each setting into its value.
 
+mod tls;
+
 use super::file::Value;
 use super::layers::{Found, Layers};
-use super::settings::{self, MISSING, SECRETS, SETTINGS, Setting};
+use super::settings::{self, SECRETS, SETTINGS, Setting};
 use super::{
     CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
     LogLevel, Row, Secrets, Source, Stderr, bun, root_key,
@@ -33,12 +35,12 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
         inputs.environment.remove(name);
     }
     let environment = &inputs.environment;
-    refuse_missing(environment)?;
     let (layers, named_file) = Layers::read(inputs.flags, environment, inputs.working_dir)?;
     let mut b = Builder { layers, working_dir: inputs.working_dir, rows: Vec::new(), warnings: Vec::new() };
 
     let env = b.value(&settings::ENV, "", env_from, || Env::Development, Env::to_string)?;
     let listen = b.listen(env)?;
+    let tls = b.tls(&listen, environment)?;
     let worker_dirs = b.worker_dirs()?;
     let plugin_dirs = b.plugin_dirs()?;
     b.config_row(named_file);
@@ -79,6 +81,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let config = Config {
         env,
         listen,
+        tls,
         worker_dirs,
         plugin_dirs,
         home,
@@ -401,13 +404,6 @@ impl LogFormat {
 /// systemd gives a colon-separated list when the unit names several; the first is ours.
 fn first_directory<'e>(environment: &'e Environment, variable: &str) -> Option<&'e str> {
     environment.get(variable)?.to_str()?.split(':').next().filter(|dir| !dir.is_empty())
-}
-
-fn refuse_missing(environment: &Environment) -> Result<(), ConfigError> {
-    match MISSING.iter().find(|missing| environment.get(missing.variable).is_some()) {
-        Some(missing) => Err(ConfigError::NotInThisVersion { place: missing.variable.into() }),
-        None => Ok(()),
-    }
 }
 
 fn env_from(found: &Found) -> Result<Env, &'static str> {

@@ -7,8 +7,6 @@ pub enum ConfigError {
     /// `place` names the flag, the variable or the file's key and line.
     #[error("{place}: `{value}` is not valid: {reason}\n  allowed: {allowed}")]
     Invalid { place: String, value: String, reason: String, allowed: &'static str },
-    #[error("{place} is not in this version of Buntime\n\nhint: remove it")]
-    NotInThisVersion { place: String },
     #[error(
         "no worker directory is set\n\n\
          hint: name the directory that holds your apps: --worker-dirs DIR, RUNTIME_WORKER_DIRS, or workerDirs in \
@@ -24,7 +22,7 @@ pub enum ConfigError {
         "{place}: others than its owner can read it (mode {mode:04o})\n\n\
          hint: chmod 600 {}, or move the key to a file of this user's alone", path.display()
     )]
-    RootKeyOpen { place: String, path: PathBuf, mode: u32 },
+    KeyOpen { place: String, path: PathBuf, mode: u32 },
     #[error("RUNTIME_ROOT_KEY and RUNTIME_ROOT_KEY_FILE are both set\n\nhint: keep one of them")]
     RootKeyTwice,
     #[error("cannot read the configuration file {}: {source}", path.display())]

@@ -1,7 +1,7 @@
 //! The configuration file: a flat YAML mapping whose keys are the flags in camelCase.
 
 use super::ConfigError;
-use super::settings::{MISSING, SETTINGS};
+use super::settings::SETTINGS;
 use buntime_plugin::settings::nearest;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -66,9 +66,6 @@ impl ConfigFile {
             };
             let line = line_of(text, key);
             let place = file.place(key, line);
-            if MISSING.iter().any(|missing| missing.key == key) {
-                return Err(ConfigError::NotInThisVersion { place });
-            }
             let Some(setting) = SETTINGS.iter().find(|setting| setting.key == Some(key)) else {
                 let known = SETTINGS.iter().filter_map(|setting| setting.key);
                 return Err(ConfigError::UnknownKey { place, suggestion: nearest(key, known) });

@@ -26,6 +26,7 @@ pub use show::{Row, Source};
 
 use crate::access::RootKey;
 use crate::model::AppName;
+use crate::tls::{Sources, acme};
 use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -37,6 +38,8 @@ use std::time::Duration;
 pub struct Config {
     pub env: Env,
     pub listen: Listen,
+    /// None = the listener speaks without.
+    pub tls: Option<Tls>,
     /// In order of precedence. A directory that does not exist yet may be among them; at least one exists.
     pub worker_dirs: Vec<PathBuf>,
     /// In order of precedence. One need not exist.
@@ -122,6 +125,15 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+/// There is at least one pair, or a domain to get one for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub sources: Sources,
+    /// The port without TLS; 0 = any free port.
+    pub http_port: Option<u16>,
+    pub acme: Option<acme::Settings>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     pub level: LogLevel,
@@ -163,6 +175,11 @@ impl Config {
             Some(segment) => segment,
             None => "api",
         }
+    }
+
+    /// The port without TLS beside the one with it; 0 = any free port.
+    pub fn http_port(&self) -> Option<u16> {
+        self.tls.as_ref().and_then(|tls| tls.http_port)
     }
 
     /// Makes the state and the cache directory, mode 0700, or tightens the mode of those that are there.

@@ -47,7 +47,7 @@ pub fn load(
             // Those of systemd are for this user alone, by a list (acl(5)) that their mode does not show.
             let is_credential = credentials.is_some_and(|dir| path.starts_with(dir));
             if let Some(mode) = mode_for_others(&path).filter(|_| !is_credential) {
-                return Err(ConfigError::RootKeyOpen { place: from, path, mode });
+                return Err(ConfigError::KeyOpen { place: from, path, mode });
             }
             (read(&path), FILE, from, Some(path))
         }

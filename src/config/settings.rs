@@ -17,14 +17,6 @@ pub struct Setting {
     pub allowed: &'static str,
 }
 
-/// A setting that people will look for and that this version does not have.
-#[derive(Debug)]
-pub struct Missing {
-    pub variable: &'static str,
-    pub flag: &'static str,
-    pub key: &'static str,
-}
-
 pub const DURATION: &str = "a duration such as 500ms, 30s, 5m, 1h or 2d";
 
 pub static ENV: Setting = Setting {
@@ -207,6 +199,78 @@ pub static TRUSTED_PROXIES: Setting = Setting {
     default: "none",
     allowed: "addresses or networks such as 10.0.0.0/8 or ::1, separated by commas (in the file also a list)",
 };
+pub static TLS_CERT: Setting = Setting {
+    variable: "RUNTIME_TLS_CERT",
+    flag: "tls-cert",
+    key: Some("tlsCert"),
+    value_name: "FILE",
+    help: "Certificate with its chain; the listener then speaks TLS alone",
+    default: "none",
+    allowed: "the path of a PEM file, with the key of its certificate in --tls-key",
+};
+pub static TLS_KEY: Setting = Setting {
+    variable: "RUNTIME_TLS_KEY",
+    flag: "tls-key",
+    key: Some("tlsKey"),
+    value_name: "FILE",
+    help: "Key of the certificate",
+    default: "none",
+    allowed: "the path of a PEM file that its owner alone can read, with its certificate in --tls-cert",
+};
+pub static TLS_DIR: Setting = Setting {
+    variable: "RUNTIME_TLS_DIR",
+    flag: "tls-dir",
+    key: Some("tlsDir"),
+    value_name: "DIR",
+    help: "Directory of further certificates, chosen by the name that a client asks for",
+    default: "none",
+    allowed: "a directory of NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem",
+};
+pub static HTTP_PORT: Setting = Setting {
+    variable: "RUNTIME_HTTP_PORT",
+    flag: "http-port",
+    key: Some("httpPort"),
+    value_name: "PORT",
+    help: "Second port, without TLS, that sends everybody to https",
+    default: "none",
+    allowed: "with TLS, a port from 0 to 65535 that is not --port (0 = any free port)",
+};
+pub static ACME_DOMAINS: Setting = Setting {
+    variable: "RUNTIME_ACME_DOMAINS",
+    flag: "acme-domains",
+    key: Some("acmeDomains"),
+    value_name: "NAME[,NAME...]",
+    help: "Names to get certificates for by ACME, which agrees to the authority's terms",
+    default: "none",
+    allowed: "at most 100 host names such as example.com, separated by commas (in the file also a list)",
+};
+pub static ACME_EMAIL: Setting = Setting {
+    variable: "RUNTIME_ACME_EMAIL",
+    flag: "acme-email",
+    key: Some("acmeEmail"),
+    value_name: "ADDRESS",
+    help: "Where the certificate authority may write to",
+    default: "none",
+    allowed: "with --acme-domains, an address such as ops@example.com",
+};
+pub static ACME_DIRECTORY: Setting = Setting {
+    variable: "RUNTIME_ACME_DIRECTORY",
+    flag: "acme-directory",
+    key: Some("acmeDirectory"),
+    value_name: "URL",
+    help: "The certificate authority",
+    default: "https://acme-v02.api.letsencrypt.org/directory",
+    allowed: "with --acme-domains, the https URL of an ACME directory",
+};
+pub static ACME_CA: Setting = Setting {
+    variable: "RUNTIME_ACME_CA",
+    flag: "acme-ca",
+    key: Some("acmeCa"),
+    value_name: "FILE",
+    help: "Root certificates that the authority's own server is known by",
+    default: "those of the system",
+    allowed: "with --acme-domains, the path of a PEM file with certificates",
+};
 pub static LOG_LEVEL: Setting = Setting {
     variable: "RUNTIME_LOG_LEVEL",
     flag: "log-level",
@@ -236,11 +300,19 @@ pub static CONFIG: Setting = Setting {
 };
 
 /// Every setting, in the order in which people meet them.
-pub static SETTINGS: [&Setting; 23] = [
+pub static SETTINGS: [&Setting; 31] = [
     &WORKER_DIRS,
     &PLUGIN_DIRS,
     &PORT,
     &HOST,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TLS_DIR,
+    &HTTP_PORT,
+    &ACME_DOMAINS,
+    &ACME_EMAIL,
+    &ACME_DIRECTORY,
+    &ACME_CA,
     &ENV,
     &HOME,
     &CONFIG,
@@ -260,12 +332,6 @@ pub static SETTINGS: [&Setting; 23] = [
     &TRUSTED_PROXIES,
     &LOG_LEVEL,
     &LOG_FORMAT,
-];
-
-/// Refused by name, so that nobody believes that they work.
-pub static MISSING: [Missing; 2] = [
-    Missing { variable: "RUNTIME_TLS_CERT", flag: "tls-cert", key: "tlsCert" },
-    Missing { variable: "RUNTIME_TLS_KEY", flag: "tls-key", key: "tlsKey" },
 ];
 
 /// Variables whose values must not stay where an app could read them. They have neither flag nor file key.

@@ -1,7 +1,10 @@
 //! Tests of the whole: layers, rules, errors and the printed table.
 
+mod tls;
+
 use super::*;
-use settings::{MISSING, SECRETS, SETTINGS, Setting};
+use crate::tls::testing::made;
+use settings::{SECRETS, SETTINGS, Setting};
 
 /// A working directory with an `apps` directory and a `bun` on the given PATH.
 struct Place {
@@ -52,6 +55,24 @@ impl Place {
     fn file(self, text: &str) -> Place {
         std::fs::write(self.path("buntime.yaml"), text).unwrap();
         self
+    }
+
+    /// Writes a certificate and its key.
+    fn pair(self, cert: &str, key: &str) -> Place {
+        made(&["a.test"], |_| {}).write(&self.path(cert), &self.path(key));
+        self
+    }
+
+    /// With what a setting of TLS is of no use without.
+    fn beside(self, setting: &Setting) -> Place {
+        match setting.flag {
+            "tls-cert" => self.variable("RUNTIME_TLS_KEY", "tls.key"),
+            "tls-key" => self.variable("RUNTIME_TLS_CERT", "tls.crt"),
+            "http-port" | "acme-email" | "acme-directory" | "acme-ca" => {
+                self.variable("RUNTIME_ACME_DOMAINS", "example.com")
+            }
+            _ => self,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -128,13 +149,21 @@ fn every_setting_can_be_set_by_its_flag_by_its_variable_and_in_the_file() {
             "trusted-proxies" => "10.0.0.0/8",
             "log-level" => "error",
             "log-format" => "json",
+            "tls-cert" => "tls.crt",
+            "tls-key" => "tls.key",
+            "tls-dir" => "certificates",
+            "http-port" => "80",
+            "acme-domains" => "example.com,www.example.com",
+            "acme-email" => "ops@example.com",
+            "acme-directory" => "https://ca.example.com/directory",
+            "acme-ca" => "tls.crt",
             other => panic!("say a value for {other}"),
         };
         let name = setting.key.unwrap_or(setting.flag);
         let bare = || {
             let place = if setting.flag == "worker-dirs" { Place::bare() } else { Place::ready() };
             std::fs::write(place.path("other.yaml"), "").unwrap();
-            place
+            place.pair("tls.crt", "tls.key").pair("certificates/a.crt", "certificates/a.key").beside(setting)
         };
         let loaded = bare().flag(setting, value).load().unwrap();
         assert_eq!(source(&loaded, name), format!("--{}", setting.flag));
@@ -235,6 +264,18 @@ fn an_invalid_value_is_an_error_that_names_the_place_the_value_and_what_is_allow
         ("RUNTIME_LOG_LEVEL", "loud", "there is no such level"),
         ("RUNTIME_LOG_FORMAT", "xml", "there is no such format"),
         ("RUNTIME_CONFIG", "", "it is empty"),
+        ("RUNTIME_TLS_CERT", "tls.crt", "there is no --tls-key (RUNTIME_TLS_KEY) with it"),
+        ("RUNTIME_TLS_KEY", "tls.key", "there is no --tls-cert (RUNTIME_TLS_CERT) with it"),
+        ("RUNTIME_TLS_DIR", "none", "the directory $DIR/none cannot be read: No such file"),
+        ("RUNTIME_TLS_DIR", "apps", "there is no certificate in it, nor anywhere else"),
+        ("RUNTIME_HTTP_PORT", "80", "there is no TLS to send anybody to"),
+        ("RUNTIME_ACME_DOMAINS", "", "`` is no host name"),
+        ("RUNTIME_ACME_DOMAINS", "a.test,b_c.test", "`b_c.test` is no host name"),
+        ("RUNTIME_ACME_DOMAINS", "127.0.0.1", "`127.0.0.1` is no host name"),
+        ("RUNTIME_ACME_DOMAINS", "*.a.test", "`*.a.test` is a wildcard, which takes a proof by DNS"),
+        ("RUNTIME_ACME_EMAIL", "ops@a.test", "there are no --acme-domains (RUNTIME_ACME_DOMAINS)"),
+        ("RUNTIME_ACME_DIRECTORY", "https://a.test", "there are no --acme-domains (RUNTIME_ACME_DOMAINS)"),
+        ("RUNTIME_ACME_CA", "tls.crt", "there are no --acme-domains (RUNTIME_ACME_DOMAINS)"),
     ] {
         let error = Place::ready().variable(variable, value).error();
         let setting = SETTINGS.iter().find(|setting| setting.variable == variable).unwrap();
@@ -294,19 +335,6 @@ fn numbers_in_the_file_are_seconds_and_bytes_and_lists_may_be_lists() {
     assert_eq!((config.head_timeout, config.max_body_size), (Duration::from_secs(5), 1024));
     assert_eq!(config.worker_dirs, [place.path("apps"), place.path("a:b")]);
     assert!(config.trusted_proxies.contains("::1".parse().unwrap()));
-}
-
-#[test]
-fn what_this_version_lacks_is_refused_by_variable_and_key() {
-    for missing in &MISSING {
-        let error = Place::ready().variable(missing.variable, "x").error();
-        assert!(
-            error.starts_with(&format!("{} is not in this version of Buntime", missing.variable)),
-            "{error}"
-        );
-        let error = Place::ready().file(&format!("{}: x", missing.key)).error();
-        assert!(error.contains("is not in this version of Buntime"), "{error}");
-    }
 }
 
 #[test]

@@ -262,6 +262,14 @@ pub enum ServerEvent {
     Started { listen: String, bun: String },
     /// It was told to end, and finishes what was begun.
     Draining,
+    /// An authority has given a certificate for a name.
+    CertificateIssued {
+        domain: String,
+        #[serde(serialize_with = "moment")]
+        until: SystemTime,
+    },
+    /// It has not; it is tried again.
+    CertificateFailed { domain: String, error: String },
 }
 
 impl Event {
@@ -325,6 +333,8 @@ impl Event {
             }
             Event::Server(ServerEvent::Started { listen, bun }) => listen.len() + bun.len(),
             Event::Server(ServerEvent::Draining) => 0,
+            Event::Server(ServerEvent::CertificateIssued { domain, .. }) => domain.len(),
+            Event::Server(ServerEvent::CertificateFailed { domain, error }) => domain.len() + error.len(),
         };
         size_of::<Published>() + owned
     }

@@ -6,6 +6,7 @@
 use crate::telemetry::metrics::{Collector, Families, families};
 use futures_util::task::AtomicWaker;
 use slab::Slab;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -65,6 +66,8 @@ pub struct Conn {
     /// The client's address; none on a Unix socket.
     pub peer: Option<IpAddr>,
     pub peer_port: u16,
+    /// What is said on it is said over TLS.
+    secure: AtomicBool,
     /// Holds while no request is in flight.
     phase: AtomicU8,
     /// When the phase began, or when the connection was told to drain in it.
@@ -185,6 +188,7 @@ impl Book {
         let conn = Arc::new(Conn {
             peer,
             peer_port,
+            secure: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::New as u8),
             since: AtomicU64::new(self.now()),
             in_flight: AtomicU32::new(0),
@@ -305,6 +309,20 @@ impl Conn {
             (told, Phase::Idle | Phase::Busy) if self.is_awaited(told) => Verdict::Live,
             (told, _) => told,
         }
+    }
+
+    /// Resolves when it is to be closed at once. For the task that has it, before it speaks HTTP.
+    pub async fn dropped(&self) {
+        poll_fn(|cx| if self.verdict(cx) == Verdict::Drop { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// From here on it speaks over TLS.
+    pub fn secure(&self) {
+        self.secure.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.secure.load(Ordering::Relaxed)
     }
 
     /// Whether the answer that is about to be sent is the last one, and has to say so.
@@ -471,7 +489,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Of what TLS was given, some may wait here for the socket.
+        let result = Pin::new(&mut self.socket).poll_flush(cx);
+        self.entry.conn.wrote(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

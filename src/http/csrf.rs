@@ -56,13 +56,14 @@ fn has_cookie(headers: &HeaderMap) -> bool {
     cookies.any(|cookie| !cookie.is_empty() && !cookie.starts_with(SPLIT_COOKIE.as_bytes()))
 }
 
-/// Whether an `Origin` names the public host. The scheme is not compared: a proxy that ends TLS need not say so.
+/// Whether an `Origin` names the public host. Where that is known to be reached over TLS, a page that came without is another's: whoever
+/// is on the way may have made it. Otherwise the scheme is not compared: a proxy that ends TLS need not say so.
 fn is_own(origin: &HeaderValue, own: &Origin) -> bool {
     let parts = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let Some((scheme, authority)) = parts else { return false };
     let port = match scheme {
         "https" => ":443",
-        "http" => ":80",
+        "http" if !own.https => ":80",
         _ => return false,
     };
     let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
@@ -119,6 +120,25 @@ mod tests {
         }
         assert!(!forged(Guard::Browsers, "POST", "shop.test:80", &[("origin", "http://shop.test")]));
         assert!(!forged(Guard::Browsers, "POST", "[::1]:8000", &[("origin", "http://[::1]:8000")]));
+    }
+
+    #[test]
+    fn over_tls_a_page_that_came_without_is_another_sites() {
+        let own = |https| Origin { https, host: "shop.test".parse().unwrap(), client: None };
+        for (origin, https, forged) in [
+            ("http://shop.test", true, true),
+            ("http://shop.test", false, false),
+            ("https://shop.test", true, false),
+            ("https://shop.test", false, false),
+        ] {
+            let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static(origin))]);
+            assert_eq!(
+                is_forged(Guard::Browsers, &Method::POST, &headers, &own(https)),
+                forged,
+                "{origin} {https}"
+            );
+            assert_eq!(is_foreign_upgrade(&headers, &own(https)), forged, "{origin} {https}");
+        }
     }
 
     #[test]

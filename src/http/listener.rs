@@ -1,8 +1,10 @@
-//! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them.
+//! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them, over TLS where the listener has it.
 
 use super::connection::{Book, Conn, Entry, Verdict, Watched};
+use super::handshake;
 use crate::shortage::Shortage;
 use crate::telemetry::Seldom;
+use crate::tls::Acceptor;
 use buntime_plugin::Body;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -45,12 +47,15 @@ pub trait Service: Clone + Send + Sync + 'static {
 
 pub enum Listener {
     Tcp(TcpListener),
+    /// It speaks TLS alone.
+    Tls(TcpListener, Arc<Acceptor>),
     Unix(UnixListener),
 }
 
 /// A connection that was accepted.
 enum Socket {
     Tcp(TcpStream, SocketAddr),
+    Tls(TcpStream, SocketAddr, Arc<Acceptor>),
     Unix(UnixStream),
 }
 
@@ -66,7 +71,7 @@ pub enum Stop {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Tcp(listener) | Listener::Tls(listener, _) => listener.as_fd(),
             Listener::Unix(listener) => listener.as_fd(),
         }
     }
@@ -121,7 +126,7 @@ impl Listener {
     fn tell(&self, error: &io::Error) {
         static LOGGED: [Seldom; 2] = [const { Seldom::quiet() }; 2];
         let (socket, logged) = match self {
-            Listener::Tcp(_) => ("TCP", &LOGGED[0]),
+            Listener::Tcp(_) | Listener::Tls(..) => ("TCP", &LOGGED[0]),
             Listener::Unix(_) => ("Unix", &LOGGED[1]),
         };
         if let Some(unsaid) = logged.admit() {
@@ -135,6 +140,10 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
                 Socket::Tcp(socket, peer)
+            }
+            Listener::Tls(listener, acceptor) => {
+                let (socket, peer) = listener.accept().await?;
+                Socket::Tls(socket, peer, Arc::clone(acceptor))
             }
             Listener::Unix(listener) => Socket::Unix(listener.accept().await?.0),
         })
@@ -150,6 +159,14 @@ impl Listener {
                     let (socket, peer) = listener.accept()?;
                     socket.set_nonblocking(true)?;
                     Ok(Socket::Tcp(TcpStream::from_std(socket)?, peer))
+                })
+            }
+            Listener::Tls(listener, acceptor) => {
+                let listener = listener.into_std()?;
+                Box::new(move || {
+                    let (socket, peer) = listener.accept()?;
+                    socket.set_nonblocking(true)?;
+                    Ok(Socket::Tls(TcpStream::from_std(socket)?, peer, Arc::clone(&acceptor)))
                 })
             }
             Listener::Unix(listener) => {
@@ -183,6 +200,13 @@ impl Socket {
                 let entry = book.enter(Some(peer.ip().to_canonical()), peer.port());
                 tokio::spawn(converse(socket, entry, service.clone()));
             }
+            Socket::Tls(socket, peer, acceptor) => {
+                if socket.set_nodelay(true).is_err() {
+                    return; // the client is gone
+                }
+                let entry = book.enter(Some(peer.ip().to_canonical()), peer.port());
+                tokio::spawn(converse_secretly(socket, entry, service.clone(), acceptor));
+            }
             Socket::Unix(socket) => {
                 let mut service = service.clone();
                 service.meet(&socket);
@@ -190,6 +214,13 @@ impl Socket {
             }
         }
     }
+}
+
+/// Clients speak what they have chosen in the handshake (ALPN, RFC 9113 §3.2); which it is shows by what comes, as it does without.
+async fn converse_secretly(socket: TcpStream, entry: Entry, service: impl Service, acceptor: Arc<Acceptor>) {
+    let Some(stream) = handshake::shake(socket, &entry.conn, &acceptor).await else { return };
+    entry.conn.secure();
+    converse(stream, entry, service).await;
 }
 
 async fn converse<S>(socket: S, entry: Entry, service: impl Service)

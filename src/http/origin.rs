@@ -33,7 +33,7 @@ pub enum OriginError {
 }
 
 impl Origin {
-    /// `peer` is `None` on a Unix socket. `trusts` tells whether an address is a trusted proxy. `local` stands in where HTTP/1.0 sends no Host.
+    /// `peer` is `None` on a Unix socket. `secure`: it came over TLS, which counts where no proxy says what the client used. `trusts` tells whether an address is a trusted proxy. `local` stands in where HTTP/1.0 sends no Host.
     ///
     /// # Errors
     /// No `Host`, several that differ, or one that cannot be a host (RFC 9112 §3.2: 400).
@@ -42,15 +42,16 @@ impl Origin {
         uri: &Uri,
         headers: &HeaderMap,
         peer: Option<IpAddr>,
+        secure: bool,
         trusts: impl Fn(IpAddr) -> bool,
         local: &HeaderValue,
     ) -> Result<Origin, OriginError> {
         let mut host = own_host(version, uri, headers, local)?;
-        let (mut client, mut https) = (peer, false);
+        let (mut client, mut https) = (peer, secure);
         if is_believed(peer, &trusts) {
             let said = Forwarded::read(headers, &trusts);
             client = said.client.or(peer);
-            https = said.https;
+            https = said.https.unwrap_or(secure);
             host = said.host.unwrap_or(host);
         }
         check_host(&host)?;
@@ -72,7 +73,7 @@ pub fn is_believed(peer: Option<IpAddr>, trusts: impl Fn(IpAddr) -> bool) -> boo
 #[derive(Default)]
 struct Forwarded {
     client: Option<IpAddr>,
-    https: bool,
+    https: Option<bool>,
     host: Option<HeaderValue>,
 }
 
@@ -85,9 +86,7 @@ impl Forwarded {
         let chain = items(headers, &FORWARDED_FOR).map(parse_node).collect::<Vec<_>>();
         Forwarded {
             client: nearest_untrusted(&chain, trusts),
-            https: items(headers, &FORWARDED_PROTO)
-                .last()
-                .is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")),
+            https: items(headers, &FORWARDED_PROTO).last().map(|proto| proto.eq_ignore_ascii_case(b"https")),
             host: items(headers, &FORWARDED_HOST).last().and_then(|host| HeaderValue::from_bytes(host).ok()),
         }
     }
@@ -103,7 +102,7 @@ impl Forwarded {
                 if name.eq_ignore_ascii_case(b"for") {
                     node = parse_node(value);
                 } else if name.eq_ignore_ascii_case(b"proto") {
-                    said.https = value.eq_ignore_ascii_case(b"https");
+                    said.https = Some(value.eq_ignore_ascii_case(b"https"));
                 } else if name.eq_ignore_ascii_case(b"host") {
                     said.host = HeaderValue::from_bytes(value).ok();
                 }
@@ -238,6 +237,7 @@ mod tests {
             &Uri::from_static("/"),
             &map,
             peer,
+            false,
             trusts,
             &HeaderValue::from_static("local"),
         )
@@ -355,7 +355,7 @@ mod tests {
             let trusts = |address: IpAddr| address.to_string().starts_with("10.");
             let (uri, local) = (Uri::from_static("/"), HeaderValue::from_static("local"));
             let peer = Some([10, 0, 0, 1].into());
-            Origin::of(Version::HTTP_11, &uri, &headers, peer, trusts, &local).unwrap().client
+            Origin::of(Version::HTTP_11, &uri, &headers, peer, false, trusts, &local).unwrap().client
         };
         assert_eq!(client(b"caf\xe9, 9.9.9.9"), Some([9, 9, 9, 9].into()));
         assert_eq!(client(b"9.9.9.9, caf\xe9, 10.1.1.1"), Some([10, 0, 0, 1].into()));
@@ -369,7 +369,7 @@ mod tests {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
         headers.insert(FORWARDED_HOST, HeaderValue::from_static("out"));
         let (uri, local) = (Uri::from_static("/"), HeaderValue::from_static("local"));
-        let found = Origin::of(Version::HTTP_11, &uri, &headers, None, |_| false, &local).unwrap();
+        let found = Origin::of(Version::HTTP_11, &uri, &headers, None, false, |_| false, &local).unwrap();
         assert_eq!(found.client, Some([9, 9, 9, 9].into()));
         assert_eq!((found.https, found.host.to_str().unwrap()), (true, "out"));
     }
@@ -380,11 +380,37 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static(host));
             let (uri, local) = (Uri::from_static("http://Shop.example/"), HeaderValue::from_static("local"));
-            Origin::of(version, &uri, &headers, None, |_| false, &local).map(|origin| origin.host)
+            Origin::of(version, &uri, &headers, None, false, |_| false, &local).map(|origin| origin.host)
         };
         assert_eq!(of(Version::HTTP_2, "evil.example"), Err(OriginError::Several));
         assert_eq!(of(Version::HTTP_2, "shop.EXAMPLE"), Ok(HeaderValue::from_static("Shop.example")));
         // HTTP/1.1: the absolute target wins (RFC 9112 §3.2.2).
         assert_eq!(of(Version::HTTP_11, "evil.example"), Ok(HeaderValue::from_static("Shop.example")));
+    }
+
+    #[test]
+    fn over_tls_it_is_https_unless_a_trusted_proxy_says_what_the_client_used() {
+        let https = |secure: bool, headers: &[(&'static str, &'static str)], peer: &str| {
+            let mut map = HeaderMap::from_iter([(HOST, HeaderValue::from_static("a"))]);
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            let (uri, local) = (Uri::from_static("/"), HeaderValue::from_static("local"));
+            let trusts = |address: IpAddr| address.to_string().starts_with("10.");
+            let peer = Some(peer.parse().unwrap());
+            Origin::of(Version::HTTP_11, &uri, &map, peer, secure, trusts, &local).unwrap().https
+        };
+        for (said, means) in [
+            (&[][..], None),
+            (&[("x-forwarded-proto", "http")], Some(false)),
+            (&[("x-forwarded-proto", "https")], Some(true)),
+            (&[("forwarded", "for=1.1.1.1")], None),
+            (&[("forwarded", "proto=http")], Some(false)),
+        ] {
+            for secure in [false, true] {
+                assert_eq!(https(secure, said, "10.0.0.1"), means.unwrap_or(secure), "{said:?}");
+                assert_eq!(https(secure, said, "1.1.1.1"), secure, "{said:?}");
+            }
+        }
     }
 }

@@ -144,7 +144,7 @@ impl Site {
             let trusts = |address| rules.trusted.contains(address);
             let given = given.filter(|_| origin::is_believed(conn.peer, trusts));
             let Parts { version, uri, headers, .. } = &head;
-            (given, Origin::of(*version, uri, headers, conn.peer, trusts, &self.local_host))
+            (given, Origin::of(*version, uri, headers, conn.peer, conn.is_secure(), trusts, &self.local_host))
         };
         let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
         watch.name(&id);

@@ -21,6 +21,8 @@ pub const OWN: &str = "own-";
 pub const ADMIN: &str = "admin";
 /// The name of the public listener.
 pub const HTTP: &str = "http";
+/// The name of the one without TLS that sends everybody to the one with it.
+pub const REDIRECT: &str = "redirect";
 
 /// Tells a process that its standard input is the socket of a [`Predecessor`].
 pub const VARIABLE: &str = "BUNTIME_PREDECESSOR";

@@ -7,13 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use tokio::net::TcpListener;
 
 const BACKLOG: u32 = 4096;
 
 /// Where it is reached.
 pub struct Address {
     pub shown: String,
-    /// `http://127.0.0.1:8000`, where the listener is a TCP port.
+    /// `http://127.0.0.1:8000`, where the listener is a TCP port; `https://example.com`, where it speaks TLS and has a name.
     pub url: Option<String>,
     pub authority: String,
 }
@@ -35,6 +36,16 @@ impl Address {
         }
     }
 
+    /// One that speaks TLS: it can be asked only under a name that its certificate has.
+    pub fn tls(bound: SocketAddr, name: Option<&str>) -> Address {
+        let port = if bound.port() == 443 { String::new() } else { format!(":{}", bound.port()) };
+        Address {
+            shown: format!("https://{bound}"),
+            url: name.map(|name| format!("https://{name}{port}")),
+            authority: name.map_or(bound.to_string(), |name| format!("{name}{port}")),
+        }
+    }
+
     pub fn unix(path: &Path) -> Address {
         Address { shown: format!("unix:{}", path.display()), url: None, authority: "localhost".into() }
     }
@@ -43,14 +54,7 @@ impl Address {
 pub async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
     match listen {
         Listen::Tcp { host, port } => {
-            let address = SocketAddr::new(*host, *port);
-            let socket = match host {
-                IpAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
-                IpAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
-            }?;
-            socket.set_reuseaddr(true)?;
-            socket.bind(address).with_context(|| format!("cannot listen on {address}"))?;
-            let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))?;
+            let listener = listen_on(SocketAddr::new(*host, *port))?;
             let address = Address::tcp(listener.local_addr()?);
             Ok((Listener::Tcp(listener), address))
         }
@@ -61,6 +65,16 @@ pub async fn listen(listen: &Listen) -> Result<(Listener, Address)> {
             Ok((Listener::Unix(listener), Address::unix(path)))
         }
     }
+}
+
+pub fn listen_on(address: SocketAddr) -> Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))
 }
 
 /// A socket that nobody listens on any more may be replaced; anything else at that path stays.

@@ -1,12 +1,13 @@
 //! The sockets that clients and the operator come by: inherited, or bound here.
 
-use super::address::{Address, listen};
+use super::address::{Address, listen, listen_on};
 use super::admin::{self, Name};
 use super::manager::Manager;
 use crate::config::{Config, Listen};
 use crate::http::listener::Listener;
-use crate::inherit::{ADMIN, Bound, HTTP, Inherited, OWN};
+use crate::inherit::{ADMIN, Bound, HTTP, Inherited, OWN, REDIRECT};
 use anyhow::{Context, Result};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, UnixListener};
@@ -16,6 +17,8 @@ pub struct Doors {
     pub public: Vec<Listener>,
     /// Of the first public one.
     pub address: Address,
+    /// They send everybody to the public ones.
+    pub redirects: Vec<TcpListener>,
     pub admin: (UnixListener, Name),
     pub heirlooms: Heirlooms,
 }
@@ -35,6 +38,8 @@ struct Given {
     public: Vec<Bound>,
     /// Bound by a process like this one.
     own: Vec<Bound>,
+    redirects: Vec<TcpListener>,
+    own_redirects: Vec<(TcpListener, SocketAddr)>,
     admin: Option<UnixListener>,
 }
 
@@ -44,8 +49,9 @@ impl Doors {
     /// # Errors
     /// An inherited socket is no listener; an address is taken.
     pub async fn open(config: &Config, inherited: Vec<Inherited>, manager: &Manager) -> Result<Doors> {
-        let given = Given::sort(inherited, &config.admin_socket)?;
+        let mut given = Given::sort(inherited, &config.admin_socket)?;
         let mut heirlooms = Heirlooms::default();
+        let redirects = given.redirects(config, manager, &mut heirlooms)?;
         let (public, address) = if given.public.is_empty() {
             let (listener, address) = match given.own.into_iter().find(|own| is_meant(own, &config.listen)) {
                 Some(own) => take(own, &config.listen)?,
@@ -77,7 +83,7 @@ impl Doors {
             None => admin::listen(&config.admin_socket)?,
         };
         heirlooms.add(own_name(ADMIN), &admin.0)?;
-        Ok(Doors { public, address, admin, heirlooms })
+        Ok(Doors { public, address, redirects, admin, heirlooms })
     }
 }
 
@@ -87,7 +93,7 @@ impl Given {
         for inherited in inherited {
             let shown = inherited.name.clone();
             let (role, own) = inherited.role();
-            let (is_admin, own) = (role == ADMIN, own);
+            let (is_admin, is_redirect, own) = (role == ADMIN, role == REDIRECT, own);
             let bound = inherited.listener().with_context(|| {
                 format!("the socket `{shown}`, which this process was given, cannot be used")
             })?;
@@ -97,11 +103,54 @@ impl Given {
                     given.admin = Some(UnixListener::from_std(listener)?);
                 }
                 _ if is_admin => {}
+                Bound::Tcp(listener, at) if is_redirect && own => {
+                    given.own_redirects.push((TcpListener::from_std(listener)?, at));
+                }
+                Bound::Tcp(listener, _) if is_redirect => {
+                    given.redirects.push(TcpListener::from_std(listener)?);
+                }
+                Bound::Unix(..) if is_redirect => anyhow::bail!("the socket `{shown}` is no TCP socket"),
                 bound if own => given.own.push(bound),
                 bound => given.public.push(bound),
             }
         }
         Ok(given)
+    }
+
+    /// Takes or binds the port without TLS that stands beside the public one, if there is to be one.
+    fn redirects(
+        &mut self,
+        config: &Config,
+        manager: &Manager,
+        heirlooms: &mut Heirlooms,
+    ) -> Result<Vec<TcpListener>> {
+        let given = std::mem::take(&mut self.redirects);
+        if config.tls.is_none() && !given.is_empty() {
+            anyhow::bail!("there is no TLS to send anybody to by the socket `{REDIRECT}`");
+        }
+        for listener in &given {
+            heirlooms.add(REDIRECT.to_owned(), listener)?;
+        }
+        let (Some(port), Listen::Tcp { host, .. }) = (config.http_port(), &config.listen) else {
+            manager.forget(&own_name(REDIRECT));
+            return Ok(given);
+        };
+        if !given.is_empty() {
+            manager.forget(&own_name(REDIRECT));
+            return Ok(given);
+        }
+        let is_meant = |at: &SocketAddr| at.ip() == *host && (port == 0 || at.port() == port);
+        let listener = match std::mem::take(&mut self.own_redirects).into_iter().find(|(_, at)| is_meant(at))
+        {
+            Some((listener, _)) => listener,
+            None => {
+                manager.forget(&own_name(REDIRECT));
+                listen_on(SocketAddr::new(*host, port))?
+            }
+        };
+        heirlooms.add(own_name(REDIRECT), &listener)?;
+        manager.keep(&own_name(REDIRECT), &listener);
+        Ok(vec![listener])
     }
 }
 

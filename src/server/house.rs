@@ -4,6 +4,7 @@ use super::address::Address;
 use super::admin::Name;
 use super::dirs::Dirs;
 use super::doors::{Doors, Heirlooms};
+use super::secure::{self, Secured, Tending};
 use super::watching::{Proofs, options, sweep, watch};
 use super::{isolate, plugins, settings};
 use crate::api::{self, Api, Gate, RuntimeCore};
@@ -15,6 +16,7 @@ use crate::http::kept::Kept;
 use crate::http::listener::{Listener, Stop};
 use crate::http::management::AdminSocket;
 use crate::http::pipeline::{Rules, Site};
+use crate::http::redirect::Redirect;
 use crate::plugin::Host;
 use crate::pool::Pool;
 use crate::shim;
@@ -57,6 +59,8 @@ pub struct House {
     stop: watch::Sender<Option<Stop>>,
     accepting: Mutex<Vec<JoinHandle<()>>>,
     admin_name: Mutex<Option<Name>>,
+    /// None = there is no TLS.
+    tending: Option<Tending>,
 }
 
 /// How it ends.
@@ -81,7 +85,9 @@ impl House {
         doors: Doors,
         end: impl Future<Output = ()>,
     ) -> Result<Option<(Arc<House>, Entrances)>> {
-        let Doors { public, address, admin: admin_socket, heirlooms } = doors;
+        let Doors { public, address, redirects, admin: admin_socket, heirlooms } = doors;
+        let Secured { public, address, redirect, tending } =
+            secure::secure(&config, public, address, redirects)?;
         let dirs = Dirs::prepare(&config.state_dir)?;
         let store = Arc::new(Store::open(&config.state_dir, store::Limits::default())?);
         tokio::spawn(store::watch(Arc::clone(&store)));
@@ -180,8 +186,9 @@ impl House {
             stop: watch::Sender::new(None),
             accepting: Mutex::default(),
             admin_name: Mutex::new(admin_name),
+            tending,
         });
-        Ok(Some((house, Entrances { public, admin })))
+        Ok(Some((house, Entrances { public, redirect, admin })))
     }
 
     /// Begins to accept connections.
@@ -192,6 +199,10 @@ impl House {
         let mut accepting = locked(&self.accepting);
         for listener in entrances.public {
             let serving = listener.serve(Arc::clone(&self.book), Arc::clone(&self.site), self.stopped());
+            accepting.push(tokio::spawn(serving));
+        }
+        for (listener, redirect) in entrances.redirect {
+            let serving = listener.serve(Arc::clone(&self.book), redirect, self.stopped());
             accepting.push(tokio::spawn(serving));
         }
         if let Some(listener) = entrances.admin {
@@ -233,6 +244,24 @@ impl House {
         }
     }
 
+    /// Begins to look after certificates, which takes that no other process does.
+    pub fn tend(&self) {
+        if let Some(tending) = &self.tending {
+            tending.begin(&self.hub);
+        }
+    }
+
+    /// Reads the certificates again, from where the configuration has them now.
+    ///
+    /// # Errors
+    /// One cannot be used; all stay as they are.
+    pub async fn reload_certificates(&self) -> Result<()> {
+        match (&self.tending, &self.config.load().tls) {
+            (Some(tending), Some(tls)) => tending.reload(tls.sources.clone()).await,
+            _ => Ok(()),
+        }
+    }
+
     /// What the service manager shows of it.
     pub fn status(&self) -> String {
         let apps = self.site.index.apps().len();
@@ -257,6 +286,9 @@ impl House {
     /// Ends in order: nothing new is accepted, what was begun is finished. `at_once` cuts it short.
     pub async fn end(&self, ending: Ending, at_once: impl Future<Output = ()>) {
         self.hub.publish(Event::Server(ServerEvent::Draining));
+        if let Some(tending) = &self.tending {
+            tending.end();
+        }
         // While it still listens: whoever finds the name without a listener may take it.
         let name = locked(&self.admin_name).take();
         let heirlooms = std::mem::take(&mut *locked(&self.heirlooms));
@@ -317,6 +349,8 @@ impl House {
 /// What listens and is not yet served.
 pub struct Entrances {
     public: Vec<Listener>,
+    /// With who answers there.
+    redirect: Vec<(Listener, Redirect)>,
     admin: Option<UnixListener>,
 }
 

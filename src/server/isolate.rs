@@ -24,8 +24,13 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
     let environment =
         |name: &str| config.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let root_key = config.root_key_file.as_deref().and_then(|file| real(file).ok());
-    let alone = root_key.as_deref().and_then(|file| home_of(file, &bun.path)).map(Path::to_owned);
-    let keys = environment("CREDENTIALS_DIRECTORY").into_iter().chain(alone);
+    let alone = root_key.as_deref().and_then(|file| home_of(file, &[], &bun.path)).map(Path::to_owned);
+    let tls = config.tls.as_ref().map(|tls| tls.sources.files()).unwrap_or_default();
+    let tls: Vec<_> =
+        tls.iter().filter_map(|pair| Some((real(&pair.cert).ok()?, real(&pair.key).ok()?))).collect();
+    let of_tls = tls.iter().filter_map(|(cert, key)| home_of(key, &[cert], &bun.path)).map(Path::to_owned);
+    let tls_dir = config.tls.as_ref().and_then(|tls| tls.sources.dir.clone());
+    let keys = environment("CREDENTIALS_DIRECTORY").into_iter().chain(alone).chain(tls_dir).chain(of_tls);
     let others =
         admin.into_iter().chain([session]).chain(keys).filter_map(|dir| real(&dir).ok()).filter(apart);
     let others: Vec<PathBuf> = runtime.filter_map(|dir| real(&dir).ok()).chain(others).collect();
@@ -33,7 +38,7 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
         state: dirs.state.clone(),
         run: dirs.run.clone(),
         hidden: [real(&config.cache_dir)?].into_iter().chain(others).collect(),
-        hidden_files: root_key.clone().into_iter().collect(),
+        hidden_files: root_key.clone().into_iter().chain(tls.iter().map(|(_, key)| key.clone())).collect(),
         shown: vec![real(shim.files())?],
         // Those that are not there yet cannot be hidden, nor cleared a way to.
         plugin_dirs: plugin_dirs.into_iter().collect(),
@@ -49,22 +54,26 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
     let (program, args) = shim.command(&bun.path);
     let isolation = Isolation::establish(layout, &program, &args)?;
     // Its mode keeps another user out.
-    if let Some(file) = root_key.filter(|file| !isolation.hides(file) && isolation.identity().is_none()) {
+    let is_open = |file: &Path| !isolation.hides(file) && isolation.identity().is_none();
+    if let Some(file) = root_key.filter(|file| is_open(file)) {
         tracing::warn!(
             file = %file.display(),
             hint = "give it by RUNTIME_ROOT_KEY, which no app can read",
             "apps can read the root key"
         );
     }
+    if let Some((_, file)) = tls.iter().find(|(_, key)| is_open(key)) {
+        tracing::warn!(file = %file.display(), "apps can read the key of a certificate");
+    }
     Ok(isolation)
 }
 
-/// The directory that a key is kept in, where that is private and holds nothing else: hidden as a whole, it also hides the key
-/// that replaces this one.
-fn home_of<'a>(file: &'a Path, bun: &Path) -> Option<&'a Path> {
-    let dir = file.parent().filter(|dir| is_private(dir) && !bun.starts_with(dir))?;
+/// The directory that a key is kept in, where that is private and holds nothing else, or only what belongs to it: hidden as a whole, it
+/// also hides the key that replaces this one.
+fn home_of<'a>(key: &'a Path, others: &[&Path], bun: &Path) -> Option<&'a Path> {
+    let dir = key.parent().filter(|dir| is_private(dir) && !bun.starts_with(dir))?;
     let mut names = std::fs::read_dir(dir).ok()?.map(|entry| entry.map(|entry| entry.path()));
-    names.all(|path| path.is_ok_and(|path| path == file)).then_some(dir)
+    names.all(|path| path.is_ok_and(|path| path == key || others.contains(&&*path))).then_some(dir)
 }
 
 /// Whether no app can open a socket of ours at this path.

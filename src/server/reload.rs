@@ -34,6 +34,7 @@ pub async fn reload(house: &House, loader: Arc<Loader>, logs: &Logs) -> Result<(
     logs.set_level(config.log.level);
     let ceilings = watching::options(&config).ceilings;
     house.hold(config);
+    house.reload_certificates().await.context("certificates stay as they were")?;
     if let Some(lookout) = house.lookout() {
         lookout.reread(ceilings).await.context("manifests of apps stay as they were")?;
     }
@@ -41,6 +42,10 @@ pub async fn reload(house: &House, loader: Arc<Loader>, logs: &Logs) -> Result<(
     house.site.api.tell_hidden_apps();
     tracing::info!("reloaded");
     Ok(())
+}
+
+fn acme(config: &Config) -> Option<&crate::tls::acme::Settings> {
+    config.tls.as_ref().and_then(|tls| tls.acme.as_ref())
 }
 
 /// Settings that differ and cannot be changed in a process that serves.
@@ -57,6 +62,9 @@ fn fixed(before: &Config, after: &Config) -> Vec<&'static str> {
         ("api-prefix", before.api_prefix != after.api_prefix),
         ("admin-socket", before.admin_socket != after.admin_socket),
         ("log-format", before.log.format != after.log.format),
+        ("whether there is TLS", before.tls.is_some() != after.tls.is_some()),
+        ("http-port", before.http_port() != after.http_port()),
+        ("acme-domains and what belongs to them", acme(before) != acme(after)),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

@@ -320,7 +320,7 @@ impl Launch {
     pub async fn start(self) -> Server {
         let mut server = self.begin();
         let serving = server.logged(|line| line["message"] == "serving").await;
-        server.address = serving["listen"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+        server.address = serving["listen"].as_str().unwrap().split_once("://").unwrap().1.parse().unwrap();
         server
     }
 
@@ -419,6 +419,16 @@ impl Client {
         let response = self.begin(request).await?;
         let (head, body) = response.into_parts();
         Ok(Answer { head, body: body.collect().await?.to_bytes() })
+    }
+
+    /// Waits for the server to close it.
+    pub async fn closed(&mut self) {
+        let closed = async {
+            while self.0.ready().await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed).await.expect("it stays open");
     }
 
     /// Sends a request and returns when the head of the answer is there.

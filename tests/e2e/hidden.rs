@@ -1,5 +1,6 @@
 //! What of the supervisor's files is out of an app's reach, with the supervisor as root and as an ordinary user.
 
+use super::authority::{Authority, text, write};
 use super::harness::{Apps, Launch, Server, eventually};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -138,6 +139,49 @@ async fn an_app_cannot_read_the_root_key_where_operators_put_it() {
             assert_eq!((&told["unmounted"][0], &told["unmounted"][1]), (&json!(""), &json!("")), "{what}");
             let warned = |line: &Value| line["message"] == "apps can read the root key";
             assert!(server.log(warned).is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_app_cannot_read_the_keys_of_certificates() {
+    let authority = Authority::new();
+    for user in users() {
+        // Alone in a directory, and among files that apps may read.
+        for (place, holds) in [("keys/a", "denied: ENOENT"), ("apps/.keys/a", "")] {
+            let (apps, dir) = (prowler(), tempfile::tempdir().unwrap());
+            std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            let pair = match place.strip_prefix("apps/") {
+                Some(inner) => apps.path().join(inner),
+                None => dir.path().join(place),
+            };
+            let further = dir.path().join("further/b");
+            for (pair, name) in [(&pair, "a.test"), (&further, "b.test")] {
+                let issued = authority.issue(&[name]);
+                write(&pair.with_extension("crt"), &issued.cert);
+                write(&pair.with_extension("key"), &issued.key);
+            }
+            std::fs::write(apps.path().join(".beside"), "seen").unwrap();
+            let _ = std::fs::set_permissions(dir.path().join("keys"), PermissionsExt::from_mode(0o700));
+            let [cert, key] = ["crt", "key"].map(|kind| pair.with_extension(kind));
+            let files = json!([key, further.with_extension("key"), apps.path().join(".beside")]);
+            let launch =
+                apps.launch().env("RUNTIME_TLS_CERT", text(&cert)).env("RUNTIME_TLS_KEY", text(&key));
+            let launch = launch.env("RUNTIME_TLS_DIR", text(further.parent().unwrap()));
+            let Some(server) = start(launch.state_in(dir), user).await else { continue };
+            let mut client = authority.connect(&server, "a.test").await;
+            let request = http::Request::post("/prowler/read").body(files.to_string().into()).unwrap();
+            let told = client.send(request).await.unwrap().json();
+            let what = format!("{user:?} {place}: {told:#}");
+            // Another user who cannot pass a directory is told no more than that.
+            let kept = |answer: &Value| *answer == holds || *answer == "denied: EACCES";
+            assert!(kept(&told["plain"][0]), "{what}");
+            assert_eq!(told["plain"][1], "denied: ENOENT", "{what}");
+            assert_eq!(told["plain"][2], "seen", "{what}");
+            assert_eq!((&told["unmounted"][0], &told["unmounted"][1]), (&json!(""), &json!("")), "{what}");
+            assert!(
+                server.log(|line| line["message"] == "apps can read the key of a certificate").is_empty()
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::harness::{PATIENCE, Server};
 use serde_json::Value;
 use std::io;
+use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -25,7 +26,12 @@ pub struct RawAnswer {
 
 impl Server {
     pub async fn raw(&self) -> Raw {
-        Raw(BufReader::new(TcpStream::connect(self.address).await.unwrap()))
+        self.raw_at(self.address).await
+    }
+
+    /// At another port of it.
+    pub async fn raw_at(&self, address: SocketAddr) -> Raw {
+        Raw(BufReader::new(TcpStream::connect(address).await.unwrap()))
     }
 
     /// The answer to these bytes on a connection of their own.

@@ -1,5 +1,6 @@
 //! As a service: what its manager is told, and the sockets that it keeps.
 
+use super::authority::Authority;
 use super::harness::{Apps, Client, PATIENCE};
 use super::probe::Process;
 use super::service_manager::ServiceManager;
@@ -171,4 +172,21 @@ async fn a_watchdog_of_another_process_is_nothing_to_this_one() {
     manager.hears("STOPPING=1").await;
     assert!(server.exit().await.success());
     assert!(!manager.said.iter().any(|line| line == "WATCHDOG=1"));
+}
+
+/// The manager's ports, however the configuration would have them.
+#[tokio::test]
+async fn sockets_of_the_manager_speak_tls_or_redirect_by_their_names() {
+    let [main, plain] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let (port, at) = (main.local_addr().unwrap().port(), plain.local_addr().unwrap());
+    let authority = Authority::new();
+    let launch = authority.of(Apps::new().with("probe").lean()).env("RUNTIME_HTTP_PORT", "1");
+    let server = launch.socket("http", main).socket("redirect", plain.try_clone().unwrap()).start().await;
+    let request = Request::get("/probe/").body(Full::default()).unwrap();
+    assert_eq!(authority.connect(&server, "a.test").await.send(request).await.unwrap().status(), 200);
+    let mut raw = server.raw_at(at).await;
+    raw.write("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(raw.answer().await.head.text("location"), format!("https://a.test:{port}/x"));
+    let error = Apps::new().lean().socket("redirect", plain).fail().await;
+    assert!(error.contains("there is no TLS to send anybody to by the socket `redirect`"), "{error}");
 }

@@ -2,8 +2,11 @@
 
 use super::harness::{Client, PATIENCE};
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::Request;
 use http_body_util::Full;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +22,24 @@ pub struct Steady {
     answered: Arc<watch::Sender<usize>>,
 }
 
+/// How a client connects.
+pub type Connect = Arc<dyn Fn() -> BoxFuture<'static, io::Result<Client>> + Send + Sync>;
+
 impl Steady {
     pub fn start(address: SocketAddr, path: &str, clients: usize) -> Steady {
+        let connect = move || {
+            let connecting = async move { Ok(Client::over(TcpStream::connect(address).await?).await) };
+            connecting.boxed()
+        };
+        Steady::over(Arc::new(connect), path, clients)
+    }
+
+    pub fn over(connect: Connect, path: &str, clients: usize) -> Steady {
         let ends = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(watch::Sender::new(0));
         let client = |at: usize| {
             let (ends, answered) = (Arc::clone(&ends), Arc::clone(&answered));
-            tokio::spawn(go_on(address, path.to_owned(), at.is_multiple_of(2), ends, answered))
+            tokio::spawn(go_on(Arc::clone(&connect), path.to_owned(), at.is_multiple_of(2), ends, answered))
         };
         let clients = (0..clients).map(client).collect();
         Steady { clients, ends, answered }
@@ -53,7 +67,7 @@ impl Steady {
 }
 
 async fn go_on(
-    address: SocketAddr,
+    connect: Connect,
     path: String,
     keeps: bool,
     ends: Arc<AtomicBool>,
@@ -64,8 +78,8 @@ async fn go_on(
     while !ends.load(Ordering::Acquire) && failures.len() < 10 {
         let mut client = match kept.take() {
             Some(client) => client,
-            None => match TcpStream::connect(address).await {
-                Ok(socket) => Client::over(socket).await,
+            None => match connect().await {
+                Ok(client) => client,
                 Err(error) => {
                     failures.push(format!("connect: {error}"));
                     continue;

@@ -1,5 +1,6 @@
 //! The process is replaced while requests are served.
 
+use super::authority::Authority;
 use super::harness::{Apps, Server, eventually};
 use super::probe::Process;
 use super::service_manager::ServiceManager;
@@ -63,6 +64,35 @@ async fn sigusr2_replaces_the_process_under_load_and_no_request_fails() {
     assert!(server.admin_socket().exists(), "its name was left to the new one");
     successor.end().await;
     assert!(!server.admin_socket().exists());
+}
+
+/// The port with TLS and the one that redirects are handed over, with the certificates as they are by then.
+#[tokio::test]
+async fn the_process_is_replaced_under_load_over_tls_too() {
+    let authority = Authority::new();
+    let launch = authority.of(Apps::new().with("probe").lean()).env("RUNTIME_HTTP_PORT", "0");
+    let mut server = launch.start().await;
+    let redirects = |line: &serde_json::Value| line["message"] == "sending everybody to https";
+    let plain =
+        server.logged(redirects).await["listen"].as_str().unwrap()["http://".len()..].parse().unwrap();
+    let load = Steady::over(authority.connector(&server, "a.test"), "/probe/", 4);
+    load.answers(50).await;
+    let before = authority.shown(&server, "a.test").await;
+    server.signal(Signal::SIGUSR2);
+    let successor = Successor::of(&server).await;
+    load.answers(100).await;
+    assert_eq!(server.exit().await.code(), Some(0));
+    load.answers(50).await;
+    assert_eq!(authority.shown(&server, "a.test").await, before);
+    let mut raw = server.raw_at(plain).await;
+    raw.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(raw.answer().await.status(), 308);
+    // The new process looks after them from here on.
+    authority.lay("a", &["a.test"]);
+    server.logged(|line| line["message"] == "the certificates were read again").await;
+    assert_ne!(authority.shown(&server, "a.test").await, before);
+    load.end().await;
+    successor.end().await;
 }
 
 #[tokio::test]

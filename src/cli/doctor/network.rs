@@ -23,10 +23,12 @@ fn listener(system: &System, listen: &Listen, url: Option<&str>) -> Check {
         Listen::Tcp { host, port } => SocketAddr::new(*host, *port),
         Listen::Unix(path) => return unix_listener(NAME, path),
     };
-    let own = format!(":{}", address.port());
     match TcpListener::bind(address) {
         Ok(_) => Check::ok(NAME, format!("{address} is free")),
-        Err(error) if error.kind() == ErrorKind::AddrInUse && url.is_some_and(|url| url.ends_with(&own)) => {
+        Err(error)
+            if error.kind() == ErrorKind::AddrInUse
+                && url.is_some_and(|url| leads_to(url, address.port())) =>
+        {
             Check::ok(NAME, format!("{address} is that of the runtime that runs"))
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Check::fail(
@@ -45,6 +47,11 @@ fn listener(system: &System, listen: &Listen, url: Option<&str>) -> Check {
             )
         }
     }
+}
+
+fn leads_to(url: &str, port: u16) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 }) == port
 }
 
 fn unix_listener(name: &'static str, path: &Path) -> Check {
@@ -100,6 +107,13 @@ mod tests {
     use super::*;
     use crate::cli::doctor::State::{Fail, Ok};
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn the_usual_ports_stand_in_no_url() {
+        for (url, port) in [("https://a.test", 443), ("http://a.test", 80), ("https://a.test:8443", 8443)] {
+            assert!(leads_to(url, port) && !leads_to(url, port + 1), "{url}");
+        }
+    }
 
     #[test]
     fn a_port_in_use_is_a_failure_unless_it_is_the_runtimes_own() {
