@@ -5,7 +5,7 @@ import { Ledger } from "./ledger.ts";
 import { parse } from "./options.ts";
 import { judgeMemory, judgeRest, judgeZombies, type Sample } from "./watch.ts";
 
-const SAMPLE: Sample = { at: 0, pid: 1, pss: 50, rss: 60, descriptors: 80, threads: 8, children: 10, zombies: 0 };
+const SAMPLE: Sample = { at: 0, pid: 1, pss: 50, rss: 60, descriptors: 80, threads: 8, children: 10, zombies: [] };
 
 /** Answers each connection with these bytes, and closes it where they end. */
 async function served<T>(bytes: string, ask: (port: number) => Promise<T>): Promise<T> {
@@ -53,8 +53,9 @@ test("growth, leaks and zombies are judged", () => {
   expect(rest({ descriptors: 200 })).toEqual([false, true]);
   expect(rest({ descriptors: 96, children: 12 })).toEqual([true, true]);
   expect(rest({ threads: 40 })).toEqual([true, false]);
-  const zombies = (counts: number[]) => judgeZombies(counts.map((zombies) => ({ ...SAMPLE, zombies }))).ok;
-  expect([zombies([0, 1, 0, 1, 1, 0]), zombies([0, 1, 1, 1])]).toEqual([true, false]);
+  const zombies = (seen: string[][]) => judgeZombies(seen.map((zombies) => ({ ...SAMPLE, zombies }))).ok;
+  // Three that come one after the other are reaped as they should be.
+  expect([zombies([[], ["1"], ["2", "3"], ["4"]]), zombies([["1"], ["1"], []]), zombies([["1"], ["1", "2"], ["1"]])]).toEqual([true, true, false]);
 });
 
 test("options are checked", () => {
