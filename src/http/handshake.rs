@@ -19,7 +19,7 @@ pub async fn shake(socket: TcpStream, conn: &Conn, acceptor: &Acceptor) -> Optio
     let begun = async {
         if is_plain(&socket).await? {
             refuse(socket).await?;
-            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+            return Err(Refused::Plain);
         }
         acceptor.accept(socket).await
     };

@@ -31,6 +31,8 @@ pub enum Refused {
     Failed(#[from] io::Error),
     #[error("there is no certificate for {}", name.as_deref().unwrap_or("a client that names no host"))]
     Unknown { name: Option<String> },
+    #[error("it began with a plain request")]
+    Plain,
     /// As it should be: an ACME server has what it wanted to see.
     #[error("it was a proof for ACME")]
     Proof,

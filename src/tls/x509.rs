@@ -165,6 +165,15 @@ mod tests {
         }
     }
 
+    /// They were made by many programs in thirty years.
+    #[test]
+    fn the_certificates_of_real_authorities_are_understood() {
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            let facts = Facts::read(&certificate).expect("it is a certificate");
+            assert!(facts.not_before < facts.not_after && facts.not_before >= UNIX_EPOCH, "{facts:?}");
+        }
+    }
+
     #[test]
     fn what_is_cut_short_is_no_certificate() {
         let made = made(&["example.com"], |_| {});
