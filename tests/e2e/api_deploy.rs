@@ -243,8 +243,10 @@ async fn what_has_come_whole_is_deployed_also_if_its_client_does_not_wait() {
         source("slow")
     );
     let package = packed(Kind::TarGz, &[("index.ts", &slow)]);
-    drop(begin(&server, "name=shop&version=1.0.0", &package, package.len()).await);
+    let client = begin(&server, "name=shop&version=1.0.0", &package, package.len()).await;
+    // It has come whole.
     server.said("shop", "loading").await;
+    drop(client);
     server.logged(|line| line["message"] == "request" && line["path"] == "/api/apps").await;
     gate.open();
     server.logged(|line| line["message"] == "deployed" && line["app"] == "shop").await;
