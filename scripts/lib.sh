@@ -225,6 +225,7 @@ lints() {
   step "examples of plugins: types" worker-shim/node_modules/.bin/tsc --noEmit -p plugins
   step "bench: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/side-by-side
   step "soak: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/soak
+  step "soak of dev: types" worker-shim/node_modules/.bin/tsc --noEmit -p benches/dev-soak
   local programs=(.ci/run packaging/deb/p* tests/vm/guest) file
   for file in scripts/*; do [[ $file == *.pins ]] || programs+=("$file"); done
   step "scripts: syntax" each bash -n "${programs[@]}"

@@ -11,6 +11,7 @@ pub mod api; // the management API, on the public listener and on the admin sock
 pub mod apps; // what can be served: index, versions, manifests, entrypoints, watching
 pub mod cli; // one file a command
 pub mod config; // flags + environment + file → one validated Config
+pub mod dev; // what is done beside serving while apps are edited
 pub mod events; // what happens, for whoever wants to watch
 pub mod http; // the public side: listener, limits, pipeline, errors, static files, base injection
 mod inherit; // sockets from the service manager, or from the process that this one replaces; a leaf

@@ -56,6 +56,9 @@ pub fn options(worker_dirs: &[&Path]) -> Options {
         reserved: vec!["api".into(), ".well-known".into(), "@plugin".into()],
         ceilings: Ceilings { max_body_size: 100 << 20, cores: 4 },
         development: false,
+        edited: false,
+        sole: None,
+        quiet: super::QUIET,
         production: true,
         environment: [("SHARED", "from outside"), ("RUNTIME_ROOT_KEY", "secret")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -211,6 +211,23 @@ impl Index {
         self.update(|slots| slots.forget_old(key));
     }
 
+    /// Apps are edited from now on: a change that does not run is shown all the same.
+    pub fn be_edited(&self) {
+        lock(&self.state).slots.be_edited();
+    }
+
+    /// A worker of this revision failed to start, and apps are edited: from now on it is what its version means. Gives what
+    /// stood in for it, if anything did.
+    pub fn surrender(&self, key: VersionKey) -> Option<Arc<App>> {
+        let mut old = None;
+        self.update(|slots| {
+            let (name, app) = slots.surrender(key)?;
+            old = Some(app);
+            Some(name)
+        });
+        old
+    }
+
     /// How often the index and its watcher have asked the file system for something. Requests never add to it.
     pub fn disk_reads(&self) -> u64 {
         self.disk.reads()

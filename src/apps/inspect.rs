@@ -69,6 +69,14 @@ pub fn inspect(dir: &Path, version: &AppVersion, ceilings: &Ceilings) -> Result<
     Ok(warnings)
 }
 
+/// Whether a directory is itself an app, be it a broken one, rather than a directory of apps.
+pub fn is_app(dir: &Path) -> bool {
+    let loader = loader(&Ceilings { max_body_size: u64::MAX, cores: 1 });
+    let Ok(absolute) = loader.disk.canonical(dir) else { return false };
+    // What cannot be read as one has a manifest, or another file that only an app has.
+    !matches!(loader.read(&AppVersion::Latest, absolute, &mut Vec::new()), Ok(Found::Nothing))
+}
+
 fn loader(ceilings: &Ceilings) -> Loader {
     Loader {
         disk: Disk::default(),

@@ -10,6 +10,7 @@ mod at_start;
 mod catalog;
 mod disk;
 mod dotenv;
+mod edits;
 mod entrypoint;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -31,16 +32,20 @@ pub use alone::Alone;
 pub use catalog::Listed;
 pub(crate) use disk::Disk;
 pub use disk::first_writable;
+pub use edits::Edits;
 pub use fork::{Fork, SPLIT_COOKIE};
 pub use index::{Dangling, Decisions, Index, Meaning, ResolveError};
 pub use lookout::{LookError, Lookout};
 pub use mount::{Mount, split_path};
-pub use watch::Watcher;
+pub use quiet::QUIET;
+pub use watch::{Listener, Watcher};
 
+use crate::model::AppName;
 pub use crate::model::{App, Kind};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where apps are, and what holds for all of them.
 #[derive(Clone, Debug)]
@@ -52,6 +57,13 @@ pub struct Options {
     pub ceilings: manifest::Ceilings,
     /// Whether any changed file counts, not only a replaced directory.
     pub development: bool,
+    /// Somebody edits the apps, and wants to see what came of it: build output counts for nothing, and a change that does not
+    /// run takes the place of what ran all the same. Goes with `development`.
+    pub edited: bool,
+    /// The one worker directory is itself an app of this name; what stands beside it is none.
+    pub sole: Option<AppName>,
+    /// How long a tree must not change before it counts.
+    pub quiet: Duration,
     /// `NODE_ENV` is `production`: Bun compiles JSX accordingly.
     pub production: bool,
     /// The supervisor's own variables that `envPassthrough` may name.

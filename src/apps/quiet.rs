@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a tree must not change before it counts.
-pub(super) const QUIET: Duration = Duration::from_millis(500);
+/// How long a tree must not change before it counts, where nobody waits for it: it may be on its way here.
+pub const QUIET: Duration = Duration::from_millis(500);
 
 /// Changes that were seen and do not count yet.
-#[derive(Default)]
 pub(super) struct Quiet {
+    time: Duration,
     pending: HashMap<PathBuf, Pending>,
 }
 
@@ -22,6 +22,10 @@ struct Pending {
 }
 
 impl Quiet {
+    pub fn new(time: Duration) -> Quiet {
+        Quiet { time, pending: HashMap::new() }
+    }
+
     /// A look at `path` at `now` found a change, with this stamp of the tree. Ok = it counts now; else when to look
     /// again. `now` is time since some fixed moment.
     pub fn settle(&mut self, path: &Path, stamp: u64, now: Duration) -> Result<(), Duration> {
@@ -30,7 +34,7 @@ impl Quiet {
         if pending.stamp != stamp {
             *pending = Pending { stamp, since: now, seen: now };
         }
-        let due = pending.since + QUIET;
+        let due = pending.since + self.time;
         if now < due {
             return Err(due);
         }
@@ -59,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_change_counts_after_the_quiet_time() {
-        let mut quiet = Quiet::default();
+        let mut quiet = Quiet::new(QUIET);
         let path = Path::new("/apps/shop");
         assert_eq!(quiet.settle(path, 1, 100 * MS), Err(600 * MS));
         assert_eq!(quiet.settle(path, 1, 599 * MS), Err(600 * MS));
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn each_further_change_begins_the_quiet_time_anew() {
-        let mut quiet = Quiet::default();
+        let mut quiet = Quiet::new(QUIET);
         let path = Path::new("/apps/shop");
         for step in 0..10u32 {
             let now = 400 * MS * step;
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_change_that_was_undone_is_forgotten_and_trees_do_not_disturb_each_other() {
-        let mut quiet = Quiet::default();
+        let mut quiet = Quiet::new(QUIET);
         let (a, b) = (Path::new("/a"), Path::new("/b"));
         assert!(quiet.settle(a, 1, Duration::ZERO).is_err());
         assert!(quiet.settle(b, 1, 300 * MS).is_err());
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_came_and_went_before_it_counted_takes_no_room() {
-        let mut quiet = Quiet::default();
+        let mut quiet = Quiet::new(QUIET);
         assert!(quiet.settle(Path::new("/a"), 1, 100 * MS).is_err());
         assert!(quiet.settle(Path::new("/b"), 1, 200 * MS).is_err());
         quiet.forget_unseen(200 * MS);

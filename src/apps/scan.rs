@@ -15,8 +15,8 @@ use super::disk::{Disk, Identity};
 use super::load::{Loader, Outcome, Reading};
 use super::manifest::Ceilings;
 use super::quiet::Quiet;
-use super::tree::{self, View};
-use crate::model::{App, AppName, AppVersion};
+use super::tree::{self, Served, Sheets, View};
+use crate::model::{App, AppName, AppVersion, Kind, VersionKey};
 use crate::shortage::Shortage;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -40,6 +40,7 @@ pub(super) struct Scanner {
     loader: Loader,
     quiet: Quiet,
     development: bool,
+    edited: bool,
     reserved: Vec<String>,
     /// Whether a pass was made: what is there at start counts at once.
     started: bool,
@@ -49,6 +50,8 @@ pub(super) struct Scanner {
 /// A worker directory.
 struct Root {
     dir: PathBuf,
+    /// The one entry of it that is an app, where it holds no others.
+    sole: Option<(PathBuf, Label)>,
     scopes: BTreeSet<PathBuf>,
     entries: BTreeMap<PathBuf, Entry>,
     warnings: BTreeSet<String>,
@@ -77,6 +80,8 @@ struct Version {
     identity: Identity,
     /// The stamp of its tree, where that decides.
     tree: Option<u64>,
+    /// The style sheets in it, where apps are edited.
+    sheets: Sheets,
     outcome: Outcome,
     warnings: Arc<[String]>,
 }
@@ -105,20 +110,39 @@ pub(super) struct Pass {
     pub unsettled: Vec<(PathBuf, Duration)>,
     /// When to look at everything again: a directory could not be listed for want of what the machine has too little of.
     pub again: Option<Duration>,
+    /// Revisions that differ from those before in style sheets alone.
+    pub restyled: Vec<(VersionKey, Vec<PathBuf>)>,
     /// What the operator was not told before.
     pub warnings: Vec<String>,
 }
 
 impl Scanner {
     pub fn new(options: Options, disk: Disk) -> Scanner {
-        let Options { worker_dirs, reserved, ceilings, development, production, environment } = options;
-        let root =
-            |dir| Root { dir, scopes: BTreeSet::new(), entries: BTreeMap::new(), warnings: BTreeSet::new() };
+        let Options {
+            worker_dirs,
+            reserved,
+            ceilings,
+            development,
+            edited,
+            sole,
+            quiet,
+            production,
+            environment,
+        } = options;
+        let root = |dir: PathBuf| {
+            let sole =
+                sole.clone().map(|name| (dir.clone(), Label { name, version: Some(AppVersion::Latest) }));
+            // To see it come back if another one is put in its place.
+            let above = dir.parent().filter(|_| sole.is_some()).map(Path::to_owned);
+            let (scopes, entries, warnings) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+            Root { dir: above.unwrap_or(dir), sole, scopes, entries, warnings }
+        };
         Scanner {
             roots: worker_dirs.into_iter().map(root).collect(),
             loader: Loader { disk, ceilings, production, environment, next_key: 1 },
-            quiet: Quiet::default(),
+            quiet: Quiet::new(quiet),
             development,
+            edited,
             reserved,
             started: false,
             warned: BTreeSet::new(),
@@ -129,6 +153,10 @@ impl Scanner {
     pub fn scope_of(&self, path: &Path) -> Scope {
         let mut entries = BTreeSet::new();
         for root in &self.roots {
+            if let Some((sole, _)) = &root.sole {
+                entries.extend(path.starts_with(sole).then(|| sole.clone()));
+                continue;
+            }
             let Ok(inside) = path.strip_prefix(&root.dir) else { continue };
             let scoped = inside.components().next().is_some_and(|first| is_scope(first.as_os_str()));
             let wanted = if scoped { 2 } else { 1 };
@@ -227,7 +255,8 @@ impl Scanner {
                     known.outcome = outcome;
                     // What is no live app is judged by its tree.
                     known.tree = known.tree.or_else(|| {
-                        (!known.outcome.is_live()).then(|| tree::stamp(&self.loader.disk, path, View::Source))
+                        (!known.outcome.is_live())
+                            .then(|| tree::stamp(&self.loader.disk, path, &View::Source))
                     });
                 }
                 known.warnings = warnings.into();
@@ -263,10 +292,11 @@ impl Scanner {
                 dirs.insert(path.clone());
             }
             for (path, version) in &entry.versions {
-                if !version.outcome.is_live() {
+                if !version.outcome.is_live() && !self.edited {
                     dirs.insert(path.clone());
                 } else if self.development {
-                    dirs.extend(tree::source_dirs(&self.loader.disk, path, most.saturating_sub(dirs.len())));
+                    let (view, room) = (self.view(Some(&version.outcome)), most.saturating_sub(dirs.len()));
+                    dirs.extend(tree::source_dirs(&self.loader.disk, path, &view, room));
                 }
             }
         }
@@ -275,6 +305,9 @@ impl Scanner {
 
     /// The paths of all entries of a worker directory, also of those known from before.
     fn list_root(&self, root: &mut Root, now: Duration, pass: &mut Pass) -> BTreeSet<PathBuf> {
+        if let Some((sole, _)) = &root.sole {
+            return BTreeSet::from([sole.clone()]);
+        }
         root.warnings.clear();
         root.scopes.clear();
         let mut paths: BTreeSet<_> = root.entries.keys().cloned().collect();
@@ -322,7 +355,7 @@ impl Scanner {
     ) -> bool {
         let mut entry = match root.entries.remove(&path) {
             Some(entry) => entry,
-            None => match self.label(&root.dir, &path) {
+            None => match self.label(root, &path) {
                 Ok(label) => Entry { label, listed: Vec::new(), stamp: None, versions: BTreeMap::new() },
                 Err(Some(warning)) => {
                     root.warnings.insert(warning);
@@ -331,7 +364,8 @@ impl Scanner {
                 Err(None) => return false,
             },
         };
-        let mut look = Look { scanner: self, now, whole, due: None, changed: false };
+        let mut look =
+            Look { scanner: self, now, whole, due: None, changed: false, restyled: &mut pass.restyled };
         let exists = look.entry(&path, &mut entry);
         let Look { due, changed, .. } = look;
         pass.unsettled.extend(due.map(|due| (path.clone(), due)));
@@ -342,12 +376,15 @@ impl Scanner {
     }
 
     /// What an entry's name means; `Err(None)` = it is not there, or not a directory.
-    fn label(&self, root: &Path, path: &Path) -> Result<Label, Option<String>> {
+    fn label(&self, root: &Root, path: &Path) -> Result<Label, Option<String>> {
         if !self.loader.disk.stat(path).is_ok_and(|meta| meta.is_dir()) {
             return Err(None);
         }
+        if let Some((_, label)) = &root.sole {
+            return Ok(label.clone());
+        }
         let skip = |why: &dyn std::fmt::Display| Some(format!("{}: {why}; skipped", path.display()));
-        let relative = path.strip_prefix(root).unwrap_or(path);
+        let relative = path.strip_prefix(&root.dir).unwrap_or(path);
         let text = relative.to_str().ok_or_else(|| skip(&"its name is not UTF-8"))?;
         let (name, version) = match text.rsplit_once('@') {
             Some((name, version)) if !name.is_empty() => (name, Some(version)),
@@ -359,6 +396,20 @@ impl Scanner {
             return Err(skip(&format!("the path /{} is reserved", name.first_segment())));
         }
         Ok(Label { name, version })
+    }
+
+    /// What counts as a change of a version of which this was read last.
+    fn view(&self, known: Option<&Outcome>) -> View {
+        if !self.edited {
+            return View::Source;
+        }
+        let Some(Outcome::App(app)) = known else { return View::Edited(Served::Unknown) };
+        let inside = |path: &Path| path.strip_prefix(&app.dir).unwrap_or(path).to_owned();
+        View::Edited(match &app.kind {
+            Kind::Worker { entrypoint } => Served::Module(inside(entrypoint)),
+            Kind::Static { root, .. } => Served::Site(inside(root)),
+            Kind::Broken { .. } => Served::Unknown,
+        })
     }
 
     /// All there is, the earlier directory winning, and all there is to warn of.

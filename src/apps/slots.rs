@@ -9,6 +9,8 @@
 //!   has no worker left.
 //!
 //! A broken version (its manifest is wrong) is passed over for as long as there is anything else.
+//!
+//! Where apps are *edited* neither holds for a change of a version: whoever made it is to see what came of it.
 
 use super::{App, Change};
 use crate::model::{AppName, AppVersion, VersionKey};
@@ -22,6 +24,8 @@ pub(super) struct Slots {
     places: HashMap<VersionKey, (AppName, AppVersion)>,
     /// Whether anything was read before: what is found at start is no candidate.
     started: bool,
+    /// Apps are being edited: what does not run is shown, and nothing stands in for it.
+    edited: bool,
 }
 
 /// One version of one app.
@@ -30,6 +34,8 @@ pub(super) struct Slot {
     /// Newer than `current`, which stands in for it.
     next: Option<Arc<App>>,
     candidate: bool,
+    /// It was edited, and is to be seen whether it runs or not.
+    shown: bool,
 }
 
 struct Revision {
@@ -103,9 +109,27 @@ impl Slots {
         let versions = self.names.get_mut(&name)?;
         let stood_in = versions.iter().any(|(other, slot)| *other != version && slot.current.proven);
         let slot = versions.get_mut(&version)?;
-        let failed = slot.current.app.key == key && !slot.current.proven && !slot.candidate;
+        let failed = slot.current.app.key == key && !slot.current.proven && !slot.candidate && !slot.shown;
         slot.candidate |= failed && stood_in;
         (failed && stood_in).then_some(name)
+    }
+
+    /// From now on.
+    pub fn be_edited(&mut self) {
+        self.edited = true;
+    }
+
+    /// It failed to start, and is to be seen all the same: takes the place of what stood in for it, which is returned.
+    pub fn surrender(&mut self, key: VersionKey) -> Option<(AppName, Arc<App>)> {
+        let (name, slot) = self.slot_mut(key)?;
+        if slot.newest().key != key {
+            return None;
+        }
+        let old = slot.advance()?;
+        slot.shown = true;
+        slot.candidate = false;
+        self.places.remove(&old.key);
+        Some((name, old))
     }
 
     /// It has no worker left: its successor, if there is one, is used at once.
@@ -147,14 +171,16 @@ impl Slots {
                     plan.before.push(Change::Removed(next));
                 }
                 plan.before.push(Change::Replaced { old: slot.current.app.clone(), new: app.clone() });
-                slot.candidate = slot.passed_over() && stood_in;
+                slot.shown = self.edited;
+                slot.candidate = slot.passed_over() && stood_in && !slot.shown;
                 if slot.candidate {
                     plan.before.push(Change::Prove(app.clone()));
                 }
                 slot.next = Some(app.clone());
                 // Only a proven revision with workers can stand in, and only for one that needs workers to be proven.
                 let current = &slot.current;
-                if !current.proven || current.gone || !current.app.kind.is_worker() || app.kind.is_static() {
+                let is_shown = app.kind.is_static() || self.edited && app.kind.is_broken();
+                if !current.proven || current.gone || !current.app.kind.is_worker() || is_shown {
                     gone = slot.advance();
                 }
             }
@@ -163,7 +189,8 @@ impl Slots {
                 if stood_in {
                     plan.before.push(Change::Prove(app.clone()));
                 }
-                let slot = Slot { current: Revision::new(app.clone()), next: None, candidate: stood_in };
+                let current = Revision::new(app.clone());
+                let slot = Slot { current, next: None, candidate: stood_in, shown: false };
                 versions.insert(version.clone(), slot);
             }
         }
@@ -185,7 +212,7 @@ impl Slot {
 
     /// Whether names and ranges take it only when nothing else fits.
     pub fn passed_over(&self) -> bool {
-        self.candidate || self.current.app.kind.is_broken()
+        self.candidate || self.current.app.kind.is_broken() && !self.shown
     }
 
     /// Whether a worker of what is served was Ready, or none is needed.

@@ -1,6 +1,7 @@
 //! Stamps of directory trees: two looks that give the same number saw the same tree.
 
 use super::disk::Disk;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
@@ -11,31 +12,72 @@ const MAX_ENTRIES: usize = 50_000;
 /// Entries of one directory.
 const MAX_LISTED: usize = 10_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What tools make of the sources; editing them is not done there.
+const OUTPUT: [&str; 5] = ["dist", "build", "out", "coverage", "target"];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum View {
     /// Everything (inside `node_modules` only the directories): has somebody finished copying?
     Whole,
     /// What a developer edits: without `node_modules` and without dot names, but with `.env`.
     Source,
+    /// The same without build output, but for that which is served.
+    Edited(Served),
 }
+
+/// What of an app's directory is served, relative to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Served {
+    #[default]
+    Unknown,
+    /// This module.
+    Module(PathBuf),
+    /// All that is in here.
+    Site(PathBuf),
+}
+
+/// The style sheets of a tree by their path in it, each with its part of the tree's stamp.
+pub(super) type Sheets = BTreeMap<PathBuf, u64>;
 
 /// A number for the tree below `dir`; it changes with names, sizes and times of what `view` takes in. A tree that
 /// cannot be read has one, too.
-pub(super) fn stamp(disk: &Disk, dir: &Path, view: View) -> u64 {
-    let mut sum = 0u64;
+pub(super) fn stamp(disk: &Disk, dir: &Path, view: &View) -> u64 {
+    stamp_with_sheets(disk, dir, view).0
+}
+
+/// The same, and what of it is style sheets.
+pub(super) fn stamp_with_sheets(disk: &Disk, dir: &Path, view: &View) -> (u64, Sheets) {
+    let (mut sum, mut sheets) = (0u64, Sheets::new());
     walk(disk, dir, view, |path, is_dir| {
         // Inside `node_modules` there are too many files; what is added there changes its directories.
         if is_dir || !path.ancestors().any(is_modules) {
-            sum = sum.wrapping_add(of_one(disk, path, view, is_dir));
+            let part = of_one(disk, path, view, is_dir);
+            sum = sum.wrapping_add(part);
+            if !is_dir && path.extension().is_some_and(|extension| extension == "css") {
+                sheets.insert(path.strip_prefix(dir).unwrap_or(path).to_owned(), part);
+            }
         }
     });
-    sum
+    (sum, sheets)
+}
+
+/// Which style sheets differ between two looks at a tree; none = something else does, too, or nothing does.
+pub(super) fn restyled(before: (u64, &Sheets), after: (u64, &Sheets)) -> Option<Vec<PathBuf>> {
+    let without =
+        |(sum, sheets): (u64, &Sheets)| sheets.values().fold(sum, |sum, part| sum.wrapping_sub(*part));
+    // One that comes or goes changes what else it is named in.
+    if without(before) != without(after) || !before.1.keys().eq(after.1.keys()) {
+        return None;
+    }
+    let differs = |(path, part): (&PathBuf, &u64)| (before.1.get(path) != Some(part)).then(|| path.clone());
+    let sheets: Vec<_> = after.1.iter().filter_map(differs).collect();
+    (!sheets.is_empty()).then_some(sheets)
 }
 
 /// The directories below and including `dir` whose changes a developer wants to see, at most `most`.
-pub(super) fn source_dirs(disk: &Disk, dir: &Path, most: usize) -> Vec<PathBuf> {
+pub(super) fn source_dirs(disk: &Disk, dir: &Path, view: &View, most: usize) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
-    walk(disk, dir, View::Source, |path, is_dir| {
+    walk(disk, dir, view, |path, is_dir| {
         if is_dir && dirs.len() < most {
             dirs.push(path.to_owned());
         }
@@ -44,21 +86,24 @@ pub(super) fn source_dirs(disk: &Disk, dir: &Path, most: usize) -> Vec<PathBuf> 
 }
 
 /// Shows `visit` the directory and what is below it; links are not followed.
-fn walk(disk: &Disk, dir: &Path, view: View, mut visit: impl FnMut(&Path, bool)) {
-    visit(dir, true);
-    let (mut open, mut seen) = (vec![dir.to_owned()], 0);
+fn walk(disk: &Disk, top: &Path, view: &View, mut visit: impl FnMut(&Path, bool)) {
+    visit(top, true);
+    let (mut open, mut seen) = (vec![top.to_owned()], 0);
     while let Some(dir) = open.pop() {
         let Ok(listing) = disk.list(&dir, MAX_LISTED) else { continue };
         for item in listing.items {
             let is_dir = item.is_dir == Some(true);
-            if view == View::Source && !is_source(&item.name, is_dir) {
+            if *view != View::Whole && !is_source(&item.name, is_dir) {
+                continue;
+            }
+            let path = dir.join(&item.name);
+            if is_dir && view.passes_over(&item.name, path.strip_prefix(top).unwrap_or(&path)) {
                 continue;
             }
             seen += 1;
             if seen > MAX_ENTRIES {
                 return;
             }
-            let path = dir.join(&item.name);
             visit(&path, is_dir);
             if is_dir {
                 open.push(path);
@@ -68,7 +113,7 @@ fn walk(disk: &Disk, dir: &Path, view: View, mut visit: impl FnMut(&Path, bool))
 }
 
 /// Addition makes the order of the walk irrelevant.
-fn of_one(disk: &Disk, path: &Path, view: View, is_dir: bool) -> u64 {
+fn of_one(disk: &Disk, path: &Path, view: &View, is_dir: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);
     if let Ok(meta) = disk.stat_link(path) {
@@ -77,11 +122,24 @@ fn of_one(disk: &Disk, path: &Path, view: View, is_dir: bool) -> u64 {
             // The time of change cannot be set, so a copy that keeps times is noticed, too.
             View::Whole => (meta.len(), meta.ctime(), meta.ctime_nsec()).hash(&mut hasher),
             // What is listed says enough of a directory; files that do not count change its times.
-            View::Source if is_dir => {}
-            View::Source => (meta.len(), meta.mtime(), meta.mtime_nsec()).hash(&mut hasher),
+            View::Source | View::Edited(_) if is_dir => {}
+            View::Source | View::Edited(_) => (meta.len(), meta.mtime(), meta.mtime_nsec()).hash(&mut hasher),
         }
     }
     hasher.finish()
+}
+
+impl View {
+    /// Whether this directory (its path within the tree) is build output that is not served.
+    fn passes_over(&self, name: &OsStr, path: &Path) -> bool {
+        let View::Edited(served) = self else { return false };
+        let is_served = match served {
+            Served::Unknown => false,
+            Served::Module(module) => module.starts_with(path),
+            Served::Site(root) => root.starts_with(path) || path.starts_with(root),
+        };
+        !is_served && OUTPUT.iter().any(|output| name == *output)
+    }
 }
 
 fn is_source(name: &OsStr, is_dir: bool) -> bool {
@@ -104,7 +162,7 @@ mod tests {
 
     fn both(dir: &Path) -> (u64, u64) {
         let disk = Disk::default();
-        (stamp(&disk, dir, View::Whole), stamp(&disk, dir, View::Source))
+        (stamp(&disk, dir, &View::Whole), stamp(&disk, dir, &View::Source))
     }
 
     /// Writes so that size differs: two writes may share a time stamp.
@@ -150,8 +208,56 @@ mod tests {
         }
         let disk = Disk::default();
         let expected = [dir.path().to_owned(), dir.path().join("a"), dir.path().join("a/b")];
-        assert_eq!(source_dirs(&disk, dir.path(), 10), expected);
-        assert_eq!(source_dirs(&disk, dir.path(), 2), expected[..2]);
+        assert_eq!(source_dirs(&disk, dir.path(), &View::Source, 10), expected);
+        assert_eq!(source_dirs(&disk, dir.path(), &View::Source, 2), expected[..2]);
+    }
+
+    #[test]
+    fn build_output_counts_only_where_it_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["dist/assets", "lib/build", "src"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let disk = Disk::default();
+        let of = |served: &Served| stamp(&disk, dir.path(), &View::Edited(served.clone()));
+        let module = |path: &str| Served::Module(path.into());
+        let site = |path: &str| Served::Site(path.into());
+        for (served, counts) in [
+            (Served::Unknown, [false, false, true]),
+            (module("src/index.ts"), [false, false, true]),
+            (module("dist/index.js"), [true, false, true]),
+            (site("dist"), [true, false, true]),
+            (site(""), [true, true, true]),
+        ] {
+            let files = ["dist/assets/a.js", "lib/build/b.js", "src/c.ts"];
+            let changed = files.map(|file| {
+                let before = of(&served);
+                grow(&dir.path().join(file));
+                of(&served) != before
+            });
+            assert_eq!(changed, counts, "{served:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_style_sheets_alone_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let look = || stamp_with_sheets(&disk, dir.path(), &View::Edited(Served::Unknown));
+        let mut before = look();
+        let mut change = |files: &[&str]| {
+            files.iter().for_each(|file| grow(&dir.path().join(file)));
+            let after = look();
+            let told = restyled((before.0, &before.1), (after.0, &after.1));
+            before = after;
+            told
+        };
+        assert_eq!(change(&["a.css"]), None, "it is new");
+        assert_eq!(change(&["a.css"]), Some(vec!["a.css".into()]));
+        assert_eq!(change(&["b.css", "c.ts"]), None);
+        assert_eq!(change(&["b.css", "c.ts"]), None);
+        assert_eq!(change(&["a.css", "b.css"]), Some(vec!["a.css".into(), "b.css".into()]));
+        assert_eq!(change(&[]), None, "nothing has changed");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Keeps the index true: a thread that hears of changes in the worker directories, looks, and tells.
 
 use super::agenda::Agenda;
+use super::catalog::Found;
 use super::disk::{Disk, Identity};
 use super::lookout::{LookError, Lookout, Order, Orders};
 use super::notices::{Notice, Notices};
 use super::scan::{Pass, Scanner, Scope};
 use super::{Change, Index, Options};
+use crate::model::VersionKey;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::WatchDescriptor;
 use std::collections::{BTreeSet, HashMap};
@@ -27,13 +29,31 @@ pub struct Watcher {
     lookout: Lookout,
 }
 
+/// Who is told what changes. A function is told of changes alone.
+pub trait Listener: Send + 'static {
+    fn tell(&mut self, change: Change);
+
+    /// Where apps are edited: this revision differs from the one before in these style sheets alone (paths within the app). Told
+    /// before the change itself.
+    fn restyled(&mut self, _revision: VersionKey, _sheets: Vec<PathBuf>) {}
+
+    /// All that was told of can be resolved now.
+    fn published(&mut self) {}
+}
+
+impl<F: FnMut(Change) + Send + 'static> Listener for F {
+    fn tell(&mut self, change: Change) {
+        self(change);
+    }
+}
+
 /// What the thread owns.
-struct Owner<F> {
+struct Owner<L> {
     index: Arc<Index>,
     scanner: Scanner,
     agenda: Agenda,
     watches: Watches,
-    tell: F,
+    listener: L,
     started: Instant,
 }
 
@@ -41,23 +61,20 @@ impl Watcher {
     /// Fills `index`, telling of what is there, and begins to watch. When this returns, all that the worker directories
     /// hold can be resolved.
     ///
-    /// `tell` is called without any lock of the index held and may call it. It must not block for long: meanwhile
+    /// `listener` is called without any lock of the index held and may call it. It must not block for long: meanwhile
     /// nothing else is noticed.
     ///
     /// # Errors
     /// When the thread cannot be started. Without file-system notifications (the system's limits are used up) it warns
     /// and relies on the slow rescan.
-    pub fn start(
-        index: Arc<Index>,
-        options: Options,
-        tell: impl FnMut(Change) + Send + 'static,
-    ) -> io::Result<Watcher> {
+    pub fn start(index: Arc<Index>, options: Options, listener: impl Listener) -> io::Result<Watcher> {
         let (stopped, stop) = io::pipe()?;
         let (lookout, orders) = Lookout::new()?;
         let watches = Watches::new(index.disk());
         let scanner = Scanner::new(options, index.disk());
         let started = Instant::now();
-        let mut owner = Owner { index, scanner, agenda: Agenda::new(Duration::ZERO), watches, tell, started };
+        let mut owner =
+            Owner { index, scanner, agenda: Agenda::new(Duration::ZERO), watches, listener, started };
         owner.pass(&Scope::All);
         let thread =
             std::thread::Builder::new().name("apps".into()).spawn(move || owner.run(&stopped, orders))?;
@@ -79,7 +96,7 @@ impl Drop for Watcher {
     }
 }
 
-impl<F: FnMut(Change)> Owner<F> {
+impl<L: Listener> Owner<L> {
     /// Until the other end of `stopped` is closed.
     fn run(mut self, stopped: &PipeReader, mut orders: Orders) {
         while self.wait(stopped, &orders) {
@@ -123,13 +140,13 @@ impl<F: FnMut(Change)> Owner<F> {
             Order::Reread(ceilings) => {
                 self.pass(&Scope::All);
                 let found = self.scanner.reread(ceilings);
-                self.index.replace_all(found, &mut self.tell);
+                self.replace_all(found);
             }
             Order::Disable { app, version, disabled } => {
                 if self.index.note_disabled(&app, &version, disabled) {
                     let found =
                         if disabled { self.scanner.found() } else { self.scanner.renew(&app, &version) };
-                    self.index.replace_all(found, &mut self.tell);
+                    self.replace_all(found);
                 }
             }
             Order::Read { app, version, dir, read } => {
@@ -139,6 +156,11 @@ impl<F: FnMut(Change)> Owner<F> {
             }
         }
         Ok(())
+    }
+
+    fn replace_all(&mut self, found: Vec<Found>) {
+        self.index.replace_all(found, &mut |change| self.listener.tell(change));
+        self.listener.published();
     }
 
     fn hear(&mut self, notices: Vec<Notice>, now: Duration) {
@@ -168,8 +190,11 @@ impl<F: FnMut(Change)> Owner<F> {
             self.agenda.touch(Scope::All, again);
         }
         let changed = pass.found.is_some();
+        for (revision, sheets) in pass.restyled {
+            self.listener.restyled(revision, sheets);
+        }
         if let Some(found) = pass.found {
-            self.index.replace_all(found, &mut self.tell);
+            self.replace_all(found);
         }
         if !changed && !was_over_all {
             return;
@@ -183,16 +208,16 @@ impl<F: FnMut(Change)> Owner<F> {
 }
 
 /// Directories under watch, with which directory it was: a path that means another one is watched anew.
-struct Watches {
+pub(super) struct Watches {
     disk: Disk,
     /// None = the system grants none.
-    notices: Option<Notices>,
+    pub notices: Option<Notices>,
     dirs: HashMap<PathBuf, (Identity, WatchDescriptor)>,
     warned: bool,
 }
 
 impl Watches {
-    fn new(disk: Disk) -> Watches {
+    pub fn new(disk: Disk) -> Watches {
         let mut watches = Watches { disk, notices: None, dirs: HashMap::new(), warned: false };
         match Notices::new() {
             Ok(notices) => watches.notices = Some(notices),
@@ -202,7 +227,7 @@ impl Watches {
     }
 
     /// Watches exactly `wanted`; returns those that were not watched before.
-    fn keep(&mut self, wanted: BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    pub fn keep(&mut self, wanted: BTreeSet<PathBuf>) -> Vec<PathBuf> {
         let Some(mut notices) = self.notices.take() else { return Vec::new() };
         let found: Vec<_> = wanted
             .into_iter()

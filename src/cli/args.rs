@@ -2,8 +2,8 @@
 
 use super::remote::Common;
 use super::{
-    alias, completions, context, deploy, doctor, keys, logs, man, new, pack, plugins, restart, rm, rollback,
-    toggle, versions,
+    alias, completions, context, deploy, dev, doctor, keys, logs, man, new, pack, plugins, restart, rm,
+    rollback, toggle, versions,
 };
 use crate::config::Flags;
 use crate::config::settings::SETTINGS;
@@ -41,6 +41,19 @@ SIGTERM or SIGINT finishes the requests in flight and ends; a second one ends at
 SIGHUP reads the configuration, manifests and plugins again. SIGUSR2 starts the program again, as it is on disk now, hands it the
 listeners, and ends when the new process serves.")]
     Run(ConfigFlags),
+    /// Serve apps while they are edited
+    #[command(
+        after_help = "Each save replaces the app's workers without dropping a request, and reloads its pages. It takes the flags of
+`run` too; NODE_ENV is development.
+
+Examples:
+  buntime dev
+  buntime dev ./shop --port 3000
+  buntime dev ./apps
+
+Keys: r restarts workers; o opens a browser; l logs more or less; c clears; q quits; h helps."
+    )]
+    Dev(Box<dev::Arguments>),
     /// Print the effective configuration and where each value came from
     #[command(after_help = "Example:
   buntime config --worker-dirs ./apps --env production")]
@@ -222,8 +235,8 @@ mod tests {
                 .filter(|command| command.get_name() != "help" && !command.is_hide_set())
             {
                 let name = format!("{above}{}", command.get_name());
-                // Those of `run` are above, and these two have the same flags.
-                if !["run", "config", "doctor"].contains(&&*name) {
+                // Those of `run` are above, and these have the same flags.
+                if !["run", "dev", "config", "doctor"].contains(&&*name) {
                     insta::assert_snapshot!(
                         format!("help-{name}"),
                         command.clone().term_width(100).render_long_help()

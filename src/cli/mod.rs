@@ -13,6 +13,7 @@ mod config;
 mod console;
 mod context;
 mod deploy;
+mod dev;
 mod doctor;
 mod failure;
 mod keys;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
     };
     match command {
         Command::Run(flags) => run::run(flags, process),
+        Command::Dev(arguments) => dev::run(*arguments, process),
         Command::Config(flags) => config::print(flags, process),
         command => {
             let (console, done) = client_command(command, &process);
@@ -83,10 +85,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// All but `run` and `config`.
+/// All but `run`, `dev` and `config`.
 fn client_command(command: Command, process: &Process) -> (Console, Result<(), Failure>) {
     match command {
-        Command::Run(_) | Command::Config(_) => (Console::new(false, false, &process.environment), Ok(())),
+        Command::Run(_) | Command::Dev(_) | Command::Config(_) => {
+            (Console::new(false, false, &process.environment), Ok(()))
+        }
         Command::Doctor(a) => local(a.console(process), |console| doctor::run(*a, console, process)),
         Command::New(a) => local(a.console(process), |console| new::run(&a, console, process)),
         Command::Pack(a) => local(a.console(process), |console| pack::run(&a, console)),

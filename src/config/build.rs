@@ -6,7 +6,7 @@ use super::file::Value;
 use super::layers::{Found, Layers};
 use super::settings::{self, SECRETS, SETTINGS, Setting};
 use super::{
-    CidrError, CidrList, Config, ConfigError, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
+    CidrError, CidrList, Config, ConfigError, Dev, Env, Environment, Inputs, Listen, Loaded, Log, LogFormat,
     LogLevel, Row, Secrets, Source, Stderr, bun, root_key,
 };
 use crate::access::RootKey;
@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const ADMIN_SOCKET: &str = "admin.sock";
+/// Where the management API is while one app has the whole site.
+const SOLE_API_PREFIX: &str = "/_buntime";
 /// sun_path of unix(7) holds 108 bytes, the closing NUL among them.
 pub const MAX_SOCKET_PATH: usize = 107;
 
@@ -38,12 +40,13 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let (layers, named_file) = Layers::read(inputs.flags, environment, inputs.working_dir)?;
     let mut b = Builder { layers, working_dir: inputs.working_dir, rows: Vec::new(), warnings: Vec::new() };
 
-    let env = b.value(&settings::ENV, "", env_from, || Env::Development, Env::to_string)?;
+    let env = b.env()?;
     let listen = b.listen(env)?;
     let tls = b.tls(&listen, environment)?;
     let worker_dirs = b.worker_dirs()?;
     let plugin_dirs = b.plugin_dirs()?;
     b.config_row(named_file);
+    let dev = b.layers.dev().map(|dev| Dev { sole: dev.sole.clone() });
     let home = b.home()?;
     let state_dir = b.dir(&settings::STATE_DIR, environment, "STATE_DIRECTORY", ".buntime".into())?;
     let cache_dir = b.dir(&settings::CACHE_DIR, environment, "CACHE_DIRECTORY", state_dir.join("cache"))?;
@@ -102,6 +105,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
         root_key,
         root_key_file,
         log,
+        dev,
         environment: inputs.environment,
     };
     Ok(Loaded { config, rows, warnings })
@@ -126,6 +130,22 @@ impl Builder<'_> {
         let value = parse(&found).map_err(|e| found.invalid(e))?;
         self.rows.push(Row::new(setting, found.shown(), found.source));
         Ok(value)
+    }
+
+    fn env(&mut self) -> Result<Env, ConfigError> {
+        if self.layers.dev().is_none() {
+            return self.value(&settings::ENV, "", env_from, || Env::Development, Env::to_string);
+        }
+        if let Some(found) = self.layers.find(&settings::ENV)?
+            && matches!(found.source, Source::Flag(_))
+            && found.shown() != Env::Development.as_str()
+        {
+            return Err(
+                found.invalid("`buntime dev` is for development; `buntime run` has other environments")
+            );
+        }
+        self.rows.push(Row::new(&settings::ENV, Env::Development, Source::Default("buntime dev".to_owned())));
+        Ok(Env::Development)
     }
 
     fn count(
@@ -183,6 +203,11 @@ impl Builder<'_> {
     }
 
     fn worker_dirs(&mut self) -> Result<Vec<PathBuf>, ConfigError> {
+        if let Some(dir) = self.layers.dev().and_then(|dev| dev.dir.clone()) {
+            let source = Source::Default("buntime dev".to_owned());
+            self.rows.push(Row::new(&settings::WORKER_DIRS, dir.display(), source));
+            return Ok(vec![dir]);
+        }
         let found = self.layers.find(&settings::WORKER_DIRS)?.ok_or(ConfigError::NoWorkerDirs)?;
         let (dirs, existing) = self.dirs(&found)?;
         let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
@@ -240,6 +265,14 @@ impl Builder<'_> {
     }
 
     fn home(&mut self) -> Result<Option<AppName>, ConfigError> {
+        if let Some(sole) = self.layers.dev().and_then(|dev| dev.sole.clone()) {
+            if let Some(found) = self.layers.find(&settings::HOME)? {
+                return Err(found.invalid(format_args!("the one app that there is, {sole}, is served at /")));
+            }
+            let source = Source::Default("the one app".to_owned());
+            self.rows.push(Row::new(&settings::HOME, &sole, source));
+            return Ok(Some(sole));
+        }
         let show = |home: &Option<AppName>| home.as_ref().map_or_else(|| "none".into(), AppName::to_string);
         let parse =
             |found: &Found| AppName::parse(&found.shown()).map(Some).map_err(|error| error.to_string());
@@ -267,8 +300,13 @@ impl Builder<'_> {
 
     fn api_prefix(&mut self) -> Result<String, ConfigError> {
         let Some(found) = self.layers.find(&settings::API_PREFIX)? else {
-            self.rows.push(Row::new(&settings::API_PREFIX, "", Source::Default(String::new())));
-            return Ok(String::new());
+            // An app that has the whole site most likely has an API of its own.
+            let (prefix, why) = match self.layers.dev().is_some_and(|dev| dev.sole.is_some()) {
+                true => (SOLE_API_PREFIX, "the one app has all else"),
+                false => ("", ""),
+            };
+            self.rows.push(Row::new(&settings::API_PREFIX, prefix, Source::Default(why.to_owned())));
+            return Ok(prefix.to_owned());
         };
         let prefix = found.shown();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
@@ -312,7 +350,9 @@ impl Builder<'_> {
             (Stderr::Terminal, _) => (LogFormat::Pretty, "stderr is a terminal"),
         };
         let format = self.value(&settings::LOG_FORMAT, why, format_from, || format, |f| f.as_str().into())?;
-        Ok(Log { level, format })
+        let is_set = self.layers.find(&settings::LOG_LEVEL)?.is_some();
+        let brief = self.layers.dev().is_some() && format == LogFormat::Pretty && !is_set;
+        Ok(Log { level, format, brief })
     }
 
     fn bun(&mut self, environment: &Environment) -> Result<PathBuf, ConfigError> {

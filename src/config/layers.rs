@@ -3,11 +3,24 @@
 use super::file::{ConfigFile, Value};
 use super::settings::{CONFIG, Setting};
 use super::{ConfigError, Environment, Source};
-use std::path::Path;
+use crate::model::AppName;
+use std::path::{Path, PathBuf};
 
 /// The flags that were given, unparsed.
 #[derive(Clone, Debug, Default)]
-pub struct Flags(Vec<(&'static Setting, String)>);
+pub struct Flags {
+    given: Vec<(&'static Setting, String)>,
+    dev: Option<Develop>,
+}
+
+/// What `buntime dev` was told beside the flags of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Develop {
+    /// Instead of worker directories; none = those that are set.
+    pub dir: Option<PathBuf>,
+    /// It is one app, of this name.
+    pub sole: Option<AppName>,
+}
 
 /// A setting's text and where it stands.
 #[derive(Clone, Debug)]
@@ -26,7 +39,12 @@ pub struct Layers<'a> {
 
 impl Flags {
     pub fn set(&mut self, setting: &'static Setting, value: String) {
-        self.0.push((setting, value));
+        self.given.push((setting, value));
+    }
+
+    /// `buntime dev`: apps are served while somebody edits them.
+    pub fn develop(&mut self, dev: Develop) {
+        self.dev = Some(dev);
     }
 }
 
@@ -47,13 +65,17 @@ impl<'a> Layers<'a> {
         Ok((layers, named))
     }
 
+    pub fn dev(&self) -> Option<&Develop> {
+        self.flags.dev.as_ref()
+    }
+
     /// The file that was read, if there was one.
     pub fn file(&self) -> Option<&Path> {
         (!self.file.path.as_os_str().is_empty()).then_some(self.file.path.as_path())
     }
 
     pub fn find(&self, setting: &'static Setting) -> Result<Option<Found>, ConfigError> {
-        if let Some((_, text)) = self.flags.0.iter().find(|(given, _)| *given == setting) {
+        if let Some((_, text)) = self.flags.given.iter().find(|(given, _)| *given == setting) {
             let source = Source::Flag(setting.flag);
             return Ok(Some(Found { setting, value: Value::Text(text.clone()), source }));
         }

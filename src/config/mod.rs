@@ -20,7 +20,7 @@ pub use bun::{Bun, BunError};
 pub use cidr::{Cidr, CidrError, CidrList};
 pub use environment::Environment;
 pub use error::{ConfigError, OwnDirError};
-pub use layers::Flags;
+pub use layers::{Develop, Flags};
 pub use secrets::Secrets;
 pub use show::{Row, Source};
 
@@ -70,6 +70,8 @@ pub struct Config {
     /// The file that it was read from.
     pub root_key_file: Option<PathBuf>,
     pub log: Log,
+    /// `buntime dev`; none = `buntime run`.
+    pub dev: Option<Dev>,
     /// The supervisor's own variables without its secrets: what `envPassthrough` and a worker's basic variables
     /// are taken from.
     pub environment: Environment,
@@ -82,6 +84,13 @@ pub struct Loaded {
     /// One for each setting, for `buntime config`.
     pub rows: Vec<Row>,
     pub warnings: Vec<String>,
+}
+
+/// Apps are served while somebody edits them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dev {
+    /// The one worker directory is itself an app, of this name, and has the whole site.
+    pub sole: Option<AppName>,
 }
 
 /// All that the configuration is made from.
@@ -138,6 +147,8 @@ pub struct Tls {
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// Somebody reads along who may ask for more: until then it says what apps say, and what is wrong.
+    pub brief: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -188,7 +188,7 @@ fn defaults_depend_on_the_environment() {
         let config = Place::ready().variable("NODE_ENV", env).config();
         assert_eq!((config.env.as_str(), config.pool_size, config.spares), (env, pool_size, spares));
         assert_eq!(config.listen, Listen::Tcp { host: host.parse().unwrap(), port: 8000 });
-        assert_eq!(config.log, Log { level, format });
+        assert_eq!(config.log, Log { level, format, brief: false });
     }
 }
 
@@ -453,4 +453,36 @@ fn a_state_directory_that_cannot_be_made_is_an_error() {
     let place = Place::ready().variable("RUNTIME_STATE_DIR", "bin/bun/state");
     let error = place.config().prepare_dirs().unwrap_err().to_string();
     assert!(place.clean(&error).starts_with("cannot use the state directory $DIR/bin/bun/state"), "{error}");
+}
+
+fn developing(sole: Option<&str>) -> Place {
+    let mut place = Place::bare();
+    let dir = Some(place.path("apps"));
+    place.flags.develop(Develop { dir, sole: sole.map(|name| name.parse().unwrap()) });
+    place
+}
+
+#[test]
+fn dev_is_for_development_whatever_the_environment_says() {
+    let place =
+        developing(None).variable("NODE_ENV", "production").variable("RUNTIME_WORKER_DIRS", "elsewhere");
+    let config = place.config();
+    assert_eq!((config.env, &config.worker_dirs), (Env::Development, &vec![place.path("apps")]));
+    assert_eq!((config.home, config.dev), (None, Some(Dev { sole: None })));
+    assert!(config.log.brief, "until somebody asks for more");
+    assert!(!developing(None).flag(&settings::LOG_LEVEL, "info").config().log.brief);
+    assert!(!Place::ready().config().log.brief && Place::ready().config().dev.is_none());
+    let error = developing(None).flag(&settings::ENV, "staging").error();
+    assert!(error.contains("--env: `staging` is not valid") && error.contains("`buntime run`"), "{error}");
+}
+
+#[test]
+fn the_one_app_is_the_home_app_and_no_other_can_be() {
+    let config = developing(Some("shop")).config();
+    assert_eq!(config.home.as_ref().map(|home| home.as_str()), Some("shop"));
+    assert_eq!(config.api_base(), "/_buntime/api", "/api is the app's");
+    assert_eq!(developing(Some("shop")).variable("RUNTIME_API_PREFIX", "").config().api_base(), "/api");
+    assert_eq!(developing(None).config().api_base(), "/api");
+    let error = developing(Some("shop")).variable("RUNTIME_HOME_APP", "blog").error();
+    assert!(error.contains("the one app that there is, shop, is served at /"), "{error}");
 }

@@ -169,6 +169,7 @@ fn report(failure: &StartFailure) -> Report {
             step("load", journey.load),
         ],
         stderr: failure.stderr.clone(),
+        ..Report::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The page at `/` in development: what is served here.
 
+use super::live::Tag;
 use super::page;
 use crate::apps::{App, Kind};
 use crate::model::AppVersion;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A page that lists the apps by name, each with its versions, the highest first.
-pub fn respond<'a>(apps: impl IntoIterator<Item = &'a App>) -> Response<Body> {
+pub fn respond<'a>(apps: impl IntoIterator<Item = &'a App>, live: Option<&Tag>) -> Response<Body> {
     let mut names: BTreeMap<&str, Vec<&App>> = BTreeMap::new();
     for app in apps {
         names.entry(app.name.as_str()).or_default().push(app);
@@ -28,7 +29,7 @@ pub fn respond<'a>(apps: impl IntoIterator<Item = &'a App>) -> Response<Body> {
         }
         main.push_str("</table>\n");
     }
-    page::respond(StatusCode::OK, "Buntime", &main)
+    page::respond_with(StatusCode::OK, "Buntime", &main, live.map(|tag| tag.element(None)).as_deref())
 }
 
 fn row(main: &mut String, name: &str, versions: &[&App]) -> std::fmt::Result {
@@ -97,7 +98,7 @@ mod tests {
     }
 
     fn page(apps: &[App]) -> String {
-        match respond(apps).into_body() {
+        match respond(apps, None).into_body() {
             Body::Full(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             other => panic!("no page: {other:?}"),
         }

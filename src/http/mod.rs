@@ -10,6 +10,7 @@ pub mod html;
 pub mod kept;
 pub mod landing;
 pub mod listener;
+pub mod live;
 pub mod management;
 pub mod negotiate;
 mod origin;

@@ -14,20 +14,35 @@ const STYLE: &str = include_str!("page.css");
 /// Longest text that is shown of one item, in bytes.
 const SHOWN: usize = 64 << 10;
 
+/// What a page that is live may do beside.
+const LIVE: &str = "; script-src 'self'; connect-src 'self'";
+
 /// A whole page. `title` is plain text, `main` is HTML.
 pub fn respond(status: StatusCode, title: &str, main: &str) -> Response<Body> {
+    respond_with(status, title, main, None)
+}
+
+/// The same with the element of live reload.
+pub fn respond_with(status: StatusCode, title: &str, main: &str, live: Option<&str>) -> Response<Body> {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{main}</main>\n</body>\n</html>\n",
-        escape(title)
+         <title>{}</title>\n<style>{STYLE}</style>\n{}</head>\n<body>\n<main>\n{main}</main>\n</body>\n</html>\n",
+        escape(title),
+        live.unwrap_or_default()
     );
     let mut response = Response::new(Body::from(html));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    let policy = match live {
+        Some(_) => {
+            HeaderValue::try_from(format!("{POLICY}{LIVE}")).unwrap_or(HeaderValue::from_static(POLICY))
+        }
+        None => HeaderValue::from_static(POLICY),
+    };
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

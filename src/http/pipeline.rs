@@ -12,6 +12,7 @@ use super::csrf::{self, Guard};
 use super::forward::{REQUEST_ID, Source};
 use super::kept::Kept;
 use super::listener::{MAX_HEAD, MAX_HEADERS, Service};
+use super::live::{self, Live};
 use super::origin::{self, Origin, OriginError};
 use super::problem::{Code, Problem};
 use super::split::Place;
@@ -61,6 +62,10 @@ pub struct Site {
     pub leaving: watch::Receiver<bool>,
     pub kept: Arc<Kept>,
     pub plugins: Arc<Current>,
+    /// Apps are edited, and pages learn of it.
+    pub live: Option<Arc<Live>>,
+    /// The home app has the whole site: no path is another app's.
+    pub sole: bool,
 }
 
 /// What the operator may change while requests are served. A request goes by one and the same to its end only as far as it
@@ -162,7 +167,7 @@ impl Site {
         };
         let mut response = match result {
             Ok(response) => response,
-            Err(problem) => problem.respond(
+            Err(problem) => self.with_news(problem).respond(
                 &head.method,
                 head.headers.get(header::ACCEPT),
                 id.to_str().unwrap_or_default(),
@@ -195,6 +200,15 @@ impl Site {
         // The rest of /.well-known is the home app's: certificates, passkeys, security.txt.
         if path == "/.well-known/buntime" {
             return answers::read_only(&asked.head.method, || answers::about(&self.api_base));
+        }
+        if let Some(live) = &self.live
+            && let Some(answer) =
+                live::events::answer(live, &asked.head.method, path, uri.query(), &self.api.draining)
+        {
+            if let Ok(response) = &answer {
+                management::limit_stall(response, &asked.conn);
+            }
+            return answer;
         }
         let plugins = self.plugins.load();
         // One that has only a place of its own costs other requests a look at their path.
@@ -250,7 +264,7 @@ impl Site {
         earlier: Option<&Place>,
     ) -> Result<Option<Target<'a>>, Problem> {
         let at_root = target.starts_with("/?") || target == "/";
-        let mount = if at_root { None } else { split_path(target) };
+        let mount = if at_root || self.sole { None } else { split_path(target) };
         let found = |meaning, mount: &'a str, rest: &'a str| {
             let (app, place) = choose(meaning, who, earlier);
             Target { app, place, mount: mount.into(), base: None, rest: rest.into(), meant: Meant::Path }
@@ -286,12 +300,21 @@ impl Site {
         }
     }
 
+    /// An error page is reloaded when something has changed that may be the reason for it.
+    fn with_news(&self, problem: Problem) -> Problem {
+        match &self.live {
+            Some(live) => problem.live(live.tag(None)),
+            None => problem,
+        }
+    }
+
     fn landing(&self, method: &Method) -> Result<Response<Body>, Problem> {
         if !self.dev {
             return Err(Problem::new(Code::NotFound));
         }
         let apps = self.index.apps();
-        answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app)))
+        let live = self.live.as_ref().map(|live| live.tag(None));
+        answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app), live.as_ref()))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::connection::{Conn, InFlight};
 use super::kept::Account;
+use super::live;
 use super::trace;
 use crate::telemetry::feed::{Access, feed};
 use crate::telemetry::metrics::{Ended, MethodLabel, Series, TraceId};
+use crate::telemetry::printer::{self, printer};
 use buntime_plugin::{Body, BodyError};
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -53,7 +55,9 @@ struct Watched {
 impl Watch {
     /// A request that is counted in `series`, until it is known to mean an app.
     pub fn begin(conn: &Arc<Conn>, request: &Request<Incoming>, series: &Arc<Series>) -> Watch {
-        let is_told = feed().is_on() || tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG);
+        let is_told = feed().is_on()
+            || printer().is_some()
+            || tracing::enabled!(target: "buntime::request", tracing::Level::DEBUG);
         let log = is_told.then(|| Record {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -127,6 +131,16 @@ impl Drop for Watch {
                 request_id,
                 "request"
             );
+            if let Some(printer) = printer().filter(|_| !path.starts_with(live::SPACE)) {
+                printer.request(&printer::Request {
+                    method: method.as_str(),
+                    path,
+                    status: status.map(|status| status.as_u16()),
+                    took,
+                    app: self.account.as_ref().map(|account| &*account.app),
+                    broken: *broken,
+                });
+            }
             feed().access(&Access {
                 method,
                 path,

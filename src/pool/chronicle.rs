@@ -47,10 +47,10 @@ impl Pool {
     pub(super) fn tell_failure(&self, app: &App, worker: WorkerId, failure: &StartFailure) {
         let suggestion = failure.suggestion.as_deref();
         if let Some(plugin) = app.plugin_name() {
-            tracing::error!(%plugin, version = %app.version, %worker, failure = %failure, suggestion, "a plugin failed to start");
+            tracing::error!(target: "buntime::failure", %plugin, version = %app.version, %worker, failure = %failure, suggestion, "a plugin failed to start");
             return;
         }
-        tracing::error!(app = %app.name, version = %app.version, %worker, failure = %failure, suggestion, "an app failed to start");
+        tracing::error!(target: "buntime::failure", app = %app.name, version = %app.version, %worker, failure = %failure, suggestion, "an app failed to start");
         self.hub.publish(of_app(app, AppAction::Failed, Some(Arc::new(Failure::from(failure)))));
     }
 }

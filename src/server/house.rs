@@ -10,6 +10,7 @@ use super::{isolate, plugins, settings};
 use crate::api::{self, Api, Gate, RuntimeCore};
 use crate::apps::{self, Decisions, Index};
 use crate::config::{Bun, Config};
+use crate::dev::{self, Workbench};
 use crate::events::{Bounds, Event, Hub, ServerEvent};
 use crate::http::connection::Book;
 use crate::http::kept::Kept;
@@ -61,6 +62,9 @@ pub struct House {
     admin_name: Mutex<Option<Name>>,
     /// None = there is no TLS.
     tending: Option<Tending>,
+    /// Somebody edits the apps.
+    bench: Option<Arc<Workbench>>,
+    editing: Mutex<Option<dev::Running>>,
 }
 
 /// How it ends.
@@ -93,7 +97,8 @@ impl House {
         tokio::spawn(store::watch(Arc::clone(&store)));
         let shim = shim::install(&config.cache_dir, &dirs.run, &bun)?;
         let index = Index::with(decisions(&store)?);
-        let observer = Proofs { index: Arc::clone(&index) };
+        let bench = Workbench::new(&config, &index);
+        let observer = Proofs { index: Arc::clone(&index), bench: bench.clone() };
         let hub = Hub::new(Bounds::default());
         let metrics = Metrics::new(&bun.version.to_string());
         let isolation = isolate::establish(&config, &bun, &dirs, &shim)?;
@@ -138,7 +143,7 @@ impl House {
                 return Ok(None);
             }
         };
-        let watcher = watch(options, &index, &pool, &kept, &hub)?;
+        let watcher = watch(options, &index, &pool, &kept, &hub, bench.as_ref())?;
         let api = Api::new(api::Parts {
             store,
             index: Arc::clone(&index),
@@ -164,6 +169,8 @@ impl House {
             leaving,
             kept,
             plugins: Arc::clone(&plugins.current),
+            live: bench.as_ref().map(|bench| Arc::clone(&bench.live)),
+            sole: config.dev.as_ref().is_some_and(|dev| dev.sole.is_some()),
         });
         let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
         let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);
@@ -187,6 +194,8 @@ impl House {
             accepting: Mutex::default(),
             admin_name: Mutex::new(admin_name),
             tending,
+            bench,
+            editing: Mutex::default(),
         });
         Ok(Some((house, Entrances { public, redirect, admin })))
     }
@@ -235,6 +244,16 @@ impl House {
         tracing::info!(%listen, bun = %self.bun.version, %env, "serving");
         let started = ServerEvent::Started { listen: listen.clone(), bun: self.bun.version.to_string() };
         self.hub.publish(Event::Server(started));
+        let config = self.config.load();
+        let parts = dev::Parts {
+            config: &config,
+            bun: self.bun.version.to_string(),
+            shown: &self.address.shown,
+            url: self.address.url.clone(),
+            pool: &self.site.pool,
+            plugins: &self.plugins,
+        };
+        *locked(&self.editing) = self.bench.as_ref().map(|bench| bench.start(&parts));
     }
 
     /// The names of the sockets are this process's from here on: they end with it.
@@ -289,6 +308,7 @@ impl House {
         if let Some(tending) = &self.tending {
             tending.end();
         }
+        drop(locked(&self.editing).take());
         // While it still listens: whoever finds the name without a listener may take it.
         let name = locked(&self.admin_name).take();
         let heirlooms = std::mem::take(&mut *locked(&self.heirlooms));

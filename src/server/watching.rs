@@ -2,6 +2,7 @@
 
 use crate::apps::{self, Change, Index};
 use crate::config::{Config, Env, Environment};
+use crate::dev::{self, Workbench};
 use crate::events::{AppAction, AppEvent, Event, Hub};
 use crate::http::kept::Kept;
 use crate::model::{Kind, VersionKey};
@@ -16,14 +17,23 @@ use std::sync::Arc;
 /// What the pool finds out about versions, passed on to the index.
 pub struct Proofs {
     pub index: Arc<Index>,
+    /// Somebody edits the apps.
+    pub bench: Option<Arc<Workbench>>,
 }
 
 impl Observer for Proofs {
     fn proven(&self, version: VersionKey) {
         self.index.prove(version);
+        if let Some(bench) = &self.bench {
+            bench.proven(version);
+        }
     }
 
     fn unproven(&self, version: VersionKey, why: &StartFailure) {
+        if let Some(bench) = &self.bench {
+            bench.unproven(version, why);
+            return self.index.disprove(version);
+        }
         tracing::error!(failure = %why, "a new version does not start; the one before it stays");
         self.index.disprove(version);
     }
@@ -40,14 +50,37 @@ pub fn watch(
     pool: &Arc<Pool>,
     kept: &Arc<Kept>,
     hub: &Arc<Hub>,
+    bench: Option<&Arc<Workbench>>,
 ) -> Result<apps::Watcher> {
-    let runtime = tokio::runtime::Handle::current();
-    let (pool, kept, hub) = (Arc::clone(pool), Arc::clone(kept), Arc::clone(hub));
-    let tell = move |change: Change| {
+    let told = Told {
+        runtime: tokio::runtime::Handle::current(),
+        pool: Arc::clone(pool),
+        kept: Arc::clone(kept),
+        hub: Arc::clone(hub),
+        bench: bench.cloned(),
+    };
+    Ok(apps::Watcher::start(Arc::clone(index), options, told)?)
+}
+
+/// Whom the index's changes concern.
+struct Told {
+    runtime: tokio::runtime::Handle,
+    pool: Arc<Pool>,
+    kept: Arc<Kept>,
+    hub: Arc<Hub>,
+    bench: Option<Arc<Workbench>>,
+}
+
+impl apps::Listener for Told {
+    fn tell(&mut self, change: Change) {
         // The pool starts workers, which needs the runtime; this is the watcher's thread.
-        let _inside = runtime.enter();
+        let _inside = self.runtime.enter();
         log(&change);
-        publish(&hub, &change);
+        publish(&self.hub, &change);
+        if let Some(bench) = &self.bench {
+            bench.changed(&change);
+        }
+        let Told { pool, kept, .. } = self;
         match change {
             Change::Added(app) => pool.add(&app),
             Change::Prove(app) => pool.prove(app.key),
@@ -61,8 +94,19 @@ pub fn watch(
             }
         }
         kept.tidy();
-    };
-    Ok(apps::Watcher::start(Arc::clone(index), options, tell)?)
+    }
+
+    fn restyled(&mut self, revision: VersionKey, sheets: Vec<PathBuf>) {
+        if let Some(bench) = &self.bench {
+            bench.restyled(revision, sheets);
+        }
+    }
+
+    fn published(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        let _inside = self.runtime.enter();
+        bench.published().into_iter().for_each(|revision| self.pool.prove(revision));
+    }
 }
 
 pub fn options(config: &Config) -> apps::Options {
@@ -74,6 +118,9 @@ pub fn options(config: &Config) -> apps::Options {
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
         },
         development: config.env.is_development(),
+        edited: config.dev.is_some(),
+        sole: config.dev.as_ref().and_then(|dev| dev.sole.clone()),
+        quiet: if config.dev.is_some() { dev::QUIET } else { apps::QUIET },
         production: config.env == Env::Production,
         environment: passable(&config.environment),
     }

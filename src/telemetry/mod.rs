@@ -9,7 +9,9 @@ pub mod feed;
 mod journal;
 mod limit;
 pub mod metrics;
+pub mod printer;
 mod queue;
+pub mod verbosity;
 
 pub use limit::{LineLimit, Seldom, Verdict};
 
@@ -24,6 +26,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, reload};
+use verbosity::Verbosity;
 
 /// How long the end of the process waits for a log that nobody reads.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,7 +35,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Logs {
     queue: Arc<Queue>,
-    filter: reload::Handle<Targets, Registry>,
+    filter: reload::Handle<Verbosity, Registry>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +64,7 @@ pub fn start(log: Log) -> Result<Logs, LogError> {
         }
     };
     let fmt = || tracing_subscriber::fmt::layer().with_writer(Arc::clone(&queue));
-    let (filter, handle) = reload::Layer::new(filter(log.level));
+    let (filter, handle) = reload::Layer::new(Verbosity::new(filter(log.level), log.brief));
     let registry = tracing_subscriber::registry().with(filter).with(FeedLayer(feed::feed()));
     let started = match log.format {
         LogFormat::Json => {
@@ -83,7 +86,7 @@ pub fn start(log: Log) -> Result<Logs, LogError> {
 impl Logs {
     /// Logs from this level up.
     pub fn set_level(&self, level: LogLevel) {
-        if let Err(error) = self.filter.reload(filter(level)) {
+        if let Err(error) = self.filter.modify(|verbosity| verbosity.set_all(filter(level))) {
             tracing::error!(%error, "the level of the log stays as it was");
         }
     }

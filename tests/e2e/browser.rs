@@ -81,6 +81,13 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
+    /// The same; none = the page is being left, or throws.
+    pub async fn try_evaluate(&mut self, expression: &str) -> Option<Value> {
+        let ask = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let answer = self.try_call("Runtime.evaluate", ask).await.ok()?;
+        answer.get("exceptionDetails").is_none().then(|| answer["result"]["value"].clone())
+    }
+
     /// Waits until the text of the page has all of these.
     pub async fn shows(&mut self, texts: &[String]) {
         let wait = "new Promise((resolve) => {
@@ -135,6 +142,11 @@ impl Browser {
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.try_call(method, params).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    async fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.calls += 1;
         let id = self.calls;
         let mut call = json!({ "id": id, "method": method, "params": params });
@@ -145,8 +157,10 @@ impl Browser {
         loop {
             let message = self.read().await;
             if message["id"] == id {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].clone();
+                return match message.get("error") {
+                    Some(_) => Err(message),
+                    None => Ok(message["result"].clone()),
+                };
             }
             self.events.push(message);
         }

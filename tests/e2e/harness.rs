@@ -54,6 +54,7 @@ pub struct Launch {
     binary: PathBuf,
     /// What a service manager passes, with their names.
     sockets: Vec<(String, OwnedFd)>,
+    dev: bool,
 }
 
 type Decide = Box<dyn FnOnce(&Store)>;
@@ -124,6 +125,7 @@ impl Apps {
             no_sys_admin: false,
             binary: env!("CARGO_BIN_EXE_buntime").into(),
             sockets: Vec::new(),
+            dev: false,
         }
     }
 
@@ -194,6 +196,18 @@ impl Launch {
         self
     }
 
+    /// As `buntime dev` with the directory of apps, or the app that it is.
+    pub fn dev(mut self) -> Launch {
+        self.dev = true;
+        self
+    }
+
+    /// The command, to be started in another way, and what must live as long as its process.
+    pub fn into_command(self) -> (Command, Apps, TempDir) {
+        let (command, apps, state, ..) = self.command();
+        (command, apps, state)
+    }
+
     /// With a directory of plugins.
     pub fn plugins(self, dir: &Path) -> Launch {
         self.env("RUNTIME_PLUGIN_DIRS", dir.to_str().unwrap())
@@ -214,6 +228,11 @@ impl Launch {
     /// The state directory of an earlier supervisor.
     pub fn state_dir(&self) -> PathBuf {
         self.state.as_ref().unwrap().path().join("state")
+    }
+
+    /// The directory of apps.
+    pub fn apps_path(&self) -> &Path {
+        self.apps.path()
     }
 
     /// What it says that does not even start.
@@ -294,7 +313,7 @@ impl Launch {
             command.uid(uid).gid(uid);
         }
         command
-            .args(["run", "--worker-dirs"])
+            .args(if self.dev { &["dev"][..] } else { &["run", "--worker-dirs"] })
             .arg(self.worker_dirs.as_deref().unwrap_or(self.apps.path()))
             .arg("--state-dir")
             .arg(state.path().join("state"))

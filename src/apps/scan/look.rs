@@ -4,7 +4,7 @@ use super::{DirStamp, Entry, FRESH, GONE, MAX_VERSIONS, STARVED, Scanner, Versio
 use crate::apps::disk::Identity;
 use crate::apps::load::Outcome;
 use crate::apps::tree::{self, View};
-use crate::model::{AppName, AppVersion};
+use crate::model::{AppName, AppVersion, VersionKey};
 use crate::shortage::Shortage;
 use crate::telemetry::Seldom;
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ pub(super) struct Look<'s> {
     /// When to look again.
     pub due: Option<Duration>,
     pub changed: bool,
+    pub restyled: &'s mut Vec<(VersionKey, Vec<PathBuf>)>,
 }
 
 impl Look<'_> {
@@ -93,24 +94,34 @@ impl Look<'_> {
         let disk = self.scanner.loader.disk.clone();
         let development = self.scanner.development;
         let known = entry.versions.get(path);
+        let mut view = self.scanner.view(known.map(|known| &known.outcome));
         if let Some(known) = known.filter(|known| known.identity == identity) {
-            let same_tree = |tree| tree == tree::stamp(&disk, path, View::Source);
+            let same_tree = |tree| tree == tree::stamp(&disk, path, &view);
             if known.tree.is_none_or(same_tree) {
                 return self.scanner.quiet.forget(path);
             }
         }
-        if self.scanner.started && !self.settled(path, tree::stamp(&disk, path, View::Whole)) {
+        let edited = self.scanner.edited;
+        // Whoever edits does not wait for what he does not edit.
+        let whole = || tree::stamp(&disk, path, if edited { &view } else { &View::Whole });
+        if self.scanner.started && !self.settled(path, whole()) {
             return;
         }
         // The stamp comes before the reading, so what changes meanwhile is noticed at the next look. A tree that only
-        // matters because the reading failed is read once more.
-        let stamp = || tree::stamp(&disk, path, View::Source);
-        let mut tree = development.then(stamp);
+        // matters because the reading failed, or that is looked at in another way since, is read once more.
+        let stamp = |view: &View| tree::stamp_with_sheets(&disk, path, view);
+        let mut tree = development.then(|| stamp(&view));
         let mut reading = self.scanner.loader.load(name, version, path);
         if tree.is_none() && !reading.outcome.is_live() {
-            let judged_by = stamp();
+            let judged_by = stamp(&view);
             reading = self.scanner.loader.load(name, version, path);
             tree = (!reading.outcome.is_live()).then_some(judged_by);
+        }
+        let served = self.scanner.view(Some(&reading.outcome));
+        if edited && served != view {
+            view = served;
+            tree = Some(stamp(&view));
+            reading = self.scanner.loader.load(name, version, path);
         }
         if reading.starved {
             static LOGGED: Seldom = Seldom::quiet();
@@ -122,9 +133,18 @@ impl Look<'_> {
             return self.look_again();
         }
         let (outcome, warnings) = (reading.outcome, reading.warnings);
+        let (tree, sheets) = tree.unzip();
+        let sheets = sheets.filter(|_| edited).unwrap_or_default();
+        if let (Some(Version { tree: Some(before), sheets: old, outcome: Outcome::App(_), .. }), Some(after)) =
+            (known.filter(|_| edited), tree)
+            && let Outcome::App(app) = &outcome
+            && let Some(changed) = tree::restyled((*before, old), (after, &sheets))
+        {
+            self.restyled.push((app.key, changed));
+        }
         entry.versions.insert(
             path.to_owned(),
-            Version { version: version.clone(), identity, tree, outcome, warnings: warnings.into() },
+            Version { version: version.clone(), identity, tree, sheets, outcome, warnings: warnings.into() },
         );
         self.changed = true;
     }

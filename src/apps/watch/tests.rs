@@ -135,7 +135,7 @@ fn lost_events_lead_to_a_look_at_everything() {
         watches: Watches { disk: index.disk(), notices: None, dirs: HashMap::new(), warned: false },
         index,
         agenda: Agenda::new(Duration::ZERO),
-        tell: move |change| told.send(change).unwrap(),
+        listener: move |change| told.send(change).unwrap(),
         started: Instant::now(),
     };
     owner.pass(&Scope::All);
@@ -334,4 +334,112 @@ fn an_order_after_the_end_is_refused_and_one_at_the_end_is_not_forgotten() {
         let end = async { drop(orders) };
         assert_eq!(tokio::join!(look, end).0, Err(LookError::Ended));
     });
+}
+
+/// A directory of apps that are edited, or one app.
+fn edited(fill: impl FnOnce(&Path), sole: Option<&str>) -> Watched {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("apps");
+    fs::create_dir(&dir).unwrap();
+    fill(&dir);
+    let (index, (sender, changes)) = (Index::new(), channel());
+    index.be_edited();
+    let options = Options {
+        development: true,
+        edited: true,
+        sole: sole.map(|name| name.parse().unwrap()),
+        quiet: Duration::from_millis(5),
+        ..options(&[&dir])
+    };
+    let watcher = Watcher::start(index.clone(), options, move |change| sender.send(change).unwrap()).unwrap();
+    Watched { temp, index, changes, watcher }
+}
+
+#[test]
+fn an_edit_that_does_not_start_takes_the_place_of_what_did_and_so_does_what_mends_it() {
+    let watched = edited(|dir| apps(dir, &["a@1.0.0", "a@2.0.0"]), None);
+    let dir = watched.dir().join("apps");
+    let meant = || one(&watched.index, "a", None).unwrap();
+    watched.told();
+    let first = meant();
+    for version in ["1.0.0", "2.0.0"] {
+        watched.index.prove(one(&watched.index, "a", Some(version)).unwrap().key);
+    }
+    write(&dir, "a@2.0.0/index.ts", "does not start");
+    assert_eq!(watched.next(), "~a@2.0.0");
+    assert_eq!(meant().key, first.key, "as long as it may yet start");
+    let new = watched.index.exact(&"a".parse().unwrap(), &"2.0.0".parse().unwrap()).unwrap();
+    assert_eq!(watched.index.surrender(new.key).unwrap().key, first.key);
+    assert_eq!(meant().key, new.key);
+    watched.index.disprove(new.key);
+    assert_eq!(meant().key, new.key, "version 1.0.0, which is proven, does not stand in for it");
+    write(&dir, "a@2.0.0/index.ts", "it does now");
+    assert_eq!(watched.next(), "~a@2.0.0");
+    watched.resolved("a", |found| found.as_ref().is_ok_and(|app| app.key != new.key && app.key != first.key));
+    assert!(watched.index.surrender(new.key).is_none(), "it is known no more");
+}
+
+#[test]
+fn a_manifest_that_is_made_wrong_is_shown_at_once() {
+    let watched = edited(|dir| apps(dir, &["a"]), None);
+    watched.told();
+    watched.index.prove(one(&watched.index, "a", None).unwrap().key);
+    write(&watched.dir().join("apps"), "a/manifest.yaml", "ttl: never");
+    assert_eq!([watched.next(), watched.next()], ["~a@latest", "xa@latest"]);
+    watched.resolved("a", |found| found.as_ref().is_ok_and(|app| app.kind.is_broken()));
+    write(&watched.dir().join("apps"), "a/manifest.yaml", "ttl: 1h");
+    assert_eq!(watched.next(), "~a@latest");
+    watched.resolved("a", |found| found.as_ref().is_ok_and(|app| app.kind.is_worker()));
+}
+
+#[test]
+fn one_app_is_its_directory_itself_and_nothing_beside_it_or_in_it_is_another() {
+    let fill = |dir: &Path| {
+        apps(dir, &[".", "1.0.0", "other"]);
+        apps(&dir.join(".."), &["beside"]);
+    };
+    let watched = edited(fill, Some("shop"));
+    assert_eq!(watched.told(), ["+shop@latest"]);
+    assert_eq!(
+        one(&watched.index, "shop", None).unwrap().dir,
+        watched.dir().join("apps").canonicalize().unwrap()
+    );
+    apps(watched.dir(), &["beside-too"]);
+    write(&watched.dir().join("apps"), "lib/deep/x.ts", "1");
+    assert_eq!(watched.next(), "~shop@latest");
+    // Another one in its place.
+    fs::rename(watched.dir().join("apps"), watched.dir().join("old")).unwrap();
+    assert_eq!(watched.next(), "-shop@latest");
+    apps(watched.dir(), &["apps"]);
+    assert_eq!(watched.next(), "+shop@latest");
+}
+
+#[test]
+fn the_listener_hears_which_changes_are_of_style_sheets_alone_and_when_they_can_be_resolved() {
+    #[derive(Clone)]
+    struct Hears(std::sync::mpsc::Sender<String>);
+    impl Listener for Hears {
+        fn tell(&mut self, change: Change) {
+            self.0.send(show(&change)).unwrap();
+        }
+        fn restyled(&mut self, _: VersionKey, sheets: Vec<PathBuf>) {
+            self.0.send(format!("{sheets:?}")).unwrap();
+        }
+        fn published(&mut self) {
+            self.0.send("published".into()).unwrap();
+        }
+    }
+    let temp = tempfile::tempdir().unwrap();
+    write(temp.path(), "a/index.html", "");
+    write(temp.path(), "a/css/a.css", "");
+    let (sender, heard) = channel();
+    let quiet = Duration::from_millis(5);
+    let options = Options { development: true, edited: true, quiet, ..options(&[temp.path()]) };
+    let _watcher = Watcher::start(Index::new(), options, Hears(sender)).unwrap();
+    let next = || heard.recv_timeout(DEADLINE).unwrap();
+    assert_eq!([next(), next()], ["+a@latest", "published"]);
+    write(temp.path(), "a/css/a.css", "p {}");
+    assert_eq!([next(), next(), next(), next()], ["[\"css/a.css\"]", "~a@latest", "xa@latest", "published"]);
+    write(temp.path(), "a/index.html", "<p>");
+    assert_eq!([next(), next(), next()], ["~a@latest", "xa@latest", "published"]);
 }

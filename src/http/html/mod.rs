@@ -8,18 +8,21 @@ mod decode;
 mod etag;
 mod gzip;
 mod placement;
+mod pragma;
 mod rewriter;
 mod snippets;
 mod stream;
 mod tokenizer;
 
+use super::live::Tag;
+use super::live::policy::{self, Needs};
 use buntime_plugin::Body;
 use bytes::{Bytes, BytesMut};
 use decode::{Coded, Decoder};
 use etag::Mark;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
-use rewriter::Rewriter;
+use rewriter::{LiveScript, Rewriter};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -34,6 +37,8 @@ pub struct Injection {
 pub struct Exchange {
     injection: Arc<Injection>,
     base: String,
+    has_env: bool,
+    live: Option<(Tag, Needs)>,
     mark: Mark,
     head: bool,
     /// The request asked whether a page that went through here has changed.
@@ -69,12 +74,42 @@ impl Injection {
     pub fn begin(self: &Arc<Self>, mount: &str, method: &Method, headers: &mut HeaderMap) -> Exchange {
         let base = snippets::base(mount);
         let mark = Mark::of(&base, self.env.as_deref().unwrap_or_default());
+        self.with(base, mark, method, headers)
+    }
+
+    /// The same for pages that are live. `mount` none = neither base nor environment go in.
+    pub fn begin_live(
+        self: &Arc<Self>,
+        mount: Option<&str>,
+        live: (Tag, Needs),
+        method: &Method,
+        headers: &mut HeaderMap,
+    ) -> Exchange {
+        let base = mount.map(snippets::base).unwrap_or_default();
+        let env = self.env.as_deref().filter(|_| mount.is_some()).unwrap_or_default();
+        let mark = Mark::of(&base, &format!("{env}{}", live.0.element(None)));
+        if super::negotiate::names_html(headers.get(header::ACCEPT)) {
+            // It knows no marks, and a page that is told that it is old must not be had from a cache.
+            headers.remove(header::IF_MODIFIED_SINCE);
+        }
+        Exchange { has_env: mount.is_some(), live: Some(live), ..self.with(base, mark, method, headers) }
+    }
+
+    fn with(
+        self: &Arc<Self>,
+        base: String,
+        mark: Mark,
+        method: &Method,
+        headers: &mut HeaderMap,
+    ) -> Exchange {
         Exchange {
             revalidates: mark.restore(headers),
             by_script: headers.get("sec-fetch-dest").is_some_and(|to| to == "empty"),
             head: method == Method::HEAD,
             injection: self.clone(),
             base,
+            has_env: true,
+            live: None,
             mark,
         }
     }
@@ -83,6 +118,9 @@ impl Injection {
 impl Exchange {
     /// The response with base and environment in it, if it is an HTML document; else as it is.
     pub fn apply(self, response: Response<Body>) -> Response<Body> {
+        if self.inserts_nothing() {
+            return response;
+        }
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::NOT_MODIFIED && self.revalidates {
             self.mark.put(&mut parts.headers);
@@ -99,7 +137,11 @@ impl Exchange {
             },
             _ => None,
         };
-        let rewriter = Rewriter::new(self.snippets(&parts.headers));
+        let snippets = self.snippets(&parts.headers);
+        if let Some(LiveScript { needs, nonce, .. }) = &snippets.live {
+            needs.amend_headers(&mut parts.headers, nonce.as_deref());
+        }
+        let rewriter = Rewriter::new(snippets);
         self.mark.put(&mut parts.headers);
         parts.headers.remove(header::CONTENT_ENCODING);
         for name in OF_THE_BYTES {
@@ -113,13 +155,28 @@ impl Exchange {
         Response::from_parts(parts, body)
     }
 
+    /// A page that a script asks for stays as it is where nothing but live reload is wanted.
+    fn inserts_nothing(&self) -> bool {
+        self.by_script && self.live.is_some() && !self.has_env
+    }
+
     fn snippets(&self, headers: &HeaderMap) -> rewriter::Snippets {
         let policies = headers.get_all(header::CONTENT_SECURITY_POLICY).iter();
         let nonce = policies.filter_map(|policy| policy.to_str().ok()).find_map(snippets::nonce);
-        let script = self.injection.env.as_ref().map(|env| snippets::script(env, nonce));
+        let env = self.injection.env.as_ref().filter(|_| self.has_env);
+        let script = env.map(|env| snippets::script(env, nonce));
+        // What a script asks for is put into a page that is live already.
+        let live = self.live.as_ref().filter(|_| !self.by_script).map(|(tag, needs)| LiveScript {
+            tag: tag.clone(),
+            needs: needs.clone(),
+            nonce: nonce
+                .map(str::to_owned)
+                .or_else(|| policy::in_force(headers).any(policy::asks_for_nonce).then(policy::new_nonce)),
+        });
         rewriter::Snippets {
             base: self.base.clone(),
             script: script.unwrap_or_default(),
+            live,
             fragments: !self.by_script,
         }
     }

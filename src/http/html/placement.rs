@@ -1,12 +1,12 @@
 //! Where in a document the base goes: what a browser takes as the head (HTML §13.2.6.4), as far as that needs.
 
-use super::tokenizer::{Found, Token, Tokenizer, Word};
+use super::tokenizer::{Found, Pragma, Token, Tokenizer, Word};
 
 /// How far into a document a `<base>` of its own is looked for. So much of it may be held back.
 pub const LIMIT: usize = 64 << 10;
 
 /// Offsets at which to insert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// None = the head has a `<base href>` already.
     pub base: Option<usize>,
@@ -14,6 +14,8 @@ pub struct Placement {
     pub script: usize,
     /// False for a fragment: no doctype, no `<html>`, no `<head>` were seen.
     pub document: bool,
+    /// Where `<meta http-equiv>` stand in the head, in their order.
+    pub pragmas: Vec<Pragma>,
 }
 
 /// Reads a document up to the end of its head.
@@ -27,6 +29,7 @@ pub struct Scanner {
     leading: bool,
     has_base: bool,
     document: bool,
+    pragmas: Vec<Pragma>,
     /// Open templates. What they hold is no part of the document.
     templates: u32,
 }
@@ -40,6 +43,7 @@ impl Scanner {
             leading: true,
             has_base: false,
             document: false,
+            pragmas: Vec::new(),
             templates: 0,
         }
     }
@@ -67,6 +71,7 @@ impl Scanner {
             base: (!self.has_base).then_some(head),
             script: self.script.max(head),
             document: self.document,
+            pragmas: self.pragmas.clone(),
         }
     }
 
@@ -104,7 +109,10 @@ impl Scanner {
             Token::Text => true,
             Token::Doctype => false,
             Token::End { name } => closes_head(name),
-            Token::Start { name, has_href, has_charset } => {
+            Token::Start { name, has_href, has_charset, pragma } => {
+                if name.as_bytes() == b"meta" {
+                    self.pragmas.extend(pragma);
+                }
                 match name.as_bytes() {
                     b"meta" if has_charset && self.leading => self.script = found.end,
                     b"meta" | b"title" | b"html" | b"head" => {}

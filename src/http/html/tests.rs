@@ -1,6 +1,7 @@
 //! Base injection as a client sees it, on whole and on streamed bodies.
 
 mod coding;
+mod live;
 
 use super::*;
 use buntime_plugin::BodyError;

@@ -6,9 +6,18 @@
 pub enum Token {
     Text,
     Doctype,
-    Start { name: Word, has_href: bool, has_charset: bool },
+    Start { name: Word, has_href: bool, has_charset: bool, pragma: Option<Pragma> },
     End { name: Word },
 }
+
+/// Where the values of a tag's `http-equiv` and `content` stand, which are offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pragma {
+    pub name: Span,
+    pub content: Span,
+}
+
+pub type Span = (usize, usize);
 
 /// A token and where it stands: offsets of its first byte and of the byte behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +119,10 @@ pub struct Tokenizer {
     attribute: Word,
     has_href: bool,
     has_charset: bool,
+    /// Where the value under way began.
+    value: usize,
+    http_equiv: Option<Span>,
+    content: Option<Span>,
     escape: Escape,
     /// Dashes before this byte of an escaped script, up to two.
     dashes: u8,
@@ -126,6 +139,9 @@ impl Tokenizer {
             attribute: Word::default(),
             has_href: false,
             has_charset: false,
+            value: 0,
+            http_equiv: None,
+            content: None,
             escape: Escape::No,
             dashes: 0,
         }
@@ -228,24 +244,36 @@ impl Tokenizer {
         self.name = Word::default();
         self.name.push(first);
         (self.has_href, self.has_charset) = (false, false);
+        (self.http_equiv, self.content) = (None, None);
     }
 
     fn tag(&mut self, byte: u8) -> Step {
         match (self.state, byte) {
             (State::Quoted(quote), byte) => {
                 if byte == quote {
+                    self.end_value();
                     self.state = State::BeforeAttribute;
                 }
             }
-            (State::BeforeValue, b'"' | b'\'') => self.state = State::Quoted(byte),
+            (State::BeforeValue, b'"' | b'\'') => {
+                self.value = self.at + 1;
+                self.state = State::Quoted(byte);
+            }
             (State::BeforeValue, byte) if is_space(byte) => {}
             (_, b'>') => {
+                if self.state == State::Unquoted {
+                    self.end_value();
+                }
                 self.end_attribute();
                 return Some((self.finish_tag(), self.start));
             }
-            (State::BeforeValue, _) => self.state = State::Unquoted,
+            (State::BeforeValue, _) => {
+                self.value = self.at;
+                self.state = State::Unquoted;
+            }
             (State::Unquoted, byte) => {
                 if is_space(byte) {
+                    self.end_value();
                     self.state = State::BeforeAttribute;
                 }
             }
@@ -281,6 +309,16 @@ impl Tokenizer {
         }
     }
 
+    /// The value ends before this byte. Of two attributes of a name the first counts.
+    fn end_value(&mut self) {
+        let value = Some((self.value, self.at));
+        match self.attribute.as_bytes() {
+            b"http-equiv" => self.http_equiv = self.http_equiv.or(value),
+            b"content" => self.content = self.content.or(value),
+            _ => {}
+        }
+    }
+
     fn finish_tag(&mut self) -> Token {
         self.state = State::Data;
         let name = self.name;
@@ -292,7 +330,8 @@ impl Tokenizer {
             self.escape = Escape::No;
             self.dashes = 0;
         }
-        Token::Start { name, has_href: self.has_href, has_charset: self.has_charset }
+        let pragma = self.http_equiv.zip(self.content).map(|(name, content)| Pragma { name, content });
+        Token::Start { name, has_href: self.has_href, has_charset: self.has_charset, pragma }
     }
 
     fn markup(&mut self, byte: u8) -> Step {

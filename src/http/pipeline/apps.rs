@@ -3,6 +3,8 @@
 
 use super::super::csrf::{self, Guard};
 use super::super::forward::{self, Inbound, Outgoing, Source, Unanswered};
+use super::super::html;
+use super::super::live::{Tag, policy::Needs};
 use super::super::problem::{Code, Problem};
 use super::super::split::Place;
 use super::super::{answers, files};
@@ -70,11 +72,13 @@ impl Site {
         let (response, injected) = loop {
             guard(asked, &app)?;
             self.api.gate.keep_keys(&mut asked.head.headers);
-            let injected = app.manifest.inject_base.then(|| {
-                let Parts { method, headers, .. } = &mut asked.head;
-                self.kept.injection(&app).begin(base, method, headers)
-            });
+            // What a page has seen was there before it was asked for: that it is old is rather told once too often.
+            let tag = self.live.as_ref().map(|live| live.tag(Some(&app)));
+            let injected = self.inject(asked, &app, base, tag.clone());
             let result = match &app.kind {
+                Kind::Worker { .. } if let Some(problem) = self.known_fault(asked, &app) => {
+                    Err(Unserved::Perhaps(problem))
+                }
                 Kind::Worker { .. } => {
                     let is_meant = || {
                         self.again(&meant, base, asked, place.as_ref())
@@ -92,18 +96,20 @@ impl Site {
             // now is asked then.
             let unserved = match result {
                 Ok(response) => break (response, injected),
-                Err(Unserved::Certainly(problem)) => return Err(problem),
+                Err(Unserved::Certainly(problem)) => return Err(self.of_edit(problem, &app, tag).await),
                 Err(unserved) => unserved,
             };
-            let known = app.key;
+            let known = app.clone();
             let found = self.again(&meant, base, asked, place.as_ref());
             turns += 1;
             (app, place) = match (unserved, found) {
                 (Unserved::Gone, Ok(found)) if turns < MOST_TURNS => found,
-                (_, Ok(found)) if found.0.key != known && turns < MOST_TURNS => found,
+                (_, Ok(found)) if found.0.key != known.key && turns < MOST_TURNS => found,
                 (Unserved::Gone, Err(problem)) => return Err(problem),
                 (Unserved::Gone, Ok(_)) => return Err(Problem::new(Code::UnknownVersion)),
-                (Unserved::Perhaps(problem) | Unserved::Certainly(problem), _) => return Err(problem),
+                (Unserved::Perhaps(problem) | Unserved::Certainly(problem), _) => {
+                    return Err(self.of_edit(problem, &app, tag).await);
+                }
             };
             asked.watch.counts_for(self.kept.series(&app));
         };
@@ -116,6 +122,43 @@ impl Site {
             place.mark(response.headers_mut(), scope, asked.origin.https, &asked.head);
         }
         Ok(response)
+    }
+
+    /// What goes into pages of this app.
+    fn inject(
+        &self,
+        asked: &mut Asked<'_>,
+        app: &Arc<App>,
+        mount: &str,
+        tag: Option<Tag>,
+    ) -> Option<html::Exchange> {
+        let Parts { method, headers, .. } = &mut asked.head;
+        let mount = app.manifest.inject_base.then_some(mount);
+        match (tag, mount) {
+            (Some(tag), mount) => {
+                let needs = Needs::at(asked.origin.https, &asked.origin.host);
+                Some(self.kept.injection(app).begin_live(mount, (tag, needs), method, headers))
+            }
+            (None, Some(mount)) => Some(self.kept.injection(app).begin(mount, method, headers)),
+            (None, None) => None,
+        }
+    }
+
+    /// Why an app as it was edited does not run. It is not tried again for each request, only for those of a person: what
+    /// kept it from starting may have been something else than its files.
+    fn known_fault(&self, asked: &Asked<'_>, app: &App) -> Option<Problem> {
+        let fault = self.live.as_ref()?.fault_of(app, app.key)?;
+        let is_asked_by_person = is_navigation(&asked.head);
+        (!is_asked_by_person).then(|| fault.problem())
+    }
+
+    /// While apps are edited: a problem that the app is the cause of, as one of the edit, and with its place in the source.
+    async fn of_edit(&self, problem: Problem, app: &Arc<App>, tag: Option<Tag>) -> Problem {
+        let Some(tag) = tag else { return problem };
+        let problem = problem.live(tag).of_edit();
+        let dir = app.dir.clone();
+        let unread = problem.clone();
+        tokio::task::spawn_blocking(move || problem.with_excerpt(&dir)).await.unwrap_or(unread)
     }
 
     /// Has a worker of `app` answer.
@@ -174,7 +217,7 @@ impl Site {
             query,
             headers: &asked.head.headers,
             mount,
-            rewritten: app.manifest.inject_base,
+            rewritten: app.manifest.inject_base || self.live.is_some(),
         };
         files::serve(&root, request).await
     }

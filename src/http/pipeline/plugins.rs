@@ -119,7 +119,7 @@ impl Site {
         let request = shown.into_request(asked);
         let response = match response {
             // A plugin's refusal is its answer.
-            Err(problem) if shows && problem.is_plugins() => Ok(problem.respond(
+            Err(problem) if shows && problem.is_plugins() => Ok(self.with_news(problem).respond(
                 request.method(),
                 request.headers().get(http::header::ACCEPT),
                 asked.id.to_str().unwrap_or_default(),

@@ -5,10 +5,12 @@ mod render;
 
 pub use code::Code;
 
+use super::live::{Excerpt, Tag, first_place};
 use crate::wire::message::AppError;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 /// An answer that tells what went wrong. What of it is shown depends on the environment: see [`Problem::respond`].
@@ -34,6 +36,12 @@ enum Kind {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub error: Option<AppError>,
+    /// The lines around the place that the error speaks of.
+    pub excerpt: Option<Excerpt>,
+    /// What makes its page live.
+    pub live: Option<Tag>,
+    /// The app as it was edited is at fault.
+    pub of_edit: bool,
     /// The journey of the start-up, as far as it came.
     pub steps: Vec<Step>,
     /// The last lines that the worker wrote to stderr, oldest first.
@@ -103,6 +111,43 @@ impl Problem {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
         self.headers.push((name, value));
         self
+    }
+
+    /// Its page is reloaded when what it speaks of has changed. One that is live already stays as it is.
+    pub fn live(mut self, tag: Tag) -> Problem {
+        let report = self.report.get_or_insert_default();
+        report.live.get_or_insert(Tag { is_problem: true, ..tag });
+        self
+    }
+
+    /// While apps are edited: one that does not run is at fault, and time alone will not mend it.
+    pub fn of_edit(mut self) -> Problem {
+        let is_apps = |kind: &Kind| {
+            let codes = [Code::AppUnavailable, Code::StartFailed, Code::StartTimeout, Code::BackOff];
+            matches!(kind, Kind::Own(code) if codes.contains(code))
+        };
+        if is_apps(&self.kind) {
+            self.report.get_or_insert_default().of_edit = true;
+            self.retry_after = None;
+        }
+        self
+    }
+
+    /// Shows the lines around the place that the error speaks of, where they are below `dir`. Reads a file.
+    pub fn with_excerpt(mut self, dir: &Path) -> Problem {
+        let place = first_place(self.detail.as_deref().unwrap_or_default());
+        let report = self.report.get_or_insert_default();
+        let error = report.error.as_ref();
+        let (stack, inspect) = error.map_or(("", ""), |error| (&error.stack, &error.inspect));
+        report.excerpt = Excerpt::find(dir, &[stack, inspect, &report.stderr.join("\n"), &place]);
+        self
+    }
+
+    fn status(&self) -> StatusCode {
+        match &self.report {
+            Some(report) if report.of_edit => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => self.kind.status(),
+        }
     }
 
     /// What the development page shows beside detail and hint.

@@ -1,6 +1,7 @@
 //! A problem as a response: JSON or a page, for anybody or for the developer.
 
 use super::{Problem, Report, Step};
+use crate::http::live::has_frames;
 use crate::http::{negotiate, page};
 use buntime_plugin::Body;
 use http::header::{self, HeaderValue};
@@ -68,7 +69,7 @@ impl Problem {
         let document = Document {
             r#type: format!("urn:buntime:problem:{}", self.kind.code()),
             title: self.kind.title(),
-            status: self.kind.status().as_u16(),
+            status: self.status().as_u16(),
             detail: self.detail_for(dev),
             instance: request_id,
             code: self.kind.code(),
@@ -78,7 +79,7 @@ impl Problem {
         let mut json = serde_json::to_string(&document).expect("strings and numbers always serialize");
         json.push('\n');
         let mut response = Response::new(Body::from(json));
-        *response.status_mut() = self.kind.status();
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -87,7 +88,7 @@ impl Problem {
     }
 
     fn page(&self, request_id: &str, dev: bool) -> Response<Body> {
-        let status = self.kind.status();
+        let status = self.status();
         let title = self.kind.title();
         let mut main = format!(
             "<h1><small>{}</small>{}</h1>\n<p>{}</p>\n",
@@ -108,11 +109,13 @@ impl Problem {
             page::escape(request_id)
         )
         .expect(INFALLIBLE);
-        page::respond(status, &format!("{} {title}", status.as_u16()), &main)
+        let live = self.report_for(dev).and_then(|report| report.live.as_ref());
+        let live = live.map(|tag| tag.element(None));
+        page::respond_with(status, &format!("{} {title}", status.as_u16()), &main, live.as_deref())
     }
 
     fn shows_inside(&self, dev: bool) -> bool {
-        dev || self.public || !self.kind.status().is_server_error()
+        dev || self.public || !self.status().is_server_error()
     }
 
     fn detail_for(&self, dev: bool) -> &str {
@@ -141,7 +144,15 @@ fn show(report: &Report, main: &mut String) {
             page::escape(&error.message)
         );
         page::section(main, "What the app threw", &what);
-        page::preformatted(main, "Source", &error.inspect);
+        if report.excerpt.is_none() || !has_frames(&error.stack) {
+            page::preformatted(main, "Source", &error.inspect);
+        }
+    }
+    if let Some(excerpt) = &report.excerpt {
+        let heading = format!("{}:{}:{}", excerpt.file, excerpt.line, excerpt.column);
+        page::preformatted(main, &heading, &excerpt.text());
+    }
+    if let Some(error) = &report.error {
         page::preformatted(main, "Stack", &error.stack);
     }
     if !report.steps.is_empty() {
@@ -199,6 +210,7 @@ mod tests {
                 Step { name: "import".into(), took: None },
             ],
             stderr: vec![hostile.into(), "</pre><img src=x>".into()],
+            ..Report::default()
         })
     }
 

@@ -1,0 +1,371 @@
+//! `buntime dev`: what is done beside serving while somebody edits the apps.
+//!
+//! [`Workbench`] learns of each change of an app and of what came of it, and tells open pages ([`Live`]) and the terminal. What
+//! serves is exchanged as ever: by the index and the pool. `plugins` has those loaded anew that were edited; `terminal`, `keys` and
+//! `banner` are for whoever sits in front of it.
+
+mod banner;
+mod keys;
+mod plugins;
+pub mod terminal;
+
+use crate::apps::{Change, Index};
+use crate::config::Config;
+use crate::http::live::{Fault, Live};
+use crate::model::{App, Kind, VersionKey};
+use crate::plugin::Host;
+use crate::pool::{Pool, StartFailure};
+use crate::telemetry::printer::{Printer, harmless, printer};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long files must not change before they count, where somebody edits them and waits.
+pub const QUIET: Duration = Duration::from_millis(40);
+
+/// One for the process.
+pub struct Workbench {
+    pub live: Arc<Live>,
+    index: Arc<Index>,
+    edits: Mutex<Edits>,
+    notes: mpsc::UnboundedSender<Note>,
+    unread: Mutex<Option<mpsc::UnboundedReceiver<Note>>>,
+}
+
+/// What is under way.
+#[derive(Default)]
+struct Edits {
+    /// Revisions of which a worker has yet to be Ready.
+    awaited: HashMap<VersionKey, Awaited>,
+    /// Which style sheets are all that changed.
+    restyled: HashMap<VersionKey, Vec<PathBuf>>,
+    /// Told, and not yet to be resolved.
+    unpublished: Vec<Change>,
+}
+
+struct Awaited {
+    app: Arc<App>,
+    sheets: Option<Vec<PathBuf>>,
+    /// Requests can mean it.
+    published: bool,
+    ready: bool,
+}
+
+/// What takes longer than whoever tells of it has time.
+enum Note {
+    Failed { app: Arc<App>, why: Box<StartFailure>, old: Option<Arc<App>> },
+    Unreadable { app: Arc<App>, error: String },
+}
+
+/// What the workbench needs of the rest.
+pub struct Parts<'a> {
+    pub config: &'a Config,
+    pub bun: String,
+    /// As people read it, and as a browser opens it.
+    pub shown: &'a str,
+    pub url: Option<String>,
+    pub pool: &'a Arc<Pool>,
+    pub plugins: &'a Arc<Host>,
+}
+
+/// Ends what the workbench has running when it is dropped.
+pub struct Running {
+    _keys: Option<keys::Keys>,
+    _plugins: Option<plugins::Watching>,
+    _task: tokio::task::JoinHandle<()>,
+}
+
+impl Workbench {
+    /// None = nobody edits: it is `buntime run`.
+    pub fn new(config: &Config, index: &Arc<Index>) -> Option<Arc<Workbench>> {
+        config.dev.as_ref().map(|_| Workbench::of(index))
+    }
+
+    fn of(index: &Arc<Index>) -> Arc<Workbench> {
+        index.be_edited();
+        let (notes, unread) = mpsc::unbounded_channel();
+        Arc::new(Workbench {
+            live: Live::new(),
+            index: Arc::clone(index),
+            edits: Mutex::default(),
+            notes,
+            unread: Mutex::new(Some(unread)),
+        })
+    }
+
+    /// The server listens. Prints what there is to know, and begins to listen to keys and to watch plugins.
+    pub fn start(self: &Arc<Self>, parts: &Parts<'_>) -> Running {
+        if let Err(error) = Printer::start(terminal::ahead_of_utc()) {
+            tracing::warn!(%error, "requests are not shown");
+        }
+        keys::begin();
+        let banner = banner::text(parts, &self.index);
+        if terminal::is_shown() {
+            print(&banner);
+        }
+        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (bench, pool) = (Arc::clone(self), Arc::clone(parts.pool));
+        let task = tokio::spawn(async move {
+            let Some(mut unread) = unread else { return };
+            while let Some(note) = unread.recv().await {
+                bench.take_note(note, &pool).await;
+            }
+        });
+        Running {
+            _keys: keys::Keys::listen(keys::Desk {
+                bench: Arc::clone(self),
+                pool: Arc::clone(parts.pool),
+                url: parts.url.clone(),
+                banner,
+            }),
+            _plugins: plugins::Watching::start(self, parts.plugins),
+            _task: task,
+        }
+    }
+
+    /// The index is about to know of this. Comes before the pool is told.
+    pub fn changed(&self, change: &Change) {
+        let mut edits = self.edits();
+        if let Change::Replaced { old, new } = change {
+            edits.awaited.remove(&old.key);
+            let sheets = edits.restyled.remove(&new.key);
+            if new.kind.is_worker() {
+                let awaited = Awaited { app: Arc::clone(new), sheets, published: false, ready: false };
+                edits.awaited.insert(new.key, awaited);
+            } else if let Some(sheets) = sheets {
+                edits.restyled.insert(new.key, sheets);
+            }
+        }
+        edits.unpublished.push(change.clone());
+    }
+
+    /// What comes next is a change of these style sheets alone.
+    pub fn restyled(&self, revision: VersionKey, sheets: Vec<PathBuf>) {
+        self.edits().restyled.insert(revision, sheets);
+    }
+
+    /// All that was told of can be resolved. Gives what a worker is to be started of although nobody asks: somebody looks at it.
+    pub fn published(&self) -> Vec<VersionKey> {
+        let mut edits = self.edits();
+        let mut wanted = Vec::new();
+        for change in std::mem::take(&mut edits.unpublished) {
+            match change {
+                Change::Replaced { new, .. } => match &new.kind {
+                    Kind::Worker { .. } => {
+                        if self.live.is_watched(&new) || self.live.has_fault(&new) {
+                            wanted.push(new.key);
+                        }
+                        if let Some(awaited) = edits.awaited.get_mut(&new.key) {
+                            awaited.published = true;
+                            if awaited.ready {
+                                edits.arrive(new.key, &self.live);
+                            }
+                        }
+                    }
+                    Kind::Static { .. } => {
+                        let sheets = edits.restyled.remove(&new.key);
+                        show(&new, sheets, &self.live);
+                    }
+                    Kind::Broken { error } => self.note(Note::Unreadable { error: error.clone(), app: new }),
+                },
+                Change::Added(app) => match &app.kind {
+                    Kind::Broken { error } => {
+                        let error = error.clone();
+                        self.note(Note::Unreadable { app, error });
+                    }
+                    _ => self.live.reload(Some(&app)),
+                },
+                Change::Removed(app) => {
+                    // One that nobody has seen gives way to the next edit: what is in pages is there still.
+                    if edits.awaited.remove(&app.key).is_none() {
+                        self.live.reload(Some(&app));
+                    }
+                }
+                Change::Prove(_) | Change::Outdated(_) => {}
+            }
+        }
+        wanted
+    }
+
+    /// A worker of it is Ready, and requests can mean it.
+    pub fn proven(&self, revision: VersionKey) {
+        let mut edits = self.edits();
+        match edits.awaited.get_mut(&revision) {
+            Some(awaited) => {
+                awaited.ready = true;
+                if awaited.published {
+                    edits.arrive(revision, &self.live);
+                }
+            }
+            // It did not start before, for another reason than its files.
+            None => {
+                if let Some(app) = self.index.by_key(revision).filter(|app| self.live.has_fault(app)) {
+                    self.live.reload(Some(&app));
+                }
+            }
+        }
+    }
+
+    /// A worker of it did not start: it is shown all the same. Called with the pool's lock held.
+    pub fn unproven(&self, revision: VersionKey, why: &StartFailure) {
+        let old = self.index.surrender(revision);
+        let awaited = self.edits().awaited.remove(&revision);
+        let app = awaited.map(|awaited| awaited.app).or_else(|| self.index.by_key(revision));
+        if let Some(app) = app {
+            self.note(Note::Failed { app, why: Box::new(why.clone()), old });
+        }
+    }
+
+    /// The plugins were loaded anew, or why not.
+    fn plugins_changed(&self, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                tracing::info!("plugins reloaded");
+                self.live.reload(None);
+            }
+            Err(why) => {
+                tracing::error!(target: "buntime::failure", error = %why, "the plugins were not loaded anew");
+                self.fail(None, Fault::of_plugins(&why));
+            }
+        }
+    }
+
+    async fn take_note(&self, note: Note, pool: &Arc<Pool>) {
+        let fault_of: Box<dyn FnOnce(&App) -> Fault + Send> = match &note {
+            Note::Failed { why, .. } => {
+                let why = why.clone();
+                Box::new(move |app| Fault::of_start(app, &why))
+            }
+            Note::Unreadable { error, .. } => {
+                let error = error.clone();
+                Box::new(move |app| Fault::of_reading(app, &error))
+            }
+        };
+        let (app, old) = match note {
+            Note::Failed { app, old, .. } => (app, old),
+            Note::Unreadable { app, .. } => (app, None),
+        };
+        if let Some(old) = old {
+            // Nobody means it any more, and nothing takes over from its workers.
+            pool.remove(old.key, None);
+        }
+        let read = Arc::clone(&app);
+        let Ok(fault) = tokio::task::spawn_blocking(move || fault_of(&read)).await else { return };
+        // It may have been edited again meanwhile.
+        if self.index.exact(&app.name, &app.version).is_some_and(|newest| newest.key == app.key) {
+            self.fail(Some(&app), fault);
+        }
+    }
+
+    fn fail(&self, app: Option<&App>, fault: Fault) {
+        let text = fault.text();
+        if self.live.fail(app, fault) {
+            let red = printer().is_some_and(Printer::is_coloured);
+            let (on, off) = if red { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+            let text: Vec<_> = text.lines().map(harmless).collect();
+            print(&format!("{on}{}{off}\n", text.join("\n")));
+        }
+    }
+
+    fn note(&self, note: Note) {
+        // Its reader lives as long as the process.
+        let _ = self.notes.send(note);
+    }
+
+    fn edits(&self) -> MutexGuard<'_, Edits> {
+        self.edits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Edits {
+    /// What was awaited is there.
+    fn arrive(&mut self, revision: VersionKey, live: &Live) {
+        if let Some(Awaited { app, sheets, .. }) = self.awaited.remove(&revision) {
+            show(&app, sheets, live);
+        }
+    }
+}
+
+/// An edit is served: pages and the terminal are told.
+fn show(app: &App, sheets: Option<Vec<PathBuf>>, live: &Live) {
+    match sheets {
+        Some(sheets) if !live.has_fault(app) => live.restyle(app, sheets),
+        _ => live.reload(Some(app)),
+    }
+    if let Some(printer) = printer() {
+        printer.note(&format!("{} is served as it was saved", app.name));
+    }
+}
+
+fn print(text: &str) {
+    if let Some(printer) = printer() {
+        printer.print(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::fixture::{static_site, worker};
+
+    /// What became of each change that can be resolved, and whether pages were told.
+    fn publish(bench: &Workbench, changes: &[Change]) -> (Vec<VersionKey>, bool) {
+        let before = bench.live.tag(None).change;
+        changes.iter().for_each(|change| bench.changed(change));
+        let wanted = bench.published();
+        (wanted, bench.live.tag(None).change > before)
+    }
+
+    fn proves(bench: &Workbench, revision: u64) -> bool {
+        let before = bench.live.tag(None).change;
+        bench.proven(VersionKey(revision));
+        bench.live.tag(None).change > before
+    }
+
+    fn replaced(old: &Arc<App>, new: &Arc<App>) -> Change {
+        Change::Replaced { old: Arc::clone(old), new: Arc::clone(new) }
+    }
+
+    #[test]
+    fn pages_are_told_of_an_edit_when_a_worker_of_it_is_ready_and_of_none_that_gave_way_before() {
+        let bench = Workbench::of(&Index::new());
+        let [one, two, three] = [1, 2, 3].map(|key| worker(key, "shop@latest"));
+        assert!(publish(&bench, &[Change::Added(Arc::clone(&one))]).1, "there is one more");
+        assert!(!proves(&bench, 1), "it is not edited");
+        assert!(!publish(&bench, &[replaced(&one, &two)]).1);
+        let given_way = [Change::Removed(Arc::clone(&two)), replaced(&one, &three)];
+        assert!(!publish(&bench, &given_way).1);
+        assert!(!proves(&bench, 2));
+        assert!(proves(&bench, 3));
+        assert!(!proves(&bench, 3));
+        assert!(publish(&bench, &[Change::Removed(three)]).1);
+    }
+
+    #[test]
+    fn a_worker_that_is_ready_before_requests_can_mean_it_is_told_of_when_they_can() {
+        let bench = Workbench::of(&Index::new());
+        let [one, two] = [1, 2].map(|key| worker(key, "shop@latest"));
+        bench.changed(&replaced(&one, &two));
+        assert!(!proves(&bench, 2));
+        let before = bench.live.tag(None).change;
+        bench.published();
+        assert!(bench.live.tag(None).change > before);
+    }
+
+    #[test]
+    fn a_worker_is_started_for_those_who_look_at_an_error() {
+        let bench = Workbench::of(&Index::new());
+        let [one, two] = [1, 2].map(|key| worker(key, "shop@latest"));
+        bench.live.fail(Some(&one), Fault { revision: Some(one.key), ..Fault::default() });
+        assert_eq!(publish(&bench, &[replaced(&one, &two)]), (vec![two.key], false));
+    }
+
+    #[test]
+    fn a_site_needs_no_worker() {
+        let bench = Workbench::of(&Index::new());
+        let [one, two] = [1, 2].map(|key| static_site(key, "site@latest"));
+        assert_eq!(publish(&bench, &[replaced(&one, &two), Change::Outdated(one)]), (vec![], true));
+    }
+}
