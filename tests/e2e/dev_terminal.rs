@@ -168,6 +168,24 @@ async fn the_terminal_is_as_before_however_the_process_ends() {
 }
 
 #[tokio::test]
+async fn the_terminal_is_left_to_the_shell_while_the_process_is_stopped() {
+    let Some(mut terminal) = OnTerminal::start(app()).await else { return };
+    terminal.shows("r restart").await;
+    let pid = Pid::from_raw(terminal.child.id().unwrap() as i32);
+    kill(pid, Signal::SIGTSTP).unwrap();
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    eventually("it is stopped", || state().rsplit_once(") ").unwrap().1.starts_with('T')).await;
+    assert!(!terminal.is_raw());
+    kill(pid, Signal::SIGCONT).unwrap();
+    eventually("keys are heard again", || terminal.is_raw()).await;
+    terminal.press("h");
+    terminal.shows("restart the workers").await;
+    terminal.press("q");
+    assert!(terminal.exit().await.success());
+    assert!(!terminal.is_raw());
+}
+
+#[tokio::test]
 async fn an_error_is_shown_on_the_terminal_with_its_place_and_without_what_terminals_obey() {
     let app = Apps::new().file("index.ts", "export default { fetch: () => new Response('x') };");
     let file = app.path().join("index.ts");
