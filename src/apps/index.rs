@@ -216,8 +216,8 @@ impl Index {
         lock(&self.state).slots.be_edited();
     }
 
-    /// A worker of this revision failed to start, and apps are edited: from now on it is what its version means. Gives what
-    /// stood in for it, if anything did.
+    /// This revision does not run, and apps are edited: from now on it is what its version means. Gives what stood in for it,
+    /// if anything did.
     pub fn surrender(&self, key: VersionKey) -> Option<Arc<App>> {
         let mut old = None;
         self.update(|slots| {

@@ -86,7 +86,8 @@ pub enum Change {
     /// `new` takes the place of `old` (same name and version). While `old` was proven and `new` is not, requests still
     /// resolve to `old`: start a worker of `new` and report `Index::prove`, then retire `old`; or, if `old` has no
     /// live worker (now or later), report `Index::forget_old(old.key)`. A `new` that is static needs no proof and
-    /// takes over at once; a `new` that is broken never can, and waits for `forget_old`.
+    /// takes over at once; a `new` that is broken never can, and waits for `forget_old`. A revision that waited to be proven
+    /// and gives way to a newer one is told of as an `old` of its own, before the one that stands in for both.
     Replaced { old: Arc<App>, new: Arc<App> },
     /// It was replaced by what runs no workers, and no longer resolves; drain its own.
     Outdated(Arc<App>),

@@ -119,7 +119,7 @@ impl Slots {
         self.edited = true;
     }
 
-    /// It failed to start, and is to be seen all the same: takes the place of what stood in for it, which is returned.
+    /// It does not run, and is to be seen all the same: takes the place of what stood in for it, which is returned.
     pub fn surrender(&mut self, key: VersionKey) -> Option<(AppName, Arc<App>)> {
         let (name, slot) = self.slot_mut(key)?;
         if slot.newest().key != key {
@@ -167,8 +167,10 @@ impl Slots {
             Some(slot) if slot.newest().key == app.key => return,
             Some(slot) => {
                 if let Some(next) = slot.next.take() {
+                    // Its workers, and those that it was to take over from, serve until one of the newest is Ready. Were it
+                    // removed, they would go with it.
                     self.places.remove(&next.key);
-                    plan.before.push(Change::Removed(next));
+                    plan.before.push(Change::Replaced { old: next, new: app.clone() });
                 }
                 plan.before.push(Change::Replaced { old: slot.current.app.clone(), new: app.clone() });
                 slot.shown = self.edited;
@@ -179,8 +181,7 @@ impl Slots {
                 slot.next = Some(app.clone());
                 // Only a proven revision with workers can stand in, and only for one that needs workers to be proven.
                 let current = &slot.current;
-                let is_shown = app.kind.is_static() || self.edited && app.kind.is_broken();
-                if !current.proven || current.gone || !current.app.kind.is_worker() || is_shown {
+                if !current.proven || current.gone || !current.app.kind.is_worker() || app.kind.is_static() {
                     gone = slot.advance();
                 }
             }

@@ -16,7 +16,7 @@ use crate::model::{App, Kind, VersionKey};
 use crate::plugin::Host;
 use crate::pool::{Pool, StartFailure};
 use crate::telemetry::printer::{Printer, harmless, printer};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +24,8 @@ use tokio::sync::mpsc;
 
 /// How long files must not change before they count, where somebody edits them and waits.
 pub const QUIET: Duration = Duration::from_millis(40);
+/// How much longer what does not run is kept from being seen: it may be half of an edit.
+const SECOND_THOUGHT: Duration = Duration::from_millis(100);
 
 /// One for the process.
 pub struct Workbench {
@@ -43,6 +45,8 @@ struct Edits {
     restyled: HashMap<VersionKey, Vec<PathBuf>>,
     /// Told, and not yet to be resolved.
     unpublished: Vec<Change>,
+    /// Revisions of which a worker was Ready.
+    proven: HashSet<VersionKey>,
 }
 
 struct Awaited {
@@ -53,10 +57,15 @@ struct Awaited {
     ready: bool,
 }
 
-/// What takes longer than whoever tells of it has time.
-enum Note {
-    Failed { app: Arc<App>, why: Box<StartFailure>, old: Option<Arc<App>> },
-    Unreadable { app: Arc<App>, error: String },
+/// Something does not run; to look at it takes longer than whoever tells of it has time.
+struct Note {
+    app: Arc<App>,
+    why: Why,
+}
+
+enum Why {
+    NotStarted(Box<StartFailure>),
+    Unreadable(String),
 }
 
 /// What the workbench needs of the rest.
@@ -110,7 +119,8 @@ impl Workbench {
         let task = tokio::spawn(async move {
             let Some(mut unread) = unread else { return };
             while let Some(note) = unread.recv().await {
-                bench.take_note(note, &pool).await;
+                let (bench, pool) = (Arc::clone(&bench), Arc::clone(&pool));
+                tokio::spawn(async move { bench.take_note(note, &pool).await });
             }
         });
         Running {
@@ -130,6 +140,7 @@ impl Workbench {
         let mut edits = self.edits();
         if let Change::Replaced { old, new } = change {
             edits.awaited.remove(&old.key);
+            edits.proven.remove(&old.key);
             let sheets = edits.restyled.remove(&new.key);
             if new.kind.is_worker() {
                 let awaited = Awaited { app: Arc::clone(new), sheets, published: false, ready: false };
@@ -168,20 +179,22 @@ impl Workbench {
                         let sheets = edits.restyled.remove(&new.key);
                         show(&new, sheets, &self.live);
                     }
-                    Kind::Broken { error } => self.note(Note::Unreadable { error: error.clone(), app: new }),
+                    Kind::Broken { error } => {
+                        let why = Why::Unreadable(error.clone());
+                        self.note(Note { app: new, why });
+                    }
                 },
                 Change::Added(app) => match &app.kind {
                     Kind::Broken { error } => {
-                        let error = error.clone();
-                        self.note(Note::Unreadable { app, error });
+                        let why = Why::Unreadable(error.clone());
+                        self.note(Note { app, why });
                     }
                     _ => self.live.reload(Some(&app)),
                 },
                 Change::Removed(app) => {
-                    // One that nobody has seen gives way to the next edit: what is in pages is there still.
-                    if edits.awaited.remove(&app.key).is_none() {
-                        self.live.reload(Some(&app));
-                    }
+                    edits.awaited.remove(&app.key);
+                    edits.proven.remove(&app.key);
+                    self.live.reload(Some(&app));
                 }
                 Change::Prove(_) | Change::Outdated(_) => {}
             }
@@ -192,6 +205,7 @@ impl Workbench {
     /// A worker of it is Ready, and requests can mean it.
     pub fn proven(&self, revision: VersionKey) {
         let mut edits = self.edits();
+        edits.proven.insert(revision);
         match edits.awaited.get_mut(&revision) {
             Some(awaited) => {
                 awaited.ready = true;
@@ -208,13 +222,10 @@ impl Workbench {
         }
     }
 
-    /// A worker of it did not start: it is shown all the same. Called with the pool's lock held.
+    /// A worker of it did not start. Called with the pool's lock held.
     pub fn unproven(&self, revision: VersionKey, why: &StartFailure) {
-        let old = self.index.surrender(revision);
-        let awaited = self.edits().awaited.remove(&revision);
-        let app = awaited.map(|awaited| awaited.app).or_else(|| self.index.by_key(revision));
-        if let Some(app) = app {
-            self.note(Note::Failed { app, why: Box::new(why.clone()), old });
+        if let Some(app) = self.index.by_key(revision) {
+            self.note(Note { app, why: Why::NotStarted(Box::new(why.clone())) });
         }
     }
 
@@ -232,30 +243,33 @@ impl Workbench {
         }
     }
 
+    /// Something does not run: unless it is edited again in a moment it is shown, in the place of what ran.
     async fn take_note(&self, note: Note, pool: &Arc<Pool>) {
-        let fault_of: Box<dyn FnOnce(&App) -> Fault + Send> = match &note {
-            Note::Failed { why, .. } => {
-                let why = why.clone();
-                Box::new(move |app| Fault::of_start(app, &why))
-            }
-            Note::Unreadable { error, .. } => {
-                let error = error.clone();
-                Box::new(move |app| Fault::of_reading(app, &error))
-            }
+        let Note { app, why } = note;
+        // An editor may be half-way through a file.
+        tokio::time::sleep(SECOND_THOUGHT).await;
+        // It may have started at a second try, too.
+        let is_so = || {
+            let newest = self.index.exact(&app.name, &app.version);
+            newest.is_some_and(|newest| newest.key == app.key) && !self.edits().proven.contains(&app.key)
         };
-        let (app, old) = match note {
-            Note::Failed { app, old, .. } => (app, old),
-            Note::Unreadable { app, .. } => (app, None),
-        };
-        if let Some(old) = old {
-            // Nobody means it any more, and nothing takes over from its workers.
-            pool.remove(old.key, None);
+        if !is_so() {
+            return;
         }
         let read = Arc::clone(&app);
-        let Ok(fault) = tokio::task::spawn_blocking(move || fault_of(&read)).await else { return };
-        // It may have been edited again meanwhile.
-        if self.index.exact(&app.name, &app.version).is_some_and(|newest| newest.key == app.key) {
-            self.fail(Some(&app), fault);
+        let fault = tokio::task::spawn_blocking(move || match why {
+            Why::NotStarted(why) => Fault::of_start(&read, &why),
+            Why::Unreadable(error) => Fault::of_reading(&read, &error),
+        });
+        let Ok(fault) = fault.await else { return };
+        if !is_so() {
+            return;
+        }
+        self.edits().awaited.remove(&app.key);
+        self.fail(Some(&app), fault);
+        if let Some(old) = self.index.surrender(app.key) {
+            // Nobody means it any more, and nothing takes over from its workers.
+            pool.remove(old.key, None);
         }
     }
 
@@ -335,8 +349,7 @@ mod tests {
         assert!(publish(&bench, &[Change::Added(Arc::clone(&one))]).1, "there is one more");
         assert!(!proves(&bench, 1), "it is not edited");
         assert!(!publish(&bench, &[replaced(&one, &two)]).1);
-        let given_way = [Change::Removed(Arc::clone(&two)), replaced(&one, &three)];
-        assert!(!publish(&bench, &given_way).1);
+        assert!(!publish(&bench, &[replaced(&two, &three), replaced(&one, &three)]).1);
         assert!(!proves(&bench, 2));
         assert!(proves(&bench, 3));
         assert!(!proves(&bench, 3));

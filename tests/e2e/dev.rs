@@ -49,6 +49,27 @@ async fn an_edit_is_served_without_a_failed_request_whatever_is_asked_meanwhile(
     eventually("all others ended", || workers() == 8).await;
 }
 
+/// Where an edit gave way to the next one before a worker of it was ready, it took the one that still served with it.
+#[tokio::test]
+async fn an_edit_that_comes_before_the_last_one_is_ready_fails_no_request() {
+    let slow = |word: &str| format!("await Bun.sleep(400);\n{}", says(word));
+    let server = Apps::new().file("index.ts", slow("0")).launch().dev().start().await;
+    assert_eq!(server.get("/").await.text(), "0");
+    let load = Load::start(&server, 2, &["/"]).await;
+    for round in 0..3 {
+        for turn in 0..3 {
+            let before = server.log(|line| line["message"] == "replaced").len();
+            edit(&server, "index.ts", &slow(&format!("{round}.{turn}")));
+            eventually("it is noticed", || server.log(|line| line["message"] == "replaced").len() > before)
+                .await;
+        }
+        let last = format!("{round} done");
+        edit(&server, "index.ts", &says(&last));
+        until(&server, "/", |answer| answer.text() == last).await;
+    }
+    assert_all_well(&load.end().await);
+}
+
 #[tokio::test]
 async fn the_hono_example_is_edited() {
     if !Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hono/node_modules/hono").exists() {

@@ -194,11 +194,12 @@ fn what_is_removed_no_longer_resolves_when_it_is_told() {
 }
 
 #[test]
-fn a_second_new_revision_drops_the_first() {
+fn a_second_new_revision_takes_the_place_of_the_first_and_of_what_stands_in() {
     let index = index(&["a@1.0.0"]);
     index.prove(VersionKey(1));
     put(&index, &[&worker(2, "a@1.0.0")]);
-    assert_eq!(put(&index, &[&worker(3, "a@1.0.0")]), ["-a@1.0.0", "~a@1.0.0"]);
+    // Both are replaced by it: were the first removed, the workers that it was to take over from would go with it.
+    assert_eq!(put(&index, &[&worker(3, "a@1.0.0")]), ["~a@1.0.0", "~a@1.0.0"]);
     assert_eq!(key(&index, "a", None), 1);
     index.prove(VersionKey(2));
     assert_eq!(key(&index, "a", None), 1, "it is gone");
