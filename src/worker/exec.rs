@@ -196,6 +196,12 @@ impl Process {
         self.signal(nix::sys::signal::Signal::SIGKILL);
     }
 
+    /// Whether it can be ended, which takes CAP_KILL where it runs as another user (kill(2)).
+    pub fn can_be_signalled(&self) -> bool {
+        use nix::errno::Errno;
+        nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.0.pid), None) != Err(Errno::EPERM)
+    }
+
     /// Signals its process group. It is not reaped yet, so its number is still its own.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         // ESRCH = it has just ended, which is what a signal was to bring about.

@@ -50,7 +50,8 @@ pub struct Launch {
     script: Option<String>,
     /// In a mount namespace of its own, after these commands.
     mounts: Option<String>,
-    no_sys_admin: bool,
+    /// A capability that it has not.
+    without: Option<&'static str>,
     binary: PathBuf,
     /// What a service manager passes, with their names.
     sockets: Vec<(String, OwnedFd)>,
@@ -122,7 +123,7 @@ impl Apps {
             worker_dirs: None,
             script: None,
             mounts: None,
-            no_sys_admin: false,
+            without: None,
             binary: env!("CARGO_BIN_EXE_buntime").into(),
             sockets: Vec::new(),
             dev: false,
@@ -178,9 +179,9 @@ impl Launch {
         self
     }
 
-    /// As root without the capability that namespaces take.
-    pub fn without_sys_admin(mut self) -> Launch {
-        self.no_sys_admin = true;
+    /// As root without a capability: `sys_admin`, which namespaces take, or `kill`.
+    pub fn without(mut self, capability: &'static str) -> Launch {
+        self.without = Some(capability);
         self
     }
 
@@ -290,12 +291,15 @@ impl Launch {
                 command.args(["-m", "sh", "-c", &mounts.unwrap_or_default()]).arg(binary);
                 command
             }
-            None if self.no_sys_admin => {
-                let mut command = Command::new("setpriv");
-                command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]).arg(binary);
-                command
-            }
-            None => Command::new(binary),
+            None => match self.without {
+                Some(capability) => {
+                    let without = format!("-{capability}");
+                    let mut command = Command::new("setpriv");
+                    command.args(["--bounding-set", &without, "--inh-caps", &without]).arg(binary);
+                    command
+                }
+                None => Command::new(binary),
+            },
             Some(script) => {
                 let mut command = Command::new("unshare");
                 command.args(["-Ur", "sh", "-c", script]).arg(binary);

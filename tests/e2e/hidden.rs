@@ -371,6 +371,20 @@ async fn where_there_is_no_other_user_files_are_hidden_all_the_same() {
     assert!(server.state_dir().join("admin.sock").exists());
 }
 
+/// The start waited for ever for the end of a worker that it may not end.
+#[tokio::test]
+async fn root_that_cannot_end_workers_of_another_user_starts_all_the_same_and_says_so() {
+    if !users().contains(&As::Root) {
+        return skip("the tests do not run as root");
+    }
+    let mut server = prowler().lean().without("kill").start().await;
+    let warning = server.logged(|line| line["message"].as_str().unwrap_or("").starts_with("APPS RUN")).await;
+    assert!(warning["cause"].as_str().unwrap().contains("CAP_KILL"), "{warning:#}");
+    assert_eq!(server.get("/victim/self").await.status(), 200);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(server.exit().await.success());
+}
+
 /// As in a container that may make user namespaces, and no others.
 #[tokio::test]
 async fn root_without_the_capability_for_namespaces_runs_apps_as_another_user_and_says_how() {
@@ -382,7 +396,7 @@ async fn root_without_the_capability_for_namespaces_runs_apps_as_another_user_an
     }
     for spares in ["0", "2"] {
         let launch = prowler().file("look/index.js", LOOK).launch();
-        let server = launch.without_sys_admin().env("RUNTIME_SPARE_WORKERS", spares).start().await;
+        let server = launch.without("sys_admin").env("RUNTIME_SPARE_WORKERS", spares).start().await;
         let warning = server
             .logged(|line| line["message"].as_str().unwrap_or("").starts_with("workers run as another user"))
             .await;

@@ -155,6 +155,15 @@ impl Isolation {
             }
             Err(error) => return Err(error),
         };
+        if !started.process.can_be_signalled() {
+            // It ends by itself when it hears no more of us.
+            drop(started.link);
+            std::thread::spawn(move || started.process.reap());
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "a worker of another user could not be ended (CAP_KILL)",
+            ));
+        }
         let mounted = self.mount(&started.process, Some(""), None);
         started.process.kill();
         started.process.reap();
@@ -177,7 +186,7 @@ impl Isolation {
             ),
             None => tracing::warn!(
                 cause,
-                hint = "start Buntime as a user of its own, or allow it CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_CHOWN",
+                hint = "start Buntime as a user of its own, or allow it CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL",
                 "APPS RUN AS ROOT: they can write what root can"
             ),
         }
