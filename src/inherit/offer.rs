@@ -9,6 +9,11 @@ use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How often, and after which time each, it is looked whether a program that has let go of us has ended.
+const LOOKS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The process that is to replace this one. Until it serves, this one does.
 pub struct Offer {
@@ -75,9 +80,14 @@ impl Offer {
         self.socket.try_clone()
     }
 
-    /// Ends the program; how it has ended.
+    /// Ends the program; how it has ended. One that is ending has a moment to do so by itself, and say why.
     pub fn withdraw(&mut self) -> Option<ExitStatus> {
-        // It may have ended by itself.
+        for _ in 0..LOOKS {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(LOOK);
+        }
         let _ = self.child.kill();
         self.child.wait().ok()
     }

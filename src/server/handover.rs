@@ -25,6 +25,8 @@ const FIRST: u32 = 1;
 pub struct Program {
     pub path: PathBuf,
     pub args: Vec<OsString>,
+    /// Where relative paths begin. A thread that enters a mount namespace is in its root from then on (setns(2)).
+    pub dir: PathBuf,
 }
 
 /// Ends the wait for a process, and the process with it, when it is dropped.
@@ -42,7 +44,7 @@ impl Program {
             Some(path) => path,
             None => std::env::current_exe()?,
         };
-        Ok(Program { path, args: args.collect() })
+        Ok(Program { path, args: args.collect(), dir: std::env::current_dir()? })
     }
 }
 
@@ -87,7 +89,7 @@ pub async fn hand_over(house: &House, manager: &Manager, program: &Program) -> R
 fn make(house: &House, program: &Program) -> Result<Offer, HandoverError> {
     let config = house.config.load();
     let mut command = Command::new(&program.path);
-    command.args(&program.args);
+    command.args(&program.args).current_dir(&program.dir);
     // It was taken out of the environment.
     if let Some(file) = &config.root_key_file {
         command.env("RUNTIME_ROOT_KEY_FILE", file);

@@ -153,6 +153,17 @@ async fn what_is_in_flight_is_finished_by_the_process_that_began_it() {
     successor.end().await;
 }
 
+/// A thread that has entered a mount namespace is in its root.
+#[tokio::test]
+async fn relative_paths_begin_for_the_new_process_where_they_began_for_the_old() {
+    let mut server = Apps::new().with("probe").lean().inside().start().await;
+    server.signal(Signal::SIGUSR2);
+    let successor = Successor::of(&server).await;
+    assert_eq!(server.get("/probe/").await.status(), 200);
+    assert_eq!(server.exit().await.code(), Some(0));
+    successor.end().await;
+}
+
 #[tokio::test]
 async fn a_program_that_does_not_start_leaves_the_process_serving() {
     let dir = tempfile::tempdir().unwrap();
@@ -172,7 +183,7 @@ async fn a_program_that_does_not_start_leaves_the_process_serving() {
         server.logged(|line| is_failure(line) && line["error"].as_str().unwrap().contains(why)).await;
     };
     put(b"#!/bin/sh\nexit 3\n");
-    failed(&server, "ended before it served").await;
+    failed(&server, "ended before it served (exit status: 3)").await;
     put(b"no program at all");
     failed(&server, "cannot be started").await;
     std::fs::remove_file(&program).unwrap();

@@ -26,6 +26,8 @@ pub struct Launch {
     state: Option<TempDir>,
     user: Option<u32>,
     worker_dirs: Option<PathBuf>,
+    /// It is started in the directory of apps.
+    inside: bool,
     script: Option<String>,
     /// In a mount namespace of its own, after these commands.
     mounts: Option<String>,
@@ -85,6 +87,7 @@ impl Apps {
             state: None,
             user: None,
             worker_dirs: None,
+            inside: false,
             script: None,
             mounts: None,
             without: None,
@@ -176,6 +179,12 @@ impl Launch {
     /// With a directory of plugins.
     pub fn plugins(self, dir: &Path) -> Launch {
         self.env("RUNTIME_PLUGIN_DIRS", dir.to_str().unwrap())
+    }
+
+    /// In the directory of apps, which it is told as `.`.
+    pub fn inside(mut self) -> Launch {
+        self.inside = true;
+        self.worker_dirs(Path::new("."))
     }
 
     /// With another directory of apps.
@@ -301,6 +310,9 @@ impl Launch {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if self.inside {
+            command.current_dir(self.apps.path());
+        }
         (command, self.apps, state, cache, passed)
     }
 
