@@ -49,7 +49,9 @@ async fn sighup_changes_settings_under_load_and_no_request_fails() {
     let configured = Configured::start(apps, "poolSize: 3\n").await;
     let server = &configured.server;
     let load = Steady::start(server.address, "/probe/", 6);
+    let http2 = Steady::http2(server.address, "/probe/", 2);
     load.answers(50).await;
+    http2.answers(50).await;
     assert_eq!(server.get("/").await.status(), 404);
     let said = configured.reload("poolSize: 4\nhome: home\nlogLevel: debug\n").await;
     assert_eq!(said["message"], "reloaded", "{said}");
@@ -60,7 +62,9 @@ async fn sighup_changes_settings_under_load_and_no_request_fails() {
         configured.reload("poolSize: 4\nhome: home\n").await;
     }
     load.answers(50).await;
+    http2.answers(50).await;
     load.end().await;
+    http2.end().await;
 }
 
 #[tokio::test]

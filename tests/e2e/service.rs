@@ -53,13 +53,17 @@ async fn a_restart_through_inherited_sockets_refuses_no_connection() {
     let mut server = apps.socket("http", unit(&listener)).start().await;
     assert_eq!(server.address, address, "the manager's socket wins over the configuration");
     let load = Steady::start(address, "/probe/", 6);
+    let http2 = Steady::http2(address, "/probe/", 2);
     for _ in 0..2 {
         load.answers(100).await;
+        http2.answers(20).await;
         let next = server.stop().await;
         server = next.env("RUNTIME_SPARE_WORKERS", "0").socket("http", unit(&listener)).start().await;
     }
     load.answers(100).await;
+    http2.answers(20).await;
     load.end().await;
+    http2.end().await;
 }
 
 #[tokio::test]

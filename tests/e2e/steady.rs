@@ -5,7 +5,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,14 +37,28 @@ impl Steady {
     }
 
     pub fn over(connect: Connect, path: &str, clients: usize) -> Steady {
+        let mut steady = Steady::none();
+        for at in 0..clients {
+            let (ends, answered) = (Arc::clone(&steady.ends), Arc::clone(&steady.answered));
+            let client = go_on(Arc::clone(&connect), path.to_owned(), at.is_multiple_of(2), ends, answered);
+            steady.clients.push(tokio::spawn(client));
+        }
+        steady
+    }
+
+    /// Over HTTP/2 without TLS, with prior knowledge (RFC 9113 §3.3).
+    pub fn http2(address: SocketAddr, path: &str, clients: usize) -> Steady {
+        let mut steady = Steady::none();
+        for _ in 0..clients {
+            let (ends, answered) = (Arc::clone(&steady.ends), Arc::clone(&steady.answered));
+            steady.clients.push(tokio::spawn(go_on_http2(address, path.to_owned(), ends, answered)));
+        }
+        steady
+    }
+
+    fn none() -> Steady {
         let ends = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(watch::Sender::new(0));
-        let client = |at: usize| {
-            let (ends, answered) = (Arc::clone(&ends), Arc::clone(&answered));
-            tokio::spawn(go_on(Arc::clone(&connect), path.to_owned(), at.is_multiple_of(2), ends, answered))
-        };
-        let clients = (0..clients).map(client).collect();
-        Steady { clients, ends, answered }
+        Steady { clients: Vec::new(), ends, answered: Arc::new(watch::Sender::new(0)) }
     }
 
     /// Waits until `more` further requests were answered.
@@ -98,6 +114,52 @@ async fn go_on(
             Err(error) => failures.push(format!("{error:?}")),
         }
         answered.send_modify(|answered| *answered += 1);
+    }
+    failures
+}
+
+async fn go_on_http2(
+    address: SocketAddr,
+    path: String,
+    ends: Arc<AtomicBool>,
+    answered: Arc<watch::Sender<usize>>,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    let goes_on = |failures: &Vec<String>| !ends.load(Ordering::Acquire) && failures.len() < 10;
+    while goes_on(&failures) {
+        let connecting = async {
+            let socket = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
+            let shaking = handshake(TokioExecutor::new(), TokioIo::new(socket));
+            shaking.await.map_err(|error| format!("handshake: {error:?}"))
+        };
+        let mut sender = match connecting.await {
+            Ok((sender, connection)) => {
+                tokio::spawn(connection);
+                sender
+            }
+            Err(error) => {
+                failures.push(error);
+                continue;
+            }
+        };
+        // Until the server says GOAWAY (RFC 9113 §6.8).
+        while goes_on(&failures) && sender.ready().await.is_ok() {
+            let request =
+                Request::get(format!("http://{address}{path}")).body(Full::<Bytes>::default()).unwrap();
+            let answer = async {
+                let answer = sender.send_request(request).await?;
+                let status = answer.status();
+                Ok::<_, hyper::Error>((status, answer.into_body().collect().await?.to_bytes()))
+            };
+            match answer.await {
+                Ok((status, _)) if status == 200 => {}
+                Ok((status, body)) => failures.push(format!("{status} {body:?}")),
+                // It was not sent: the connection was on its way to close.
+                Err(error) if error.is_canceled() => break,
+                Err(error) => failures.push(format!("{error:?}")),
+            }
+            answered.send_modify(|answered| *answered += 1);
+        }
     }
     failures
 }

@@ -97,39 +97,14 @@ async fn the_process_is_replaced_under_load_over_tls_too() {
 
 #[tokio::test]
 async fn http2_clients_are_sent_to_the_new_process_and_lose_nothing() {
-    use hyper::client::conn::http2::handshake;
-    use hyper_util::rt::{TokioExecutor, TokioIo};
     let mut server = Apps::new().with("probe").lean().start().await;
-    let (address, pid) = (server.address, server.pid);
-    let client = tokio::spawn(async move {
-        let (mut connections, mut after) = (0, 0);
-        // A hundred answers of the new process.
-        while after < 100 {
-            let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-            let (mut sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
-            tokio::spawn(connection);
-            connections += 1;
-            // Until the server says GOAWAY (RFC 9113 §6.8).
-            while after < 100 && sender.ready().await.is_ok() {
-                let request = http::Request::get(format!("http://{address}/probe/"));
-                let request = request.body(http_body_util::Full::<bytes::Bytes>::default()).unwrap();
-                match sender.send_request(request).await {
-                    Ok(response) => assert_eq!(response.status(), 200),
-                    // It was not sent: the connection closed before.
-                    Err(error) if error.is_canceled() => break,
-                    Err(error) => panic!("{error:?}"),
-                }
-                after += usize::from(!Process::of(pid).is_some_and(Process::lives));
-            }
-        }
-        connections
-    });
+    let load = Steady::http2(server.address, "/probe/", 3);
+    load.answers(50).await;
     server.signal(Signal::SIGUSR2);
     let successor = Successor::of(&server).await;
     assert_eq!(server.exit().await.code(), Some(0));
-    let connections = tokio::time::timeout(super::harness::PATIENCE, client).await.unwrap().unwrap();
-    assert!(connections >= 2);
+    load.answers(50).await;
+    load.end().await;
     successor.end().await;
 }
 
