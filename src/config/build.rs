@@ -1,6 +1,8 @@
 //! The rules: turns the text of each setting into its value.
 
+mod dirs;
 mod tls;
+mod values;
 
 use super::file::Value;
 use super::layers::{Found, Layers};
@@ -11,14 +13,13 @@ use super::{
 };
 use crate::access::RootKey;
 use crate::model::AppName;
-use crate::model::quantity::{QuantityError, parse_duration_text, parse_size_text};
 use buntime_plugin::settings::nearest;
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use values::{duration_from, env_from, format_from, host_from, level_from, size_from};
 
-const ADMIN_SOCKET: &str = "admin.sock";
 /// Where the management API is while one app has the whole site.
 const SOLE_API_PREFIX: &str = "/_buntime";
 /// sun_path of unix(7) holds 108 bytes, the closing NUL among them.
@@ -177,11 +178,6 @@ impl Builder<'_> {
         }
     }
 
-    /// A path, relative ones from the working directory.
-    fn path(&self, found: &Found) -> Result<PathBuf, ConfigError> {
-        Ok(self.working_dir.join(found.text()?))
-    }
-
     fn listen(&mut self, env: Env) -> Result<Listen, ConfigError> {
         let port = self.count(&settings::PORT, 0, usize::from(u16::MAX), 8000, "")?;
         let port = u16::try_from(port).unwrap_or(u16::MAX);
@@ -200,62 +196,6 @@ impl Builder<'_> {
             self.warnings.push(format!("{} is of no use: the listener is a Unix socket", found.source));
         }
         Ok(listen)
-    }
-
-    fn worker_dirs(&mut self) -> Result<Vec<PathBuf>, ConfigError> {
-        if let Some(dir) = self.layers.dev().and_then(|dev| dev.dir.clone()) {
-            let source = Source::Default("buntime dev".to_owned());
-            self.rows.push(Row::new(&settings::WORKER_DIRS, dir.display(), source));
-            return Ok(vec![dir]);
-        }
-        let found = self.layers.find(&settings::WORKER_DIRS)?.ok_or(ConfigError::NoWorkerDirs)?;
-        let (dirs, existing) = self.dirs(&found)?;
-        let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-        if existing == 0 {
-            return Err(ConfigError::WorkerDirsMissing {
-                place: found.source.to_string(),
-                dirs: shown.join(", "),
-            });
-        }
-        self.rows.push(Row::new(&settings::WORKER_DIRS, shown.join(":"), found.source));
-        Ok(dirs)
-    }
-
-    fn plugin_dirs(&mut self) -> Result<Vec<PathBuf>, ConfigError> {
-        let (dirs, source) = match self.layers.find(&settings::PLUGIN_DIRS)? {
-            Some(found) => (self.dirs(&found)?.0, found.source),
-            // It need not be there.
-            None => (vec![self.working_dir.join("plugins")], Source::Default(String::new())),
-        };
-        let shown: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-        self.rows.push(Row::new(&settings::PLUGIN_DIRS, shown.join(":"), source));
-        Ok(dirs)
-    }
-
-    /// Directories separated by colons, each once, and how many of them are there.
-    fn dirs(&mut self, found: &Found) -> Result<(Vec<PathBuf>, usize), ConfigError> {
-        let mut dirs: Vec<PathBuf> = Vec::new();
-        let mut existing = 0;
-        for item in found.items(':') {
-            if item.is_empty() {
-                return Err(found.invalid("a directory in it is empty"));
-            }
-            let dir = std::path::absolute(self.working_dir.join(item)).map_err(|e| found.invalid(e))?;
-            if dirs.contains(&dir) {
-                continue;
-            }
-            match std::fs::metadata(&dir) {
-                Ok(meta) if !meta.is_dir() => {
-                    return Err(found.invalid(format_args!("{} is not a directory", dir.display())));
-                }
-                Ok(_) => existing += 1,
-                Err(e) => {
-                    self.warnings.push(format!("{}: cannot use {}: {e}", found.source, dir.display()));
-                }
-            }
-            dirs.push(dir);
-        }
-        Ok((dirs, existing))
     }
 
     fn config_row(&mut self, named: Option<Found>) {
@@ -277,25 +217,6 @@ impl Builder<'_> {
         let parse =
             |found: &Found| AppName::parse(&found.shown()).map(Some).map_err(|error| error.to_string());
         self.value(&settings::HOME, "", parse, || None, show)
-    }
-
-    /// A directory of our own; `of_systemd` is the variable in which systemd says where it is.
-    fn dir(
-        &mut self,
-        setting: &'static Setting,
-        environment: &Environment,
-        of_systemd: &'static str,
-        default: PathBuf,
-    ) -> Result<PathBuf, ConfigError> {
-        let (dir, source) = match self.layers.find(setting)? {
-            Some(found) => (self.path(&found)?, found.source),
-            None => match first_directory(environment, of_systemd) {
-                Some(first) => (self.working_dir.join(first), Source::Variable(of_systemd)),
-                None => (self.working_dir.join(default), Source::Default(String::new())),
-            },
-        };
-        self.rows.push(Row::new(setting, dir.display(), source));
-        Ok(dir)
     }
 
     fn api_prefix(&mut self) -> Result<String, ConfigError> {
@@ -383,27 +304,6 @@ impl Builder<'_> {
         Ok((Some(found.key), found.file))
     }
 
-    fn admin_socket(&mut self, environment: &Environment, state: &Path) -> Result<PathBuf, ConfigError> {
-        let setting = &settings::ADMIN_SOCKET;
-        let (path, source) = match self.layers.find(setting)? {
-            Some(found) => {
-                let path = self.path(&found)?;
-                if path.as_os_str().len() > MAX_SOCKET_PATH || found.text()?.is_empty() {
-                    return Err(found.invalid("it is empty or longer than 107 bytes"));
-                }
-                (path, found.source)
-            }
-            None => match first_directory(environment, "RUNTIME_DIRECTORY") {
-                Some(dir) => {
-                    (self.working_dir.join(dir).join(ADMIN_SOCKET), Source::Variable("RUNTIME_DIRECTORY"))
-                }
-                None => (state.join(ADMIN_SOCKET), Source::Default(String::new())),
-            },
-        };
-        self.rows.push(Row::new(setting, path.display(), source));
-        Ok(path)
-    }
-
     /// A variable that looks like one of ours and is not is most likely mistyped.
     fn mistyped(&mut self, environment: &Environment) {
         let known = || SETTINGS.iter().map(|setting| setting.variable);
@@ -438,75 +338,5 @@ impl LogFormat {
             LogFormat::Pretty => "pretty",
             LogFormat::Journald => "journald",
         }
-    }
-}
-
-/// systemd gives a colon-separated list when the unit names several; the first is ours.
-fn first_directory<'e>(environment: &'e Environment, variable: &str) -> Option<&'e str> {
-    environment.get(variable)?.to_str()?.split(':').next().filter(|dir| !dir.is_empty())
-}
-
-fn env_from(found: &Found) -> Result<Env, &'static str> {
-    match found.shown().as_str() {
-        "development" => Ok(Env::Development),
-        "production" => Ok(Env::Production),
-        "staging" => Ok(Env::Staging),
-        "test" => Ok(Env::Test),
-        _ => Err("there is no such environment"),
-    }
-}
-
-fn level_from(found: &Found) -> Result<LogLevel, &'static str> {
-    match found.shown().as_str() {
-        "debug" => Ok(LogLevel::Debug),
-        "info" => Ok(LogLevel::Info),
-        "warn" => Ok(LogLevel::Warn),
-        "error" => Ok(LogLevel::Error),
-        _ => Err("there is no such level"),
-    }
-}
-
-fn format_from(found: &Found) -> Result<LogFormat, &'static str> {
-    match found.shown().as_str() {
-        "json" => Ok(LogFormat::Json),
-        "pretty" => Ok(LogFormat::Pretty),
-        "journald" => Ok(LogFormat::Journald),
-        _ => Err("there is no such format"),
-    }
-}
-
-fn host_from(found: &Found, port: u16) -> Result<Listen, String> {
-    let text = found.shown();
-    if let Some(path) = text.strip_prefix("unix:") {
-        if !path.starts_with('/') {
-            return Err("the path of the socket is not absolute".into());
-        }
-        if path.len() > MAX_SOCKET_PATH {
-            return Err("the path of the socket is longer than 107 bytes".into());
-        }
-        return Ok(Listen::Unix(path.into()));
-    }
-    if text == "localhost" {
-        return Ok(Listen::Tcp { host: Ipv4Addr::LOCALHOST.into(), port });
-    }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
-    let host: IpAddr = bare.parse().map_err(|_| "it is no IP address".to_owned())?;
-    Ok(Listen::Tcp { host, port })
-}
-
-/// As in a manifest: a number in the file is seconds, and a text needs a unit.
-fn duration_from(found: &Found) -> Result<Duration, String> {
-    let text = match &found.value {
-        Value::Number(seconds) => format!("{seconds}s"),
-        _ => found.shown(),
-    };
-    parse_duration_text(&text).map_err(|e: QuantityError| e.to_string())
-}
-
-fn size_from(found: &Found) -> Result<u64, String> {
-    match parse_size_text(&found.shown()) {
-        Ok(0) => Err("it is 0".into()),
-        Ok(bytes) => Ok(bytes),
-        Err(e) => Err(e.to_string()),
     }
 }

@@ -1,32 +1,22 @@
-//! One client connection: what it is doing right now, and when it has been doing that for too long.
+//! One client connection: what it is doing right now, and what it has to do next.
 //!
-//! hyper arms a timer for each request head. Here one sweep a second looks at all connections instead, so a request costs
+//! hyper arms a timer for each request head. Here one sweep of the book looks at all connections instead, so a request costs
 //! no timer, and the same book tells which connection is idle when room is needed or the server drains.
 
-use crate::telemetry::metrics::{Collector, Families, families};
+mod book;
+mod watched;
+
+pub use book::{Book, Entry};
+pub use watched::Watched;
+
 use futures_util::task::AtomicWaker;
-use slab::Slab;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
-
-/// How often connections are looked at.
-const SWEEP: Duration = Duration::from_millis(500);
-/// How long a connection that was told to drain may stay between requests. Most close at once; a client that does not
-/// answer the PING after GOAWAY (RFC 9113 §6.8) never would. Long enough for the rest of a response to be flushed.
-const LINGER: Duration = Duration::from_secs(5);
-/// The same where others wait for its place.
-const LINGER_WHEN_FULL: Duration = SWEEP;
-/// How an HTTP/2 connection begins (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use tokio::sync::watch;
 
 /// How long a client may take nothing of what it is sent, where its app says nothing else.
 const STALL: Duration = Duration::from_secs(300);
@@ -85,112 +75,17 @@ pub struct Conn {
     book: Arc<Book>,
 }
 
-/// All connections.
-pub struct Book {
-    open: Mutex<Slab<Arc<Conn>>>,
-    began: Instant,
-    /// Milliseconds since `began`, as of the last sweep or accept.
-    clock: AtomicU64,
-    freed: Notify,
-    /// Milliseconds for which a connection that drains may stay without a request.
-    grace: AtomicU64,
-    max: AtomicUsize,
-    /// Milliseconds, both.
-    keepalive: AtomicU64,
-    head: AtomicU64,
-}
-
-/// A place in the book, given back on drop.
-pub struct Entry {
-    pub conn: Arc<Conn>,
-    key: usize,
-}
-
 /// A request in progress on a connection, its response body included.
 pub struct InFlight(Arc<Conn>);
 
-/// A socket that notes in its `Conn` when bytes come. It has the place in the book: the connection counts for as long as the socket is
-/// there, whatever is spoken on it.
-pub struct Watched<S> {
-    socket: S,
-    entry: Entry,
-    /// How many bytes of the HTTP/2 preface have come; none = it is decided what the connection speaks.
-    preface: Option<usize>,
-}
-
-impl Book {
-    pub fn new(max: usize, keepalive: Duration, head: Duration) -> Arc<Book> {
-        let book = Book {
-            open: Mutex::default(),
-            began: Instant::now(),
-            clock: AtomicU64::new(0),
-            freed: Notify::new(),
-            grace: AtomicU64::new(0),
-            max: AtomicUsize::new(0),
-            keepalive: AtomicU64::new(0),
-            head: AtomicU64::new(0),
-        };
-        book.set_limits(max, keepalive, head);
-        Arc::new(book)
-    }
-
-    /// These limits hold from here on, also for connections that are there.
-    pub fn set_limits(&self, max: usize, keepalive: Duration, head: Duration) {
-        self.max.store(max, Ordering::Relaxed);
-        self.keepalive.store(keepalive.as_millis() as u64, Ordering::Relaxed);
-        self.head.store(head.as_millis() as u64, Ordering::Relaxed);
-        self.freed.notify_waiters();
-    }
-
-    /// Waits until there is room for one more connection, closing the one that is idle the longest if need be.
-    pub async fn room(&self) {
-        loop {
-            let freed = self.freed.notified();
-            {
-                let open = self.open();
-                if open.len() < self.max.load(Ordering::Relaxed) {
-                    return;
-                }
-                self.make_room(&open);
-            }
-            freed.await;
-        }
-    }
-
-    /// The system has no room for a further connection: the one that is idle the longest is asked to close.
-    pub fn relieve(&self) {
-        self.make_room(&self.open());
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.open().len() >= self.max.load(Ordering::Relaxed)
-    }
-
-    /// Asks the connection that is idle the longest to close. Where all have been asked, the one that lingers the longest
-    /// is closed.
-    fn make_room(&self, open: &Slab<Arc<Conn>>) {
-        let idle = || open.iter().map(|(_, conn)| conn).filter(|conn| conn.phase() == Phase::Idle);
-        let oldest = |live: bool| {
-            let told_or_not = idle().filter(|conn| (conn.told() == Verdict::Live) == live);
-            told_or_not.min_by_key(|conn| conn.since.load(Ordering::Relaxed))
-        };
-        if let Some(lingering) = oldest(false) {
-            if self.age(lingering) >= LINGER_WHEN_FULL {
-                lingering.tell(Verdict::Drop);
-            }
-        } else if let Some(oldest) = oldest(true) {
-            oldest.tell(Verdict::Close);
-        }
-    }
-
-    pub fn enter(self: &Arc<Self>, peer: Option<IpAddr>, peer_port: u16) -> Entry {
-        self.tick();
-        let conn = Arc::new(Conn {
+impl Conn {
+    fn new(peer: Option<IpAddr>, peer_port: u16, book: Arc<Book>) -> Conn {
+        Conn {
             peer,
             peer_port,
             secure: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::New as u8),
-            since: AtomicU64::new(self.now()),
+            since: AtomicU64::new(book.now()),
             in_flight: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
@@ -198,100 +93,10 @@ impl Book {
             verdict: AtomicU8::new(Verdict::Live as u8),
             waker: AtomicWaker::new(),
             switched: OnceLock::new(),
-            book: Arc::clone(self),
-        });
-        let key = self.open().insert(Arc::clone(&conn));
-        Entry { conn, key }
-    }
-
-    /// Connections that are open.
-    pub fn len(&self) -> usize {
-        self.open().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Looks after idle and slow connections for ever.
-    pub async fn sweep(self: Arc<Self>) {
-        let mut every = tokio::time::interval(SWEEP);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            every.tick().await;
-            self.tick();
-            // Whoever waits for room looks again: a connection that was busy may have become idle, or lingered long enough.
-            self.freed.notify_waiters();
-            let (keepalive, head, grace) = (millis(&self.keepalive), millis(&self.head), millis(&self.grace));
-            for (_, conn) in self.open().iter() {
-                let (phase, age, told) = (conn.phase(), self.age(conn), conn.told());
-                let live = told == Verdict::Live;
-                match phase {
-                    Phase::Idle if live && age >= keepalive => conn.tell(Verdict::Close),
-                    Phase::Idle if conn.is_awaited(told) && age >= grace => conn.tell(Verdict::Close),
-                    Phase::Idle if conn.is_awaited(told) => {}
-                    Phase::Idle | Phase::Switched if !live && age >= LINGER => conn.tell(Verdict::Drop),
-                    Phase::New if !live && age >= grace.max(SWEEP) => conn.tell(Verdict::Drop),
-                    Phase::Head | Phase::New if age >= head => conn.tell(Verdict::Drop),
-                    _ if conn.is_stalled(self.now()) => conn.tell(Verdict::Drop),
-                    _ => {}
-                }
-            }
+            book,
         }
     }
 
-    /// Asks every connection to finish what it has begun and close. On one that is idle or was just opened a request may be on its
-    /// way: it has `grace` to come, and is answered as the last one.
-    pub fn drain(&self, grace: Duration) {
-        self.grace.store(grace.as_millis() as u64, Ordering::Relaxed);
-        self.tick();
-        for (_, conn) in self.open().iter() {
-            conn.tell(Verdict::Drain);
-        }
-    }
-
-    /// Resolves when no connection is left.
-    pub async fn emptied(&self) {
-        loop {
-            let freed = self.freed.notified();
-            if self.is_empty() {
-                return;
-            }
-            freed.await;
-        }
-    }
-
-    fn tick(&self) {
-        self.clock.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn now(&self) -> u64 {
-        self.clock.load(Ordering::Relaxed)
-    }
-
-    fn age(&self, conn: &Conn) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(conn.since.load(Ordering::Relaxed)))
-    }
-
-    fn open(&self) -> MutexGuard<'_, Slab<Arc<Conn>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn millis(atomic: &AtomicU64) -> Duration {
-    Duration::from_millis(atomic.load(Ordering::Relaxed))
-}
-
-impl Collector for Book {
-    fn collect(&self, into: &mut Families) {
-        let open = self.open();
-        let in_flight = open.iter().map(|(_, conn)| u64::from(conn.in_flight.load(Ordering::Relaxed)));
-        into.number(&families::IN_FLIGHT, [], in_flight.sum::<u64>() as f64);
-        into.number(&families::CONNECTIONS, [], open.len() as f64);
-    }
-}
-
-impl Conn {
     /// Begins a request. The connection counts as busy until the guard is dropped.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -436,79 +241,6 @@ impl Drop for InFlight {
             // It was told while the head came and could not follow then.
             self.0.waker.wake();
         }
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let book = &self.conn.book;
-        book.open().remove(self.key);
-        book.freed.notify_waiters();
-    }
-}
-
-impl<S> Watched<S> {
-    pub fn new(socket: S, entry: Entry) -> Self {
-        Watched { socket, entry, preface: Some(0) }
-    }
-
-    fn heard(&mut self, bytes: &[u8]) {
-        if let Some(seen) = self.preface {
-            let wanted = &PREFACE[seen..];
-            let common = wanted.len().min(bytes.len());
-            let matches = wanted[..common] == bytes[..common];
-            self.preface = (matches && common < wanted.len()).then_some(seen + common);
-            if matches && self.preface.is_none() {
-                return self.entry.conn.speaks_http2();
-            }
-        }
-        self.entry.conn.heard();
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.socket).poll_read(cx, buf);
-        let filled = &buf.filled()[before..];
-        if !filled.is_empty() {
-            self.heard(filled);
-        }
-        result
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.entry.conn.wrote(result)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Of what TLS was given, some may wait here for the socket.
-        let result = Pin::new(&mut self.socket).poll_flush(cx);
-        self.entry.conn.wrote(result)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.entry.conn.wrote(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
     }
 }
 

@@ -1,8 +1,11 @@
+use super::book::SWEEP;
+use super::watched::PREFACE;
 use super::*;
 use futures_util::task::noop_waker_ref;
 use std::future::poll_fn;
 use std::task::{Wake, Waker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 const KEEPALIVE: Duration = Duration::from_secs(75);
 const HEAD: Duration = Duration::from_secs(10);
