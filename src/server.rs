@@ -10,6 +10,7 @@ mod house;
 mod isolate;
 pub mod limits;
 mod manager;
+mod name;
 mod plugins;
 mod reload;
 mod secure;
@@ -74,9 +75,9 @@ pub fn serve(config: Config, bun: Bun, birth: Birth) -> Result<()> {
 async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
     limits::check(&config)?;
     let mut signals = Signals::register()?;
-    let manager = Manager::start()?;
     let program = Program::of_this_process()?;
     let Birth { inheritance: Inheritance { mut sockets, predecessor, watchdog }, loader, logs } = birth;
+    let manager = Manager::start(predecessor.is_some())?;
     if let Some(predecessor) = &predecessor {
         let handed = predecessor.receive()?;
         sockets.extend(handed.sockets);
@@ -87,19 +88,39 @@ async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
     let Some((house, entrances)) = House::build(config, bun, doors, signals.end()).await? else {
         return Ok(());
     };
+    let succeeds = predecessor.is_some();
+    if let Some(predecessor) = predecessor {
+        // All is there before the first request. Until then the other process answers.
+        let is_warm = tokio::select! {
+            () = house.site.pool.warmed(WARM_LIMIT) => true,
+            () = signals.end() => false,
+        };
+        let taken = if is_warm { handover::take_over(predecessor).await } else { None };
+        let Some(older) = taken else {
+            tracing::info!("ending before anything was served");
+            let ending =
+                Ending { replaced: true, grace: Duration::ZERO, within: Duration::ZERO, hurried: None };
+            house.end(ending, async || signals.end().await).await;
+            return Ok(());
+        };
+        signals.older = older;
+        manager.is_the_service();
+    }
+    house.own_sockets();
     house.open(entrances);
+    let begin = async {
+        house.tell_plugins().await;
+        house.announce();
+        if !succeeds {
+            house.site.pool.warmed(WARM_LIMIT).await;
+        }
+    };
     let is_to_end = tokio::select! {
-        () = house.tell_plugins() => false,
+        () = begin => false,
         () = signals.end() => true,
     };
     let mut end = End::Told;
     if !is_to_end {
-        house.announce();
-        house.site.pool.warmed(WARM_LIMIT).await;
-        if let Some(predecessor) = predecessor {
-            handover::take_over(predecessor).await;
-        }
-        house.own_names();
         house.tend();
         manager.ready(&house.status());
         if let Some(limit) = watchdog {
@@ -114,16 +135,24 @@ async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
         };
         end = control.run(&mut signals).await;
     }
+    let within = house.config.load().shutdown_timeout;
     let ending = match end {
         End::Told => {
-            let within = house.config.load().shutdown_timeout;
             tracing::info!(?within, "shutting down");
             manager.stopping("Finishing what was begun");
-            Ending { replaced: false, grace: GRACE, within }
+            signals.pass_on_the_end();
+            Ending { replaced: false, grace: GRACE, within, hurried: None }
         }
-        End::Replaced => Ending { replaced: true, grace: REPLACED_GRACE, within: REPLACED_LIMIT },
+        End::Replaced => {
+            Ending { replaced: true, grace: REPLACED_GRACE, within: REPLACED_LIMIT, hurried: Some(within) }
+        }
     };
-    house.end(ending, signals.end()).await;
+    let told = async || {
+        signals.end().await;
+        signals.pass_on_the_end();
+    };
+    house.end(ending, told).await;
+    signals.outlast_the_older(ending.within).await;
     manager.flush();
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub fn print(flags: ConfigFlags, process: Process) -> ExitCode {
     let loaded = match super::run::load(flags, process) {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(failure) => return failure.report(),
     };
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");

@@ -4,51 +4,56 @@ use super::args::ConfigFlags;
 use super::process::Process;
 use super::{FAILURE, USAGE, report};
 use crate::config::{Config, Inputs, Loaded, bun};
+use crate::inherit::Inheritance;
 use crate::server::{Birth, Loader};
 use crate::telemetry;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 const ROOT_KEY_FILE: &str = "RUNTIME_ROOT_KEY_FILE";
 
+/// What ends the process, for those who started it.
+pub struct Failure {
+    code: u8,
+    reason: String,
+}
+
+impl Failure {
+    fn new(code: u8, reason: &dyn Display) -> Failure {
+        Failure { code, reason: reason.to_string() }
+    }
+
+    pub fn report(self) -> ExitCode {
+        report(&self.reason);
+        ExitCode::from(self.code)
+    }
+}
+
 pub fn run(flags: ConfigFlags, mut process: Process) -> ExitCode {
     let inheritance = std::mem::take(&mut process.inheritance);
-    let loader = loader(&flags, &process);
-    let Loaded { config, warnings, .. } = match load(flags, process) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
-    };
-    let bun = match bun::inspect(&config.bun, &config.environment) {
-        Ok(bun) => bun,
-        Err(error) => {
-            report(&error);
-            return ExitCode::from(USAGE);
-        }
-    };
-    if let Err(error) = config.prepare_dirs() {
-        report(&error);
-        return ExitCode::from(USAGE);
+    // It is open until the end, by which the process before knows that all has been said.
+    let before = inheritance.predecessor.as_ref().and_then(|predecessor| predecessor.report().ok());
+    let Err(failure) = serve(flags, process, inheritance) else { return ExitCode::SUCCESS };
+    if let Some(before) = &before {
+        before.failed(&failure.reason);
     }
-    let logs = match telemetry::start(config.log) {
-        Ok(logs) => Arc::new(logs),
-        Err(error) => {
-            report(&error);
-            return ExitCode::from(FAILURE);
-        }
-    };
+    failure.report()
+}
+
+fn serve(flags: ConfigFlags, process: Process, inheritance: Inheritance) -> Result<(), Failure> {
+    let loader = loader(&flags, &process);
+    let Loaded { config, warnings, .. } = load(flags, process)?;
+    let bun = bun::inspect(&config.bun, &config.environment).map_err(|error| Failure::new(USAGE, &error))?;
+    config.prepare_dirs().map_err(|error| Failure::new(USAGE, &error))?;
+    let logs = Arc::new(telemetry::start(config.log).map_err(|error| Failure::new(FAILURE, &error))?);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let result = crate::server::serve(config, bun, Birth { inheritance, loader, logs: Arc::clone(&logs) });
     // What is still queued must be out before the error that ends it all, and before the process.
     logs.flush();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&format_args!("{error:#}"));
-            ExitCode::from(FAILURE)
-        }
-    }
+    result.map_err(|error| Failure::new(FAILURE, &format_args!("{error:#}")))
 }
 
 /// Reads the configuration again as it was read at first, but for a root key in the environment, which is not kept.
@@ -69,11 +74,11 @@ fn loader(flags: &ConfigFlags, process: &Process) -> Loader {
     })
 }
 
-/// Loads the configuration or reports what is wrong with it.
-pub fn load(flags: ConfigFlags, process: Process) -> Result<Loaded, ExitCode> {
+/// # Errors
+/// What is wrong with the configuration.
+pub fn load(flags: ConfigFlags, process: Process) -> Result<Loaded, Failure> {
     let working_dir = std::env::current_dir().map_err(|error| {
-        report(&format_args!("cannot tell the working directory: {error}"));
-        ExitCode::from(FAILURE)
+        Failure::new(FAILURE, &format_args!("cannot tell the working directory: {error}"))
     })?;
     let inputs = Inputs {
         flags: flags.0,
@@ -83,8 +88,5 @@ pub fn load(flags: ConfigFlags, process: Process) -> Result<Loaded, ExitCode> {
         descriptor_limit: process.descriptor_limit,
         secrets: process.secrets,
     };
-    Config::load(inputs).map_err(|error| {
-        report(&error);
-        ExitCode::from(USAGE)
-    })
+    Config::load(inputs).map_err(|error| Failure::new(USAGE, &error))
 }

@@ -5,12 +5,15 @@
 //! (systemd.socket(5)). Those that a process has bound itself are kept by the service manager, or handed on, under a name with
 //! [`OWN`] in front: they are used only where the configuration still says so.
 
+mod detached;
+mod link;
 mod offer;
 mod predecessor;
 mod socket;
 
+pub use link::{Link, Word};
 pub use offer::{Offer, is_for_one_process};
-pub use predecessor::{HandoverError, Predecessor};
+pub use predecessor::{Answer, HandoverError, Predecessor};
 pub use socket::{Bound, Inherited};
 
 use std::time::Duration;

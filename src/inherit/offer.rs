@@ -1,29 +1,37 @@
 //! What a process hands to the one that replaces it.
 
-use super::predecessor::{FORMAT, MAX_MESSAGE, MAX_SOCKETS, Message};
-use super::{HandoverError, VARIABLE};
+use super::detached::Detached;
+use super::predecessor::{
+    FAILED, FORMAT, MAX_MESSAGE, MAX_REASON, MAX_SOCKETS, Message, READY, RELEASED, WITHDRAWN,
+};
+use super::{HandoverError, Link, VARIABLE};
 use crate::access::RootKey;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::OsStr;
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How often, and after which time each, it is looked whether a program that has let go of us has ended.
-const LOOKS: u32 = 20;
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a process has to end that was told to, or has said that it will.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// The same for one that has let go of its socket.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// The process that is to replace this one. Until it serves, this one does.
 pub struct Offer {
     socket: UnixStream,
-    pub child: Child,
+    process: Detached,
 }
+
+/// What ends a wait for the program.
+pub struct Stopper(pub(super) UnixStream);
 
 impl Offer {
     /// Starts a program that is to take over `sockets`, each with its name. The root key is handed on where the program could not
-    /// read it again.
+    /// read it again. Blocks for a moment.
     ///
     /// # Errors
     /// The program cannot be started.
@@ -34,62 +42,78 @@ impl Offer {
     ) -> Result<Offer, HandoverError> {
         let (socket, theirs) = UnixStream::pair()?;
         program.env(VARIABLE, "1").stdin(Stdio::from(OwnedFd::from(theirs)));
-        let child = program.spawn()?;
-        // What was opened for the child alone is closed here, so that its end is seen.
-        drop(program);
-        let mut offer = Offer { socket, child };
-        if let Err(error) = send(&offer.socket, sockets, root_key) {
-            let ended = offer.withdraw();
-            return Err(match error {
-                // It was too quick for it.
-                HandoverError::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    HandoverError::Ended(ended)
-                }
-                error => error,
-            });
+        let offer = Offer { process: Detached::start(program)?, socket };
+        match send(&offer.socket, sockets, root_key) {
+            // One that was too quick for it may have said why.
+            Ok(()) | Err(HandoverError::Io(_)) => Ok(offer),
+            Err(error) => {
+                offer.process.end(END_LIMIT);
+                Err(error)
+            }
         }
-        Ok(offer)
     }
 
-    /// Waits until the program serves. Blocks.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits until the program could serve, if it were let. Blocks.
     ///
     /// # Errors
     /// It broke off before, and has ended.
-    pub fn accepted(&mut self) -> Result<(), HandoverError> {
+    pub fn accepted(self) -> Result<Offer, HandoverError> {
         let mut word = [0];
-        match self.socket.read(&mut word) {
-            Ok(1..) => Ok(()),
+        let mut socket = &self.socket;
+        let reason = match socket.read(&mut word) {
+            Ok(1..) if word[0] == READY => return Ok(self),
+            Ok(1..) if word[0] == FAILED => self.reason(),
             // One that has not read what it was sent breaks off.
-            Ok(0) | Err(_) => Err(HandoverError::Ended(self.withdraw())),
+            _ => None,
+        };
+        // It is ending by itself, and may still have something to say to others.
+        if !self.process.ends(if reason.is_some() { END_LIMIT } else { MOMENT }) {
+            self.process.end(END_LIMIT);
         }
+        Err(HandoverError::Ended(reason))
     }
 
-    /// Tells the program that it is the service now, and lets it go.
+    fn reason(&self) -> Option<String> {
+        self.socket.set_read_timeout(Some(END_LIMIT)).ok()?;
+        let mut text = Vec::new();
+        // What has come until it takes too long is there all the same.
+        let _ = (&self.socket).take(MAX_REASON).read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Tells the program that it is the service from here on.
     ///
     /// # Errors
     /// It is gone.
-    pub fn release(mut self) -> std::io::Result<()> {
-        self.socket.write_all(b".")
+    pub fn release(self) -> Result<Link, HandoverError> {
+        let released = (&self.socket).write_all(&[RELEASED]);
+        released.map_err(|_| HandoverError::Ended(None))?;
+        Ok(Link::new(self.socket)?)
     }
 
-    /// A second handle on the socket, to end a wait for it.
-    ///
+    /// The program was waited for, and is not wanted any more. Blocks until it has ended.
+    pub fn withdraw(self) {
+        self.process.end(END_LIMIT);
+    }
+
     /// # Errors
     /// The system allows no further descriptor.
-    pub fn stopper(&self) -> std::io::Result<UnixStream> {
-        self.socket.try_clone()
+    pub fn stopper(&self) -> std::io::Result<Stopper> {
+        Ok(Stopper(self.socket.try_clone()?))
     }
+}
 
-    /// Ends the program; how it has ended. One that is ending has a moment to do so by itself, and say why.
-    pub fn withdraw(&mut self) -> Option<ExitStatus> {
-        for _ in 0..LOOKS {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            std::thread::sleep(LOOK);
-        }
-        let _ = self.child.kill();
-        self.child.wait().ok()
+impl Stopper {
+    /// Ends the wait, and with it the program.
+    pub fn withdraw(&self) {
+        // It may have ended by itself.
+        let _ = (&self.0).write_all(&[WITHDRAWN]);
+        let _ = self.0.shutdown(Shutdown::Read);
     }
 }
 

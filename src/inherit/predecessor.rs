@@ -1,21 +1,30 @@
 //! The process that this one replaces, seen from this one.
 
-use super::Inherited;
+use super::{Inherited, Link};
 use crate::access::RootKey;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Of [`Message`]. A process that hands over and one that takes over may be of different versions of Buntime.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Bytes.
 pub(super) const MAX_MESSAGE: usize = 16 << 10;
 /// Sockets that are handed over at most. The kernel allows 253 (unix(7)).
 pub(super) const MAX_SOCKETS: usize = 64;
+/// Said by the new process: all is there for it to serve.
+pub(super) const READY: u8 = b'.';
+/// Said by the new process, with the reason behind it: it will not serve.
+pub(super) const FAILED: u8 = b'!';
+/// Bytes of a reason that are read.
+pub(super) const MAX_REASON: u64 = 16 << 10;
+/// Said by the old process: the new one is the service.
+pub(super) const RELEASED: u8 = b'.';
+/// Said by the old process: it serves on, and the new one is to end.
+pub(super) const WITHDRAWN: u8 = b'x';
 /// It has sent its message before it looks after anything else.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,6 +44,17 @@ pub struct Predecessor {
     socket: UnixStream,
 }
 
+/// What it says of a process that could serve.
+#[derive(Debug)]
+pub enum Answer {
+    /// This process is the service. None = nothing more can be told.
+    Released(Option<Link>),
+    /// It serves on.
+    Withdrawn,
+    /// It has died: there is none but this process.
+    Gone,
+}
+
 /// What it hands over.
 #[derive(Debug, Default)]
 pub struct Handed {
@@ -47,10 +67,12 @@ pub struct Handed {
 pub enum HandoverError {
     #[error("the new process cannot be started: {0}")]
     Io(#[from] io::Error),
-    #[error("the new process ended before it served{}", status(.0))]
-    Ended(Option<ExitStatus>),
+    #[error("the new process ended before it served{}", because(.0))]
+    Ended(Option<String>),
     #[error("the new process did not serve within {0:?}")]
     Late(Duration),
+    #[error("this process was told to end")]
+    Withdrawn,
     #[error("a deployment or another change took too long to end")]
     Busy,
     #[error("there are too many sockets to hand over")]
@@ -65,8 +87,20 @@ pub enum HandoverError {
     First,
 }
 
-fn status(status: &Option<ExitStatus>) -> String {
-    status.map(|status| format!(" ({status})")).unwrap_or_default()
+fn because(reason: &Option<String>) -> String {
+    reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+/// The way to say why this process does not serve.
+#[derive(Debug)]
+pub struct Report(UnixStream);
+
+impl Report {
+    /// Tells the process before, which serves on.
+    pub fn failed(&self, reason: &dyn std::fmt::Display) {
+        // It may be gone.
+        let _ = write!(&self.0, "{}{reason}", char::from(FAILED));
+    }
 }
 
 impl Predecessor {
@@ -116,13 +150,25 @@ impl Predecessor {
         Ok(Handed { sockets, root_key })
     }
 
-    /// This process serves. Returns when it is the service, and the other one ends. Blocks.
+    /// This process could serve. Returns when the other one has said what is to be. Blocks.
+    pub fn replace(mut self) -> Answer {
+        let mut word = [0];
+        // One that does not read any more may have said why.
+        let _ = self.socket.write_all(&[READY]);
+        let said = self.socket.set_read_timeout(None).and_then(|()| self.socket.read_exact(&mut word));
+        match said.map(|()| word[0]) {
+            Ok(RELEASED) => Answer::Released(Link::new(self.socket).ok()),
+            Ok(_) => Answer::Withdrawn,
+            Err(_) => Answer::Gone,
+        }
+    }
+
+    /// For the case that it does not come to that.
     ///
     /// # Errors
-    /// The other one is gone.
-    pub fn replace(mut self) -> io::Result<()> {
-        self.socket.write_all(b".")?;
-        self.socket.read_exact(&mut [0])
+    /// The system allows no further descriptor.
+    pub fn report(&self) -> io::Result<Report> {
+        Ok(Report(self.socket.try_clone()?))
     }
 }
 
@@ -156,31 +202,65 @@ mod tests {
         for (text, why) in [
             (&b"{}"[..], "makes no sense"),
             (b"", "makes no sense"),
-            (b"{\"format\":2,\"sockets\":[]}", "another format of handing over (2, and this one 1)"),
-            (b"{\"format\":1,\"sockets\":[\"http\"]}", "1 names, 0 sockets"),
-            (b"{\"format\":1,\"sockets\":[],\"root_key\":\"xyz\"}", "no hash"),
+            (b"{\"format\":3,\"sockets\":[]}", "another format of handing over (3, and this one 2)"),
+            (b"{\"format\":2,\"sockets\":[\"http\"]}", "1 names, 0 sockets"),
+            (b"{\"format\":2,\"sockets\":[],\"root_key\":\"xyz\"}", "no hash"),
         ] {
             let error = message(text).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        assert!(message(b"{\"format\":1,\"sockets\":[]}").unwrap().sockets.is_empty());
+        assert!(message(b"{\"format\":2,\"sockets\":[]}").unwrap().sockets.is_empty());
     }
 
     #[test]
     fn a_program_that_ends_has_not_taken_over() {
-        let mut reads = Command::new("head");
-        reads.args(["-c", "1"]).stdout(std::process::Stdio::null());
-        let mut offer = Offer::make(reads, &[], None).unwrap();
-        assert!(matches!(offer.accepted(), Err(HandoverError::Ended(_))));
-        offer.withdraw();
-        let mut sleep = Command::new("sleep");
-        sleep.arg("1000");
-        let mut offer = Offer::make(sleep, &[], None).unwrap();
-        let stopper = offer.stopper().unwrap();
-        stopper.shutdown(std::net::Shutdown::Both).unwrap();
-        assert!(offer.accepted().is_err(), "a wait can be ended");
-        offer.withdraw();
+        let shell = |script: &str| {
+            let mut program = Command::new("sh");
+            program.args(["-c", script]);
+            Offer::make(program, &[], None)
+        };
+        let ended = |offer: Offer| match offer.accepted() {
+            Err(HandoverError::Ended(reason)) => reason,
+            other => panic!("{:?}", other.map(|_| ())),
+        };
+        // Its standard input is the socket.
+        assert_eq!(
+            ended(shell("head -c 1 >&2; printf '!no such app\n' >&0").unwrap()).unwrap(),
+            "no such app"
+        );
+        assert_eq!(ended(shell("exit 3").unwrap()), None);
+        let offer = shell("exec sleep 1000").unwrap();
+        offer.stopper().unwrap().withdraw();
+        assert_eq!(ended(offer), None, "a wait can be ended");
         assert!(Offer::make(Command::new("/no/such/program"), &[], None).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_new_process_is_released_and_told_more() {
+        let (theirs, mine) = UnixStream::pair().unwrap();
+        let waits = tokio::task::spawn_blocking(move || Predecessor::new(mine).replace());
+        let mut old = Link::new(theirs.try_clone().unwrap()).unwrap();
+        theirs.set_nonblocking(false).unwrap();
+        let mut word = [0];
+        (&theirs).read_exact(&mut word).unwrap();
+        assert_eq!(word, [READY]);
+        (&theirs).write_all(&[RELEASED]).unwrap();
+        let Answer::Released(Some(mut link)) = waits.await.unwrap() else { panic!() };
+        old.say(super::super::Word::Reload);
+        assert_eq!(link.hear().await, Some(super::super::Word::Reload));
+        link.say(super::super::Word::End);
+        theirs.set_nonblocking(true).unwrap();
+        assert_eq!(old.hear().await, Some(super::super::Word::End));
+    }
+
+    #[test]
+    fn a_process_that_is_not_wanted_any_more_is_not_one_whose_predecessor_has_died() {
+        let (theirs, mine) = UnixStream::pair().unwrap();
+        super::super::offer::Stopper(theirs).withdraw();
+        assert!(matches!(Predecessor::new(mine).replace(), Answer::Withdrawn));
+        let (theirs, mine) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert!(matches!(Predecessor::new(mine).replace(), Answer::Gone));
     }
 
     #[test]

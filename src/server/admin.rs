@@ -1,47 +1,15 @@
 //! The admin socket: made so that nobody but its owner can ever open it.
 
+use super::name::Name;
 use crate::config::MAX_SOCKET_PATH;
 use anyhow::{Context, Result};
 use rustix::fs::Mode;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::net::UnixListener;
 
 const BACKLOG: i32 = 128;
-
-/// The name of a socket that listens. Dropped, it is removed, if it is this process's own.
-#[derive(Debug)]
-pub struct Name {
-    path: PathBuf,
-    own: bool,
-}
-
-impl Name {
-    /// Of a socket that another process still listens on.
-    pub fn of_another(path: &Path) -> Name {
-        Name { path: path.to_owned(), own: false }
-    }
-
-    /// It is this process's from here on.
-    pub fn own(&mut self) {
-        self.own = true;
-    }
-
-    /// It stays: another process listens.
-    pub fn leave(mut self) {
-        self.own = false;
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        if self.own {
-            // One that stays is replaced at the next start.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
 
 /// Listens on `path`, mode 0600 from the first moment.
 ///
@@ -62,7 +30,7 @@ pub fn listen(path: &Path) -> Result<(UnixListener, Name)> {
         )
     })?;
     let listener = bind(path).with_context(what)?;
-    Ok((listener, Name { path: path.to_owned(), own: true }))
+    Ok((listener, Name::own(path)))
 }
 
 fn bind(path: &Path) -> Result<UnixListener> {

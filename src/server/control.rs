@@ -5,12 +5,13 @@ use super::handover::{self, Program};
 use super::house::House;
 use super::manager::Manager;
 use super::reload;
-use crate::inherit::HandoverError;
+use crate::inherit::{HandoverError, Link, Word};
 use crate::telemetry::Logs;
 use anyhow::Result;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Where a process ended that was told to, or was replaced.
@@ -29,12 +30,18 @@ pub struct Control {
     pub logs: Arc<Logs>,
 }
 
-/// What people and service managers ask a process for by signals.
+/// What people, service managers and other processes of the same service ask a process for.
 pub struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
     usr2: Signal,
+    /// To the process that this one has replaced, while that ends.
+    pub older: Option<Link>,
+    /// To the process that has replaced this one.
+    pub newer: Option<Link>,
+    /// The older one has asked for a reload, before the control loop ran.
+    reload: bool,
 }
 
 enum Wish {
@@ -46,13 +53,22 @@ enum Wish {
 /// What takes its time, beside which signals are heard.
 enum Work {
     Reload(JoinHandle<()>),
-    Replace(JoinHandle<Result<(), HandoverError>>),
+    Replace(JoinHandle<Result<Link, HandoverError>>),
 }
 
 enum Done {
     Wish(Wish),
     Reloaded,
-    Replaced(Result<(), HandoverError>),
+    Replaced(Result<Link, HandoverError>),
+}
+
+/// What is to be done after what is on its way.
+#[derive(Default)]
+struct Next {
+    reload: bool,
+    replace: bool,
+    /// Ends a replacement that is on its way.
+    withdraw: Option<oneshot::Sender<()>>,
 }
 
 impl Signals {
@@ -64,32 +80,87 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
             usr2: signal(SignalKind::user_defined2())?,
+            older: None,
+            newer: None,
+            reload: false,
         })
     }
 
-    /// Resolves when the process is to end.
+    /// Resolves when the process is to end. May be dropped, and called again for the next time that it is told to.
     pub async fn end(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
+        loop {
+            let word = tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.int.recv() => return,
+                word = hear(&mut self.older) => word,
+                word = hear(&mut self.newer) => word,
+            };
+            match word {
+                Some(Word::End) => return,
+                Some(Word::Reload) => self.reload = true,
+                None => {}
+            }
         }
     }
 
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.term.recv() => Wish::End,
-            _ = self.int.recv() => Wish::End,
-            _ = self.hup.recv() => Wish::Reload,
-            _ = self.usr2.recv() => Wish::Replace,
+    /// The process before this one is to end soon too.
+    pub fn pass_on_the_end(&self) {
+        if let Some(older) = &self.older {
+            older.say(Word::End);
         }
     }
+
+    /// Returns when the process before this one has ended: a service manager may take what is left for lost when its main process is
+    /// gone (`KillMode=mixed`, systemd.kill(5)). At most `within`.
+    pub async fn outlast_the_older(&mut self, within: Duration) {
+        let outlasted = async {
+            while self.older.is_some() {
+                tokio::select! {
+                    _ = hear(&mut self.older) => {}
+                    _ = self.term.recv() => return,
+                    _ = self.int.recv() => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(within, outlasted).await;
+    }
+
+    async fn next(&mut self) -> Wish {
+        if std::mem::take(&mut self.reload) {
+            return Wish::Reload;
+        }
+        loop {
+            let word = tokio::select! {
+                _ = self.term.recv() => return Wish::End,
+                _ = self.int.recv() => return Wish::End,
+                _ = self.hup.recv() => return Wish::Reload,
+                _ = self.usr2.recv() => return Wish::Replace,
+                word = hear(&mut self.older) => word,
+            };
+            match word {
+                Some(Word::End) => return Wish::End,
+                Some(Word::Reload) => return Wish::Reload,
+                None => {}
+            }
+        }
+    }
+}
+
+/// The next word of a process; none = it has ended, and there is nobody any more.
+async fn hear(link: &mut Option<Link>) -> Option<Word> {
+    let Some(process) = link else { return std::future::pending().await };
+    let word = process.hear().await;
+    if word.is_none() {
+        *link = None;
+    }
+    word
 }
 
 impl Control {
     /// Until the process is to end.
     pub async fn run(&self, signals: &mut Signals) -> End {
         let mut work: Option<Work> = None;
-        let mut reload_again = false;
+        let mut next = Next::default();
         loop {
             let done = match &mut work {
                 None => Done::Wish(signals.next().await),
@@ -104,30 +175,44 @@ impl Control {
             };
             match done {
                 Done::Wish(Wish::End) => {
-                    if let Some(Work::Replace(replace)) = work {
-                        // Dropped, it ends the process that it has started.
-                        replace.abort();
-                        let _ = replace.await;
+                    drop(next.withdraw.take());
+                    if let Some(Work::Replace(replace)) = work
+                        && let Ok(Ok(newer)) = replace.await
+                    {
+                        // The other one is the service by now: it is to end as this one was.
+                        newer.say(Word::End);
+                        signals.newer = Some(newer);
+                        return End::Replaced;
                     }
                     return End::Told;
                 }
                 // What has changed since the last one began may not have been seen.
-                Done::Wish(Wish::Reload) if work.is_some() => reload_again = true,
-                Done::Wish(Wish::Replace) if work.is_some() => {
-                    tracing::warn!("a reload or a replacement is on its way: the process is not replaced");
+                Done::Wish(Wish::Reload) => next.reload = true,
+                Done::Wish(Wish::Replace) if matches!(work, Some(Work::Replace(_))) => {
+                    tracing::warn!("a process that is to take over is starting: no other one is started");
                 }
-                Done::Wish(Wish::Reload) => work = Some(Work::Reload(self.reload())),
-                Done::Wish(Wish::Replace) => work = Some(Work::Replace(self.replace())),
+                Done::Wish(Wish::Replace) => next.replace = true,
                 Done::Reloaded => work = None,
-                Done::Replaced(Ok(())) => return End::Replaced,
+                Done::Replaced(Ok(newer)) => {
+                    if next.reload {
+                        newer.say(Word::Reload);
+                    }
+                    signals.newer = Some(newer);
+                    return End::Replaced;
+                }
                 Done::Replaced(Err(error)) => {
                     work = None;
                     tracing::error!(%error, "the process was not replaced, and serves on");
                     self.manager.status(&format!("{}; not replaced: {error}", self.house.status()));
                 }
             }
-            if work.is_none() && std::mem::take(&mut reload_again) {
+            if work.is_none() && std::mem::take(&mut next.reload) {
                 work = Some(Work::Reload(self.reload()));
+            }
+            if work.is_none() && std::mem::take(&mut next.replace) {
+                let (withdraw, withdrawn) = oneshot::channel();
+                next.withdraw = Some(withdraw);
+                work = Some(Work::Replace(self.replace(withdrawn)));
             }
         }
     }
@@ -148,10 +233,14 @@ impl Control {
         })
     }
 
-    fn replace(&self) -> JoinHandle<Result<(), HandoverError>> {
+    fn replace(&self, withdrawn: oneshot::Receiver<()>) -> JoinHandle<Result<Link, HandoverError>> {
         self.manager.status(&format!("{}; a new process is starting", self.house.status()));
         let (house, manager, program) = (Arc::clone(&self.house), self.manager.clone(), self.program.clone());
-        tokio::spawn(async move { handover::hand_over(&house, &manager, &program).await })
+        tokio::spawn(async move {
+            // Its sender is dropped.
+            let withdrawn = async { drop(withdrawn.await) };
+            handover::hand_over(&house, &manager, &program, withdrawn).await
+        })
     }
 }
 

@@ -3,15 +3,15 @@
 
 use super::house::House;
 use super::manager::Manager;
-use crate::inherit::{HandoverError, Offer, Predecessor};
+use crate::inherit::{Answer, HandoverError, Link, Offer, Predecessor};
 use std::ffi::OsString;
-use std::net::Shutdown;
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 /// How long changes that are on their way are waited for.
 const CHANGES_LIMIT: Duration = Duration::from_secs(30);
@@ -29,9 +29,6 @@ pub struct Program {
     pub dir: PathBuf,
 }
 
-/// Ends the wait for a process, and the process with it, when it is dropped.
-struct Waiting(Option<UnixStream>);
-
 impl Program {
     /// Of this process. A path is taken as it was typed: what it leads to may be another file by then.
     ///
@@ -48,42 +45,74 @@ impl Program {
     }
 }
 
-/// Starts the program and hands everything over. When this returns, the other process serves and this one is to end; on an
-/// error nothing has changed.
+/// Starts the program and hands everything over, until `withdrawn` resolves. When this returns, the other process is the service and
+/// this one is to end; on an error this one serves on.
 ///
 /// # Errors
 /// Why the other one does not serve.
-pub async fn hand_over(house: &House, manager: &Manager, program: &Program) -> Result<(), HandoverError> {
+pub async fn hand_over(
+    house: &Arc<House>,
+    manager: &Manager,
+    program: &Program,
+    withdrawn: impl Future<Output = ()>,
+) -> Result<Link, HandoverError> {
     if std::process::id() == FIRST {
         return Err(HandoverError::First);
     }
+    let mut withdrawn = std::pin::pin!(withdrawn);
     tracing::info!(program = %program.path.display(), "starting a process to take over");
     // What the other one reads is to be true until it serves.
-    let still = house.site.api.standstill.hold(CHANGES_LIMIT).await.ok_or(HandoverError::Busy)?;
-    let _turn =
-        tokio::time::timeout(CHANGES_LIMIT, house.plugins.turn()).await.map_err(|_| HandoverError::Busy)?;
-    let mut offer = make(house, program)?;
-    let pid = offer.child.id();
-    let mut waiting = Waiting(Some(offer.stopper()?));
-    let accepted = tokio::task::spawn_blocking(move || offer.accepted().map(|()| offer));
-    let offer = match tokio::time::timeout(LIMIT, accepted).await {
-        Err(_) => return Err(HandoverError::Late(LIMIT)),
-        Ok(accepted) => accepted.map_err(std::io::Error::other)??,
+    let stands = async {
+        let still = house.site.api.standstill.hold(CHANGES_LIMIT).await.ok_or(HandoverError::Busy)?;
+        let turn = tokio::time::timeout(CHANGES_LIMIT, house.plugins.turn()).await;
+        Ok::<_, HandoverError>((still, turn.map_err(|_| HandoverError::Busy)?))
     };
-    waiting.0 = None;
-    // First it is the service, then it says so.
+    let (still, _turn) = tokio::select! {
+        stands = stands => stands?,
+        () = &mut withdrawn => return Err(HandoverError::Withdrawn),
+    };
+    let making = spawn_blocking({
+        let (house, program) = (Arc::clone(house), program.clone());
+        move || make(&house, &program)
+    });
+    let offer = making.await.map_err(io::Error::other)??;
+    let pid = offer.pid();
+    tracing::debug!(pid, "it has started");
+    let stopper = offer.stopper()?;
+    let mut accepted = spawn_blocking(move || offer.accepted());
+    let given_up = tokio::select! {
+        accepted = &mut accepted => Ok(accepted.map_err(io::Error::other)??),
+        () = &mut withdrawn => Err(HandoverError::Withdrawn),
+        () = tokio::time::sleep(LIMIT) => Err(HandoverError::Late(LIMIT)),
+    };
+    let offer = match given_up {
+        Ok(offer) => offer,
+        Err(error) => {
+            stopper.withdraw();
+            // It may have come in this moment.
+            if let Ok(Ok(offer)) = accepted.await {
+                let _ = spawn_blocking(|| offer.withdraw()).await;
+            }
+            return Err(error);
+        }
+    };
+    // First it is the service, then it says so. From here on nothing is withdrawn.
     manager.replaced_by(pid);
-    let manager = manager.clone();
-    let released = tokio::task::spawn_blocking(move || {
-        manager.flush();
+    let flushes = manager.clone();
+    let released = spawn_blocking(move || {
+        flushes.flush();
         offer.release()
     });
-    if let Ok(Err(error)) = released.await {
-        tracing::warn!(%error, "the new process was not told that it is the service");
-    }
+    let link = match released.await.map_err(io::Error::other)? {
+        Ok(link) => link,
+        Err(error) => {
+            manager.stays_the_service();
+            return Err(error);
+        }
+    };
     still.over();
     tracing::info!(pid, "another process has taken over");
-    Ok(())
+    Ok(link)
 }
 
 fn make(house: &House, program: &Program) -> Result<Offer, HandoverError> {
@@ -100,19 +129,14 @@ fn make(house: &House, program: &Program) -> Result<Offer, HandoverError> {
     Offer::make(command, &sockets, root_key)
 }
 
-/// This process serves: the one before may end.
-pub async fn take_over(predecessor: Predecessor) {
-    let replaced = tokio::task::spawn_blocking(move || predecessor.replace()).await;
-    if let Ok(Err(error)) = replaced {
-        tracing::warn!(%error, "the process before this one is gone");
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(socket) = &self.0 {
-            // Who waits reads the end, and ends the process.
-            let _ = socket.shutdown(Shutdown::Both);
+/// This process could serve. Returns whether it is to, with the way to the one before, if that is still there.
+pub async fn take_over(predecessor: Predecessor) -> Option<Option<Link>> {
+    match spawn_blocking(move || predecessor.replace()).await {
+        Ok(Answer::Released(link)) => Some(link),
+        Ok(Answer::Withdrawn) => None,
+        Ok(Answer::Gone) | Err(_) => {
+            tracing::warn!("the process before this one is gone");
+            Some(None)
         }
     }
 }

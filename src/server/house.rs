@@ -1,7 +1,6 @@
 //! Everything that serves, put together from a configuration, and taken apart again.
 
 use super::address::Address;
-use super::admin::Name;
 use super::dirs::Dirs;
 use super::doors::{Doors, Heirlooms};
 use super::secure::{self, Secured, Tending};
@@ -42,6 +41,8 @@ const PLUGINS_LEAST: Duration = Duration::from_secs(2);
 pub struct House {
     /// The one that holds; a reload changes it.
     pub config: ArcSwap<Config>,
+    /// The one of the start.
+    pub first: Arc<Config>,
     pub site: Arc<Site>,
     pub plugins: Arc<Host>,
     pub address: Address,
@@ -59,7 +60,6 @@ pub struct House {
     leave: watch::Sender<bool>,
     stop: watch::Sender<Option<Stop>>,
     accepting: Mutex<Vec<JoinHandle<()>>>,
-    admin_name: Mutex<Option<Name>>,
     /// None = there is no TLS.
     tending: Option<Tending>,
     /// Somebody edits the apps.
@@ -76,6 +76,8 @@ pub struct Ending {
     pub grace: Duration,
     /// When what was begun is given up.
     pub within: Duration,
+    /// What is left of that at most, once it is told to end. None = then it ends at once.
+    pub hurried: Option<Duration>,
 }
 
 impl House {
@@ -89,7 +91,7 @@ impl House {
         doors: Doors,
         end: impl Future<Output = ()>,
     ) -> Result<Option<(Arc<House>, Entrances)>> {
-        let Doors { public, address, redirects, admin: admin_socket, heirlooms } = doors;
+        let Doors { public, address, redirects, admin, mut heirlooms } = doors;
         let Secured { public, address, redirect, tending } =
             secure::secure(&config, public, address, redirects)?;
         let dirs = Dirs::prepare(&config.state_dir)?;
@@ -103,11 +105,11 @@ impl House {
         let metrics = Metrics::new(&bun.version.to_string());
         let isolation = isolate::establish(&config, &bun, &dirs, &shim)?;
         // No app runs yet that could have opened it.
-        let admin_socket = isolate::keeps_from(&isolation, &config.admin_socket).then_some(admin_socket);
-        if admin_socket.is_none() {
+        let admin = isolate::keeps_from(&isolation, &config.admin_socket).then_some(admin);
+        if admin.is_none() {
             tracing::warn!(path = %config.admin_socket.display(), "there is no admin socket: apps could open it");
+            heirlooms.close_admin();
         }
-        let (admin, admin_name) = admin_socket.unzip();
         let settings = settings(&config, &bun, &dirs, shim, isolation, &address);
         let pool = Pool::start(settings, Box::new(observer), Arc::clone(&hub), Arc::clone(&metrics))?;
         let (drain, draining) = watch::channel(false);
@@ -139,7 +141,6 @@ impl House {
                 tracing::info!("ending before anything was served");
                 let _ = tokio::time::timeout(super::KILL_LIMIT, pool.shut_down(Duration::ZERO)).await;
                 dirs.clean();
-                heirlooms.end();
                 return Ok(None);
             }
         };
@@ -175,8 +176,10 @@ impl House {
         let book = Book::new(config.max_connections, config.keepalive_timeout, config.head_timeout);
         let desk = Book::new(ADMIN_CONNECTIONS, config.keepalive_timeout, config.head_timeout);
         metrics.register(Arc::<Book>::clone(&book));
+        let config = Arc::new(config);
         let house = Arc::new(House {
-            config: ArcSwap::from_pointee(config),
+            first: Arc::clone(&config),
+            config: ArcSwap::new(config),
             site,
             plugins,
             address,
@@ -192,7 +195,6 @@ impl House {
             leave,
             stop: watch::Sender::new(None),
             accepting: Mutex::default(),
-            admin_name: Mutex::new(admin_name),
             tending,
             bench,
             editing: Mutex::default(),
@@ -256,11 +258,9 @@ impl House {
         *locked(&self.editing) = self.bench.as_ref().map(|bench| bench.start(&parts));
     }
 
-    /// The names of the sockets are this process's from here on: they end with it.
-    pub fn own_names(&self) {
-        if let Some(name) = &mut *locked(&self.admin_name) {
-            name.own();
-        }
+    /// The sockets are this process's from here on: their names end with it.
+    pub fn own_sockets(&self) {
+        locked(&self.heirlooms).take();
     }
 
     /// Begins to look after certificates, which takes that no other process does.
@@ -302,27 +302,23 @@ impl House {
         locked(&self.watcher).as_ref().map(apps::Watcher::lookout)
     }
 
-    /// Ends in order: nothing new is accepted, what was begun is finished. `at_once` cuts it short.
-    pub async fn end(&self, ending: Ending, at_once: impl Future<Output = ()>) {
+    /// Ends in order: nothing new is accepted, what was begun is finished. `told` resolves each time it is told to end once more, which
+    /// cuts it short.
+    pub async fn end(&self, ending: Ending, mut told: impl AsyncFnMut()) {
         self.hub.publish(Event::Server(ServerEvent::Draining));
         if let Some(tending) = &self.tending {
             tending.end();
         }
         drop(locked(&self.editing).take());
-        // While it still listens: whoever finds the name without a listener may take it.
-        let name = locked(&self.admin_name).take();
         let heirlooms = std::mem::take(&mut *locked(&self.heirlooms));
         if ending.replaced {
-            if let Some(name) = name {
-                name.leave();
-            }
-            drop(heirlooms);
+            heirlooms.leave();
             // The other process sees to the apps.
             drop(locked(&self.watcher).take());
             self.site.pool.set_size(self.config.load().pool_size, 0);
         } else {
-            drop(name);
-            heirlooms.end();
+            // While it still listens: whoever finds the name without a listener may take it.
+            drop(heirlooms);
             self.leave.send_replace(true);
         }
         self.drain.send_replace(true);
@@ -334,25 +330,47 @@ impl House {
         }
         self.book.drain(ending.grace);
         self.desk.drain(ending.grace);
-        let deadline = tokio::time::Instant::now() + ending.within;
-        let pool = &self.site.pool;
-        let finish = async {
-            // Requests that are there may still need a worker: connections first, then the pool.
-            let emptied = async { tokio::join!(self.book.emptied(), self.desk.emptied()) };
-            let _ = tokio::time::timeout_at(deadline, emptied).await;
-            self.plugins.shut_down(deadline.max(tokio::time::Instant::now() + PLUGINS_LEAST)).await;
-            pool.shut_down(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
-        };
-        tokio::select! {
-            () = finish => {}
-            () = at_once => {
-                tracing::warn!("ending at once");
-                pool.kill_all();
-                let _ = tokio::time::timeout(super::KILL_LIMIT, pool.shut_down(Duration::ZERO)).await;
+        let deadline = watch::Sender::new(tokio::time::Instant::now() + ending.within);
+        let mut finish = std::pin::pin!(self.finish(deadline.subscribe()));
+        let mut hurried = ending.hurried;
+        loop {
+            tokio::select! {
+                () = &mut finish => break,
+                () = told() => {}
             }
+            let Some(hurried) = hurried.take() else {
+                tracing::warn!("ending at once");
+                self.site.pool.kill_all();
+                let _ =
+                    tokio::time::timeout(super::KILL_LIMIT, self.site.pool.shut_down(Duration::ZERO)).await;
+                break;
+            };
+            tracing::info!(within = ?hurried, "told to end soon");
+            let sooner = tokio::time::Instant::now() + hurried;
+            deadline.send_modify(|deadline| *deadline = sooner.min(*deadline));
         }
         self.dirs.clean();
         tracing::info!("ended");
+    }
+
+    /// What was begun, until a deadline that may come nearer.
+    async fn finish(&self, mut deadline: watch::Receiver<tokio::time::Instant>) {
+        // Requests that are there may still need a worker: connections first, then the pool.
+        let emptied = async { tokio::join!(self.book.emptied(), self.desk.emptied()) };
+        tokio::select! {
+            _ = emptied => {}
+            () = passed(deadline.clone()) => {}
+        }
+        let least = tokio::time::Instant::now() + PLUGINS_LEAST;
+        let until = (*deadline.borrow()).max(least);
+        self.plugins.shut_down(until).await;
+        loop {
+            let left = deadline.borrow_and_update().saturating_duration_since(tokio::time::Instant::now());
+            tokio::select! {
+                () = self.site.pool.shut_down(left) => return,
+                Ok(()) = deadline.changed() => {}
+            }
+        }
     }
 
     fn stopped(&self) -> impl Future<Output = Stop> + use<> {
@@ -362,6 +380,17 @@ impl House {
                 Ok(stop) => stop.unwrap_or(Stop::Close),
                 Err(_) => Stop::Close,
             }
+        }
+    }
+}
+
+/// Returns when a deadline has passed that may come nearer.
+async fn passed(mut deadline: watch::Receiver<tokio::time::Instant>) {
+    loop {
+        let until = *deadline.borrow_and_update();
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => return,
+            Ok(()) = deadline.changed() => {}
         }
     }
 }

@@ -23,11 +23,12 @@ pub async fn reload(house: &House, loader: Arc<Loader>, logs: &Logs) -> Result<(
     if config.root_key.is_none() && before.root_key_file.is_none() {
         config.root_key.clone_from(&before.root_key);
     }
-    let fixed = fixed(&before, &config);
+    let fixed = fixed(&house.first, &config);
     if !fixed.is_empty() {
         tracing::warn!(
             settings = fixed.join(", "),
-            hint = "SIGUSR2 or a restart puts them into effect",
+            hint =
+                "SIGUSR2 or a restart puts them into effect; another host on the same port takes a restart",
             "some settings have changed that take a new process"
         );
     }
@@ -48,7 +49,7 @@ fn acme(config: &Config) -> Option<&crate::tls::acme::Settings> {
     config.tls.as_ref().and_then(|tls| tls.acme.as_ref())
 }
 
-/// Settings that differ and cannot be changed in a process that serves.
+/// Settings that differ from those of the start, and cannot be changed in a process that serves.
 fn fixed(before: &Config, after: &Config) -> Vec<&'static str> {
     let differs = [
         ("env", before.env != after.env),

@@ -194,7 +194,11 @@ impl Log {
         });
         found.await.unwrap_or_else(|_| {
             let lines = self.lines.lock().unwrap();
-            let last: Vec<String> = lines.iter().rev().take(200).rev().map(Value::to_string).collect();
+            // Of requests there may be thousands.
+            let (requests, others): (Vec<_>, Vec<_>) =
+                lines.iter().rev().partition(|line| line["message"] == "request");
+            let last = others.into_iter().take(150).rev().chain(requests.into_iter().take(50).rev());
+            let last: Vec<String> = last.map(Value::to_string).collect();
             panic!("no such line in the log, which ends:\n{}", last.join("\n"))
         })
     }

@@ -72,6 +72,7 @@ mod stalled;
 mod states;
 mod steady;
 mod swap;
+mod swap_signals;
 mod time_limits;
 mod tls;
 mod tls_acme;

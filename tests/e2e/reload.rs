@@ -84,6 +84,11 @@ async fn what_takes_a_new_process_is_named_and_stays() {
     configured.reload("threads: 2\napiPrefix: /_ops\n").await;
     let told = |line: &serde_json::Value| line["settings"] == "threads, api-prefix";
     assert_eq!(configured.server.log(told).len(), 1);
+    // For as long as it is so, and not when it is again as it was at the start.
+    configured.reload("threads: 2\napiPrefix: /_ops\n").await;
+    assert_eq!(configured.server.log(told).len(), 2);
+    configured.reload("threads: 1\n").await;
+    assert_eq!(configured.server.log(|line| line["settings"].is_string()).len(), 2);
     assert_eq!(configured.server.get("/api/health").await.status(), 200);
 }
 

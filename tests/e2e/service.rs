@@ -125,6 +125,25 @@ async fn a_socket_bound_here_is_kept_by_the_manager_and_used_again() {
     assert_eq!(server.get("/probe/").await.status(), 200);
 }
 
+/// Where all addresses had been listened on, one alone is taken as long as the manager keeps the socket.
+#[tokio::test]
+async fn a_socket_of_before_that_the_manager_still_keeps_does_not_end_the_start() {
+    let mut manager = ServiceManager::new();
+    let launch = Apps::new().with("probe").lean().env("HOST", "0.0.0.0");
+    let server = manager.over(launch).start().await;
+    manager.hears("READY=1").await;
+    let (name, socket) = manager.kept.pop().unwrap();
+    // A second one stays with the manager until it is told.
+    manager.kept.push((name.clone(), socket.try_clone().unwrap()));
+    let port = server.address.port();
+    let next = server.stop().await.socket(&name, socket);
+    let next = manager.over(next.env("HOST", "127.0.0.1").env("PORT", port.to_string()));
+    let forgotten = format!("FDNAME={name}");
+    let (server, _) = tokio::join!(next.start(), manager.hears(&forgotten));
+    assert_eq!(server.address.to_string(), format!("127.0.0.1:{port}"));
+    assert_eq!(server.get("/probe/").await.status(), 200);
+}
+
 #[tokio::test]
 async fn a_stuck_control_loop_says_nothing_to_the_watchdog_and_dies_by_it_with_its_workers() {
     const LIMIT: Duration = Duration::from_millis(500);

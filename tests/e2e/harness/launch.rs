@@ -247,7 +247,7 @@ impl Launch {
                 for (at, (_, socket)) in self.sockets.iter().enumerate() {
                     let high = rustix::io::fcntl_dupfd_cloexec(socket, 100).unwrap();
                     rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty()).unwrap();
-                    script += &format!("exec {}<&{}; ", 3 + at, high.as_raw_fd());
+                    script += &format!("exec {0}<&{1} {1}<&-; ", 3 + at, high.as_raw_fd());
                     passed.push(high);
                 }
                 script += &format!(
