@@ -26,10 +26,8 @@ pub struct Certificates {
 struct Held {
     sources: Sources,
     read: Read,
-    /// Those of ACME, by their domains.
-    issued: Vec<(Box<str>, Arc<Pair>)>,
-    /// Domains for which ACME has none yet.
-    awaited: Vec<Box<str>>,
+    /// Those of ACME by their domains, in the order of the settings. None = it has none yet.
+    issued: Vec<(Box<str>, Option<Arc<Pair>>)>,
     /// The files when they were read, whether they could be used or not.
     state: State,
 }
@@ -47,7 +45,7 @@ impl Certificates {
                 tracing::warn!(file = %files.cert.display(), "a certificate has expired");
             }
         }
-        let held = Held { sources, read, issued: Vec::new(), awaited: Vec::new(), state };
+        let held = Held { sources, read, issued: Vec::new(), state };
         Ok(Arc::new(Certificates {
             shelf: ArcSwap::from_pointee(held.shelf()),
             held: Mutex::new(held),
@@ -79,6 +77,7 @@ impl Certificates {
         let result = sources.read().and_then(|read| held.fits(read, SystemTime::now()));
         let result = match result {
             Ok(read) => {
+                held.tell_gone(&read);
                 held.read = read;
                 held.sources = sources;
                 self.shelf.store(Arc::new(held.shelf()));
@@ -116,19 +115,18 @@ impl Certificates {
     /// ACME is to get a certificate for `domain`. Until then handshakes for it fail, unless a file has one.
     pub fn awaits(&self, domain: &str) {
         let mut held = self.held();
-        held.awaited.push(domain.into());
+        held.issued.push((domain.into(), None));
         self.shelf.store(Arc::new(held.shelf()));
     }
 
     /// ACME has got a certificate for `domain`, which takes the place of the one before it.
     pub fn issued(&self, domain: &str, pair: Pair) {
         let mut held = self.held();
-        let pair = Arc::new(pair);
+        let pair = Some(Arc::new(pair));
         match held.issued.iter_mut().find(|(other, _)| **other == *domain) {
             Some((_, old)) => *old = pair,
             None => held.issued.push((domain.into(), pair)),
         }
-        held.awaited.retain(|other| **other != *domain);
         self.shelf.store(Arc::new(held.shelf()));
     }
 
@@ -154,12 +152,18 @@ impl Certificates {
 impl Held {
     fn shelf(&self) -> Shelf {
         let read = self.read.iter().map(|(_, pair)| pair);
-        let pairs = read.chain(self.issued.iter().map(|(_, pair)| pair));
-        Shelf::new(pairs.cloned()).awaiting(self.awaited.iter().map(|domain| &**domain))
+        let pairs = read.chain(self.issued.iter().filter_map(|(_, pair)| pair.as_ref()));
+        let awaited = self.issued.iter().filter(|(_, pair)| pair.is_none()).map(|(domain, _)| &**domain);
+        Shelf::new(pairs.cloned(), SystemTime::now()).awaiting(awaited)
     }
 
     /// Refuses what would take the place of a better one.
     fn fits(&self, new: Read, now: SystemTime) -> Result<Read, SourceError> {
+        // It was emptied, or what is mounted there is gone: no name would get an answer.
+        let has_other = self.issued.iter().any(|(_, pair)| pair.is_some());
+        if new.is_empty() && !self.read.is_empty() && !has_other {
+            return Err(SourceError::NoneLeft);
+        }
         let worse = new.iter().find(|(files, pair)| {
             let old = self.read.iter().find(|(other, _)| other == files);
             pair.is_expired(now) && old.is_some_and(|(_, old)| !old.is_expired(now))
@@ -167,6 +171,16 @@ impl Held {
         match worse {
             Some((files, _)) => Err(SourceError::Expired { file: files.cert.clone() }),
             None => Ok(new),
+        }
+    }
+
+    /// A pair of which both files were removed is served no more.
+    fn tell_gone(&self, new: &Read) {
+        for (files, pair) in &self.read {
+            if !new.iter().any(|(other, _)| other == files) {
+                let (file, names) = (files.cert.display(), pair.facts.names.join(", "));
+                tracing::warn!(%file, names, "a certificate is there no more");
+            }
         }
     }
 }
@@ -200,6 +214,14 @@ mod tests {
         made.write(&dir.join(format!("{file}.crt")), &dir.join(format!("{file}.key")));
     }
 
+    /// As ACME does.
+    fn issue(certificates: &Certificates, name: &str) {
+        let made = made(&[name], |params| params.not_after = rcgen::date_time_ymd(2100, 1, 1));
+        let files = PairFiles { cert: "cert".into(), key: "key".into() };
+        let (cert, key) = (made.cert.pem(), made.key.serialize_pem());
+        certificates.issued(name, Pair::parse(cert.as_bytes(), key.as_bytes(), &files).unwrap());
+    }
+
     fn names(certificates: &Certificates) -> Vec<String> {
         certificates.held().read.iter().map(|(_, pair)| pair.facts.names.join(",")).collect()
     }
@@ -221,6 +243,41 @@ mod tests {
         std::fs::remove_file(dir.path().join("b.key")).unwrap();
         certificates.reload().unwrap();
         assert_eq!(names(&certificates), ["a.test", "c.test"]);
+    }
+
+    /// All handshakes failed from the second look on.
+    #[test]
+    fn a_directory_that_was_emptied_leaves_the_certificates_serving() {
+        let (dir, certificates) = laid();
+        for file in dir.path().read_dir().unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        assert!(matches!(certificates.reload(), Err(SourceError::NoneLeft)));
+        assert_eq!(names(&certificates), ["a.test", "b.test"]);
+        assert!(certificates.has(Some("a.test")) && certificates.has(None));
+        // ACME has none yet, so nothing would be left either.
+        certificates.awaits("acme.test");
+        assert!(matches!(certificates.reload_from(Sources::default()), Err(SourceError::NoneLeft)));
+        issue(&certificates, "acme.test");
+        certificates.reload().unwrap();
+        assert_eq!(names(&certificates), [""; 0]);
+        assert!(certificates.has(Some("acme.test")));
+    }
+
+    /// The one with the link was taken off without a word.
+    #[test]
+    fn a_link_that_leads_nowhere_keeps_all_as_they_are() {
+        let (dir, certificates) = laid();
+        let live = tempfile::tempdir().unwrap();
+        let [cert, key] = ["fullchain.pem", "privkey.pem"].map(|file| live.path().join(file));
+        made(&["c.test"], |_| {}).write(&cert, &key);
+        std::os::unix::fs::symlink(live.path(), dir.path().join("c.test")).unwrap();
+        certificates.reload().unwrap();
+        assert_eq!(names(&certificates), ["a.test", "b.test", "c.test"]);
+        let before = chosen(&certificates, "c.test");
+        drop(live);
+        assert!(matches!(certificates.reload(), Err(SourceError::Pair(_))));
+        assert!(Arc::ptr_eq(&before, &chosen(&certificates, "c.test")));
     }
 
     #[test]
@@ -270,24 +327,41 @@ mod tests {
     #[test]
     fn what_acme_has_got_stands_behind_the_files_and_is_replaced_by_its_domain() {
         let (_dir, certificates) = laid();
-        let issue = |name: &str| {
-            let made = made(&[name], |_| {});
-            let files = PairFiles { cert: "cert".into(), key: "key".into() };
-            let (cert, key) = (made.cert.pem(), made.key.serialize_pem());
-            certificates.issued(name, Pair::parse(cert.as_bytes(), key.as_bytes(), &files).unwrap());
-        };
         let of_file = chosen(&certificates, "a.test");
-        issue("a.test");
+        issue(&certificates, "a.test");
         assert!(Arc::ptr_eq(&of_file, &chosen(&certificates, "a.test")));
         certificates.awaits("acme.test");
         assert!(!certificates.has(Some("acme.test")) && certificates.has(Some("other.test")));
-        issue("acme.test");
+        issue(&certificates, "acme.test");
         let first = chosen(&certificates, "acme.test");
-        issue("acme.test");
+        issue(&certificates, "acme.test");
         assert!(!Arc::ptr_eq(&first, &chosen(&certificates, "acme.test")));
         certificates.reload().unwrap();
         assert!(!Arc::ptr_eq(&of_file, &chosen(&certificates, "acme.test")));
         assert_eq!(certificates.held().issued.len(), 2);
+    }
+
+    #[test]
+    fn with_acme_alone_the_first_of_its_names_is_the_default_whichever_came_first() {
+        let certificates = Certificates::load(Sources::default()).unwrap();
+        for name in ["a.test", "b.test", "c.test"] {
+            certificates.awaits(name);
+        }
+        for (issued, first) in [("c.test", "c.test"), ("a.test", "a.test"), ("b.test", "a.test")] {
+            issue(&certificates, issued);
+            assert_eq!(certificates.first_name().as_deref(), Some(first));
+        }
+    }
+
+    #[test]
+    fn a_pair_that_was_left_behind_and_has_expired_hides_not_what_acme_has_got() {
+        let dir = tempfile::tempdir().unwrap();
+        lay(dir.path(), "a", "a.test", 2001);
+        let sources = Sources { dir: Some(dir.path().to_owned()), ..Sources::default() };
+        let certificates = Certificates::load(sources).unwrap();
+        let expired = chosen(&certificates, "a.test");
+        issue(&certificates, "a.test");
+        assert!(!Arc::ptr_eq(&expired, &chosen(&certificates, "a.test")));
     }
 
     /// Written in two steps, of which neither alone is a pair.

@@ -36,6 +36,8 @@ pub enum SourceError {
     Pair(#[from] PairError),
     #[error("the new certificate in {} has expired, and the one before it has not", file.display())]
     Expired { file: PathBuf },
+    #[error("no certificate would be left")]
+    NoneLeft,
 }
 
 /// The pairs as they were read, the default first.
@@ -43,7 +45,11 @@ pub type Read = Vec<(PairFiles, Arc<Pair>)>;
 
 /// How the files stand: as long as it is the same, so are they.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct State(Vec<(PathBuf, Option<Stamp>)>);
+pub struct State {
+    files: Vec<(PathBuf, Option<Stamp>)>,
+    /// It can be told which pairs there are.
+    is_whole: bool,
+}
 
 /// Device, inode, size, time of the last change of the content, and of anything (its mode).
 type Stamp = [i64; 7];
@@ -69,9 +75,12 @@ impl Sources {
     }
 
     pub fn state(&self) -> State {
-        let files = self.files().into_iter().flat_map(|files| [files.cert, files.key]);
+        let found = self.find();
+        let is_whole = found.is_ok();
+        let files = found.into_iter().flatten().flat_map(|files| [files.cert, files.key]);
         let all = self.dir.iter().cloned().chain(files);
-        State(all.map(|path| (stamp(&path), path)).map(|(stamp, path)| (path, stamp)).collect())
+        let files = all.map(|path| (stamp(&path), path)).map(|(stamp, path)| (path, stamp)).collect();
+        State { files, is_whole }
     }
 
     fn find(&self) -> Result<Vec<PairFiles>, SourceError> {
@@ -93,10 +102,16 @@ fn find_in(dir: &Path) -> Result<Vec<PairFiles>, SourceError> {
         if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
             continue;
         }
-        if path.is_dir() {
+        // A link that leads nowhere, or what may not be looked at, could be a pair: to pass it over would take it off.
+        let is_dir = match std::fs::metadata(&path) {
+            Ok(meta) => meta.is_dir(),
+            Err(_) if !is_there(&path) => continue,
+            Err(source) => return Err(PairError::Read { file: path, source }.into()),
+        };
+        if is_dir {
             let name = path.file_name().unwrap_or_default().to_owned();
             for (map, file) in [(&mut certs, path.join(CHAIN)), (&mut keys, path.join(KEY))] {
-                if file.exists() {
+                if is_there(&file) {
                     put(map, name.clone(), file)?;
                 }
             }
@@ -120,6 +135,11 @@ fn find_in(dir: &Path) -> Result<Vec<PairFiles>, SourceError> {
     // A sort keeps the order of names among the others.
     found.sort_by_key(|(later, _)| *later);
     Ok(found.into_iter().map(|(_, files)| files).collect())
+}
+
+/// Whatever it is, and whether it can be read or not: that is told when it is read.
+fn is_there(path: &Path) -> bool {
+    !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 fn put(
@@ -209,6 +229,35 @@ mod tests {
             let error = sources(dir.path()).read().unwrap_err().to_string();
             assert_eq!(error, format!("{} is there without {missing}", path.display()));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_an_error_and_not_passed_over() {
+        use std::os::unix::fs::symlink;
+        for (link, told) in [
+            ("a.test/fullchain.pem", "a.test/fullchain.pem"),
+            ("a.test/privkey.pem", "a.test/privkey.pem"),
+            ("b.crt", "b.crt"),
+            // A whole directory of certbot's, and who knows what it was.
+            ("c.test", "c.test"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            lay(dir.path(), "a.test/fullchain.pem", "a.test/privkey.pem", "a.test");
+            lay(dir.path(), "b.crt", "b.key", "b.test");
+            let path = dir.path().join(link);
+            let _ = std::fs::remove_file(&path);
+            symlink("nowhere", &path).unwrap();
+            let error = sources(dir.path()).read().unwrap_err().to_string();
+            assert!(error.contains(&format!("{told} cannot be read: No such file")), "{error}");
+        }
+        // What may not be looked at is no less there; root may look at everything, so a loop stands for it.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a.test")).unwrap();
+        for file in [CHAIN, KEY] {
+            symlink(file, dir.path().join("a.test").join(file)).unwrap();
+        }
+        let error = sources(dir.path()).read().unwrap_err().to_string();
+        assert!(error.contains("fullchain.pem cannot be read: Too many levels"), "{error}");
     }
 
     #[test]
