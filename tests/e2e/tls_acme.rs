@@ -9,12 +9,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 
 const ISSUED: &str = "a certificate was issued";
+const GETTING: &str = "getting a certificate";
+const MADE: &str = "an ACME account was made";
 
 /// A port that nobody else gets: it is bound, and nobody listens, so who asks for this very one can have it (SO_REUSEADDR, socket(7)).
 struct Reserved(TcpSocket);
@@ -67,6 +70,8 @@ impl Pebble {
         command.arg("-config").arg(&file).arg("-dnsserver").arg(names().await.to_string());
         // It would wait some seconds before each look, and take earlier proofs for new ones.
         command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
+        // It would refuse every twentieth request, now and then several in a row.
+        command.env("PEBBLE_WFE_NONCEREJECT", "0");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let process = command.spawn().unwrap();
         let pebble = Pebble { authority, directory, management, http, tls, _process: process };
@@ -86,6 +91,11 @@ impl Pebble {
         let request = Request::get("/roots/0").body(Full::default()).unwrap();
         let answer = Client::over(stream).await.send(request).await.unwrap();
         CertificateDer::from_pem_slice(&answer.body).unwrap()
+    }
+
+    /// Where a server keeps what it has got from here.
+    fn kept(&self, state: &Path) -> PathBuf {
+        state.join("tls").join(format!("127.0.0.1-{}-dir", self.directory.port()))
     }
 
     fn of(&self, launch: Launch, domains: &str) -> Launch {
@@ -172,7 +182,7 @@ async fn certificates_are_got_by_handshakes_alone_and_kept_for_the_next_start() 
     let root = pebble.root().await;
     let shown = ask(&server, &root, "a.test").await;
     server.logged(|line| line["message"] == "an ACME server has seen the proof for a name").await;
-    let dir = server.state_dir().join("tls").join(format!("127.0.0.1-{}-dir", pebble.directory.port()));
+    let dir = pebble.kept(&server.state_dir());
     let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert_eq!(files, [dir.join("a.test.pem"), dir.join("account.json")]);
@@ -181,14 +191,56 @@ async fn certificates_are_got_by_handshakes_alone_and_kept_for_the_next_start() 
     }
     let server = pebble.of(server.stop().await, "a.test").env("RUNTIME_SPARE_WORKERS", "0").start().await;
     assert_eq!(ask(&server, &root, "a.test").await, shown);
-    assert!(server.log(|line| line["message"] == "getting a certificate").is_empty());
-    // Another name is added: it has the account that is there.
-    let server =
-        pebble.of(server.stop().await, "a.test,c.test").env("RUNTIME_SPARE_WORKERS", "0").start().await;
+    assert!(server.log(|line| line["message"] == GETTING).is_empty());
+    // Another name is added: it has the account that is there, with another address.
+    let launch = pebble.of(server.stop().await, "a.test,c.test").env("RUNTIME_ACME_EMAIL", "other@a.test");
+    let server = launch.env("RUNTIME_SPARE_WORKERS", "0").start().await;
     server.logged(|line| line["message"] == ISSUED && line["domain"] == "c.test").await;
     ask(&server, &root, "c.test").await;
     assert_eq!(ask(&server, &root, "a.test").await, shown);
-    assert!(server.log(|line| line["message"] == "an ACME account was made").is_empty());
+    assert!(server.log(|line| line["message"] == MADE).is_empty());
+    let untold = |line: &Value| line["message"] == "the ACME authority was not told the address of email";
+    assert!(server.log(untold).is_empty());
+    // The account is damaged: it is made anew.
+    let launch = server.stop().await;
+    write(&dir.join("account.json"), "{\"id\":");
+    let server = pebble.of(launch, "a.test,d.test").env("RUNTIME_SPARE_WORKERS", "0").start().await;
+    server.logged(|line| line["message"] == ISSUED && line["domain"] == "d.test").await;
+    assert_eq!(server.log(|line| line["message"] == MADE).len(), 1);
+    assert!(std::fs::read_to_string(dir.join("account.json")).unwrap().ends_with('}'));
+}
+
+/// It was thrown away, and each attempt made another account and ordered another certificate, which authorities count.
+#[tokio::test]
+async fn what_cannot_be_kept_is_served_all_the_same_and_kept_once_it_can_be() {
+    let Some(pebble) = Pebble::start(1_000_000).await else { return };
+    let place = tempfile::tempdir().unwrap();
+    let dir = pebble.kept(&place.path().join("state"));
+    let files = ["a.test.pem", "account.json"].map(|file| dir.join(file));
+    // They stand where the new files would be written, also for root.
+    let obstacles = ["a.test.pem.new", "account.json.new"].map(|file| dir.join(file));
+    for obstacle in &obstacles {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(obstacle).unwrap();
+    }
+    let server = pebble.of(Apps::new().lean().state_in(place), "a.test").start().await;
+    server.logged(|line| line["message"] == ISSUED).await;
+    let root = pebble.root().await;
+    let shown = ask(&server, &root, "a.test").await;
+    let warning = |line: &Value| {
+        line["message"].as_str().unwrap_or("").starts_with("what ACME has got cannot be kept yet")
+    };
+    let warned = server.log(warning);
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(files.iter().all(|file| !file.exists()));
+    for obstacle in &obstacles {
+        std::fs::remove_dir(obstacle).unwrap();
+    }
+    eventually("both are kept", || files.iter().all(|file| file.exists())).await;
+    assert!(server.log(|line| line["level"] == "ERROR").is_empty());
+    assert_eq!(server.log(|line| line["message"] == GETTING).len(), 1);
+    let server = pebble.of(server.stop().await, "a.test").env("RUNTIME_SPARE_WORKERS", "0").start().await;
+    assert_eq!(ask(&server, &root, "a.test").await, shown);
+    assert!(server.log(|line| line["message"] == GETTING).is_empty());
 }
 
 /// As Caddy has it: a certificate that nobody believes would teach people to click on.

@@ -1,12 +1,13 @@
 //! One certificate from an authority: the account, the order, the proof that the name is ours, the key.
 
 use super::http::Web;
-use super::{Files, Settings};
+use super::keeper::Keeper;
+use super::{Files, Settings, aside};
 use crate::tls::challenges::{Challenges, Shown};
 use crate::tls::pair::{Pair, PairError, PairFiles};
 use instant_acme::{
-    Account, AuthorizationHandle, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AccountCredentials, AuthorizationHandle, AuthorizationStatus, ChallengeType, Error, Identifier,
+    Key, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use std::error::Error as _;
@@ -26,6 +27,9 @@ pub struct Authority {
     /// How a name can be proved to be ours, the best first.
     proofs: Vec<ChallengeType>,
     account: Option<Account>,
+    /// The authority knows nothing of the account that is kept.
+    is_forgotten: bool,
+    pub keeper: Keeper,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +43,7 @@ pub enum AcmeError {
     NoProof,
     #[error("the order is {0:?}")]
     Order(OrderStatus),
-    #[error("the account cannot be kept: {0}")]
+    #[error("the account cannot be read: {0}")]
     Account(io::Error),
     #[error("the authority cannot be asked: {0}")]
     Web(io::Error),
@@ -49,8 +53,6 @@ pub enum AcmeError {
     Useless(#[from] PairError),
     #[error("what the authority has sent is for other names")]
     OtherNames,
-    #[error("it cannot be kept: {0}")]
-    Keep(io::Error),
     #[error("it took too long")]
     Timeout,
 }
@@ -60,10 +62,11 @@ impl Authority {
     pub fn new(settings: Settings, files: Files, challenges: Arc<Challenges>, over_http: bool) -> Authority {
         let file = over_http.then_some(ChallengeType::Http01);
         let proofs = file.into_iter().chain([ChallengeType::TlsAlpn01]).collect();
-        Authority { settings, files, challenges, proofs, account: None }
+        let keeper = Keeper::new(files.clone());
+        Authority { settings, files, challenges, proofs, account: None, is_forgotten: false, keeper }
     }
 
-    /// Gets a certificate for `domain` and keeps it with its key. `failures` is the number of attempts before this one that
+    /// Gets a certificate for `domain` and keeps it with its key, now or [later](Keeper). `failures` is the number of attempts before this one that
     /// failed: another one tries another proof, if there is one.
     ///
     /// # Errors
@@ -73,9 +76,9 @@ impl Authority {
         if let Err(AcmeError::Acme(Error::Api(problem))) = &result
             && problem.r#type.as_deref() == Some(NO_ACCOUNT)
         {
-            // The authority has forgotten it; the next attempt makes another.
+            // The next attempt makes another.
             self.account = None;
-            self.files.remove_account().map_err(AcmeError::Account)?;
+            self.is_forgotten = true;
         }
         result
     }
@@ -88,10 +91,17 @@ impl Authority {
         let policy = RetryPolicy::new().backoff(1.5).timeout(STEP);
         // It is ready at once where the authority remembers an earlier proof.
         let status = match order.state().status {
-            OrderStatus::Pending => match order.poll_ready(&policy).await {
-                Ok(OrderStatus::Invalid) | Err(Error::Api(_)) => return Err(why(&mut order).await),
-                status => status?,
-            },
+            OrderStatus::Pending => {
+                let polled = order.poll_ready(&policy).await;
+                // An order whose proof was not taken says so by an error too.
+                if order.state().status == OrderStatus::Invalid {
+                    return Err(why(&mut order).await.unwrap_or_else(|| match polled {
+                        Ok(status) => AcmeError::Order(status),
+                        Err(error) => error.into(),
+                    }));
+                }
+                polled?
+            }
             status => status,
         };
         drop(shown);
@@ -105,8 +115,7 @@ impl Authority {
         let chain = order.poll_certificate(&policy).await?;
         let pem = format!("{}{chain}", key.serialize_pem());
         let pair = parse(pem.as_bytes(), &self.files, domain)?;
-        let (files, domain) = (self.files.clone(), domain.to_owned());
-        aside(move || files.write_certificate(&domain, pem.as_bytes())).await.map_err(AcmeError::Keep)?;
+        self.keeper.keep(self.files.certificate(domain), pem.into_bytes()).await;
         Ok(pair)
     }
 
@@ -118,35 +127,62 @@ impl Authority {
         let settings = self.settings.clone();
         let web = aside(move || Web::new(&settings)).await.map_err(AcmeError::Web)?;
         let builder = Account::builder_with_http(Box::new(web));
-        let account = match self.files.read_account().map_err(AcmeError::Account)? {
-            Some(json) => {
-                let credentials =
-                    serde_json::from_slice(&json).map_err(|error| AcmeError::Account(error.into()))?;
-                builder.from_credentials(credentials).await?
+        let email = self.settings.email.as_ref().map(|email| format!("mailto:{email}"));
+        let contact: Vec<&str> = email.iter().map(String::as_str).collect();
+        let account = match self.kept_account()? {
+            Some(credentials) => {
+                let account = builder.from_credentials(credentials).await?;
+                // It may have been made with another address.
+                if !contact.is_empty()
+                    && let Err(error) = account.update_contacts(&contact).await
+                {
+                    tracing::warn!(%error, "the ACME authority was not told the address of email");
+                }
+                self.account = Some(account.clone());
+                account
             }
             None => {
-                let email = self.settings.email.as_ref().map(|email| format!("mailto:{email}"));
                 let new = NewAccount {
-                    contact: &email.iter().map(String::as_str).collect::<Vec<_>>(),
+                    contact: &contact,
                     terms_of_service_agreed: true,
                     only_return_existing: false,
                 };
                 let (account, credentials) =
                     builder.create(&new, self.settings.directory.clone(), None).await?;
-                let json =
-                    serde_json::to_vec(&credentials).map_err(|error| AcmeError::Account(error.into()))?;
-                let files = self.files.clone();
-                aside(move || files.write_account(&json)).await.map_err(AcmeError::Account)?;
+                self.account = Some(account.clone());
+                self.is_forgotten = false;
                 tracing::info!(
                     authority = self.settings.directory,
                     account = account.id(),
                     "an ACME account was made"
                 );
+                let json =
+                    serde_json::to_vec(&credentials).map_err(|error| AcmeError::Account(error.into()))?;
+                self.keeper.keep(self.files.account(), json).await;
                 account
             }
         };
-        self.account = Some(account.clone());
         Ok(account)
+    }
+
+    /// None = there is none that is of use.
+    fn kept_account(&self) -> Result<Option<AccountCredentials>, AcmeError> {
+        let kept = self.files.read_account().map_err(AcmeError::Account)?;
+        let Some(json) = kept.filter(|_| !self.is_forgotten) else { return Ok(None) };
+        let credentials =
+            serde_json::from_slice::<AccountCredentials>(&json).map_err(|error| error.to_string());
+        let usable = credentials.and_then(|credentials| {
+            let key = Key::from_pkcs8_der(credentials.private_key().clone_key());
+            key.map(|_| credentials).map_err(|error| chain(&error))
+        });
+        match usable {
+            Ok(credentials) => Ok(Some(credentials)),
+            Err(error) => {
+                let file = self.files.account();
+                tracing::warn!(file = %file.display(), error, "the kept ACME account is damaged; another one is made");
+                Ok(None)
+            }
+        }
     }
 
     /// Shows what the authority wants to see, for as long as the result is there, and tells it to look.
@@ -182,11 +218,6 @@ impl Authority {
     }
 }
 
-/// Does what waits for a disk where nothing waits for it.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
 /// The pair in one of our files, which has the key before the chain.
 pub fn parse(pem: &[u8], files: &Files, domain: &str) -> Result<Pair, AcmeError> {
     let path = files.certificate(domain);
@@ -194,16 +225,17 @@ pub fn parse(pem: &[u8], files: &Files, domain: &str) -> Result<Pair, AcmeError>
     if pair.facts.names.iter().any(|name| **name == *domain) { Ok(pair) } else { Err(AcmeError::OtherNames) }
 }
 
-/// What the authority says of the proofs that it did not take.
-async fn why(order: &mut Order) -> AcmeError {
+/// What the authority says of the proofs that it did not take. None = it does not say.
+async fn why(order: &mut Order) -> Option<AcmeError> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Ok(state) = authorization.refresh().await else { continue };
         if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
-            return AcmeError::Unproved(problem.detail.clone().unwrap_or_else(|| problem.to_string()));
+            let detail = problem.detail.clone().unwrap_or_else(|| problem.to_string());
+            return Some(AcmeError::Unproved(detail));
         }
     }
-    AcmeError::Order(OrderStatus::Invalid)
+    None
 }
 
 fn chain(error: &Error) -> String {

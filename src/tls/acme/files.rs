@@ -25,29 +25,21 @@ impl Files {
         self.0.join(format!("{domain}.pem"))
     }
 
+    pub fn account(&self) -> PathBuf {
+        self.0.join(ACCOUNT)
+    }
+
     /// None = it has not been got yet.
     pub fn read_certificate(&self, domain: &str) -> io::Result<Option<Vec<u8>>> {
         read(&self.certificate(domain))
     }
 
-    pub fn write_certificate(&self, domain: &str, pem: &[u8]) -> io::Result<()> {
-        self.write(&self.certificate(domain), pem)
-    }
-
     pub fn read_account(&self) -> io::Result<Option<Vec<u8>>> {
-        read(&self.0.join(ACCOUNT))
+        read(&self.account())
     }
 
-    pub fn write_account(&self, json: &[u8]) -> io::Result<()> {
-        self.write(&self.0.join(ACCOUNT), json)
-    }
-
-    pub fn remove_account(&self) -> io::Result<()> {
-        std::fs::remove_file(self.0.join(ACCOUNT))
-    }
-
-    /// As a whole, and on the disk when this returns.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Writes one of them as a whole; it is on the disk when this returns.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let new = path.with_added_extension("new");
         // One that was left behind may have another mode.
@@ -85,10 +77,11 @@ mod tests {
         std::fs::create_dir_all(files.certificate("a.test").parent().unwrap()).unwrap();
         std::fs::write(files.certificate("a.test").with_added_extension("new"), "left behind").unwrap();
         for text in ["one", "two"] {
-            files.write_certificate("a.test", text.as_bytes()).unwrap();
+            files.write(&files.certificate("a.test"), text.as_bytes()).unwrap();
             assert_eq!(files.read_certificate("a.test").unwrap().unwrap(), text.as_bytes());
         }
-        files.write_account(b"{}").unwrap();
+        files.write(&files.account(), b"{}").unwrap();
+        assert_eq!(files.read_account().unwrap().unwrap(), b"{}");
         let place = dir.path().join("tls/acme.example-14000-dir");
         let mut names: Vec<_> = place.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
@@ -96,8 +89,6 @@ mod tests {
         for path in names {
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
-        files.remove_account().unwrap();
-        assert_eq!(files.read_account().unwrap(), None);
         let other = Files::new(dir.path(), "https://other.example/dir");
         assert_eq!(other.read_certificate("a.test").unwrap(), None);
     }
