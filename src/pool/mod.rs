@@ -227,6 +227,11 @@ impl Pool {
         isolation.hides_files() && !isolation.hides(dir)
     }
 
+    /// What workers are kept from.
+    pub fn isolation(&self) -> &Isolation {
+        &self.settings.isolation
+    }
+
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }

@@ -270,12 +270,12 @@ impl House {
         }
     }
 
-    /// Reads the certificates again, from where the configuration has them now.
+    /// Reads the certificates again, from where this configuration has them.
     ///
     /// # Errors
     /// One cannot be used; all stay as they are.
-    pub async fn reload_certificates(&self) -> Result<()> {
-        match (&self.tending, &self.config.load().tls) {
+    pub async fn reload_certificates(&self, config: &Config) -> Result<()> {
+        match (&self.tending, &config.tls) {
             (Some(tending), Some(tls)) => tending.reload(tls.sources.clone()).await,
             _ => Ok(()),
         }

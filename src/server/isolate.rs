@@ -1,7 +1,7 @@
 //! What workers are kept from, by the configuration.
 
 use super::Dirs;
-use crate::config::{Bun, Config};
+use crate::config::{Bun, Config, Tls};
 use crate::shim::Shim;
 use crate::worker::isolation::{Isolation, Layout};
 use anyhow::Result;
@@ -25,9 +25,7 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
         |name: &str| config.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let root_key = config.root_key_file.as_deref().and_then(|file| real(file).ok());
     let alone = root_key.as_deref().and_then(|file| home_of(file, &[], &bun.path)).map(Path::to_owned);
-    let tls = config.tls.as_ref().map(|tls| tls.sources.files()).unwrap_or_default();
-    let tls: Vec<_> =
-        tls.iter().filter_map(|pair| Some((real(&pair.cert).ok()?, real(&pair.key).ok()?))).collect();
+    let tls = pairs(config.tls.as_ref());
     let of_tls = tls.iter().filter_map(|(cert, key)| home_of(key, &[cert], &bun.path)).map(Path::to_owned);
     let tls_dir = config.tls.as_ref().and_then(|tls| tls.sources.dir.clone());
     let keys = environment("CREDENTIALS_DIRECTORY").into_iter().chain(alone).chain(tls_dir).chain(of_tls);
@@ -53,19 +51,37 @@ pub fn establish(config: &Config, bun: &Bun, dirs: &Dirs, shim: &Shim) -> Result
     };
     let (program, args) = shim.command(&bun.path);
     let isolation = Isolation::establish(layout, &program, &args)?;
-    // Its mode keeps another user out.
-    let is_open = |file: &Path| !isolation.hides(file) && isolation.identity().is_none();
-    if let Some(file) = root_key.filter(|file| is_open(file)) {
+    if let Some(file) = root_key.filter(|file| !keeps_from(&isolation, file)) {
         tracing::warn!(
             file = %file.display(),
             hint = "give it by RUNTIME_ROOT_KEY, which no app can read",
             "apps can read the root key"
         );
     }
-    if let Some((_, file)) = tls.iter().find(|(_, key)| is_open(key)) {
+    if let Some((_, file)) = tls.iter().find(|(_, key)| !keeps_from(&isolation, key)) {
         tracing::warn!(file = %file.display(), "apps can read the key of a certificate");
     }
     Ok(isolation)
+}
+
+/// Warns of keys that a reload has brought in and that apps can read: what is hidden is settled when the process starts.
+pub fn tell_open_keys(before: Option<&Tls>, after: Option<&Tls>, isolation: &Isolation) {
+    let known = pairs(before);
+    let hint = isolation.hides_files().then_some("SIGUSR2 or a restart hides it");
+    for (_, key) in pairs(after) {
+        if !known.iter().any(|(_, other)| *other == key) && !keeps_from(isolation, &key) {
+            tracing::warn!(file = %key.display(), hint, "apps can read the key of a certificate");
+        }
+    }
+}
+
+/// Certificates with their keys, where they really are.
+fn pairs(tls: Option<&Tls>) -> Vec<(PathBuf, PathBuf)> {
+    let files = tls.map(|tls| tls.sources.files()).unwrap_or_default();
+    files
+        .iter()
+        .filter_map(|pair| Some((pair.cert.canonicalize().ok()?, pair.key.canonicalize().ok()?)))
+        .collect()
 }
 
 /// The directory that a key is kept in, where that is private and holds nothing else, or only what belongs to it: hidden as a whole, it
@@ -76,10 +92,10 @@ fn home_of<'a>(key: &'a Path, others: &[&Path], bun: &Path) -> Option<&'a Path> 
     names.all(|path| path.is_ok_and(|path| path == key || others.contains(&&*path))).then_some(dir)
 }
 
-/// Whether no app can open a socket of ours at this path.
-pub fn keeps_from(isolation: &Isolation, socket: &Path) -> bool {
+/// Whether no app can open what is ours alone at this path: a socket, a key.
+pub fn keeps_from(isolation: &Isolation, path: &Path) -> bool {
     // Its mode keeps another user out wherever it is.
-    isolation.hides(socket) || isolation.identity().is_some()
+    isolation.hides(path) || isolation.identity().is_some()
 }
 
 /// A directory that is this user's alone.

@@ -1,13 +1,14 @@
-//! A reload: the configuration, then manifests of apps, then plugins, each as a whole, while requests are served.
+//! A reload: the configuration with the certificates, then manifests of apps, then plugins, each as a whole, while requests are served.
 
 use super::house::House;
-use super::{Loader, watching};
+use super::{Loader, isolate, watching};
 use crate::config::{Config, Loaded};
 use crate::telemetry::Logs;
 use anyhow::{Context, Result};
 use std::sync::Arc;
 
-/// Reads everything again. A configuration that is not valid changes nothing at all. What takes a new process is named and stays.
+/// Reads everything again. A configuration that is not valid changes nothing at all, nor does a certificate that cannot be used. What
+/// takes a new process is named and stays.
 ///
 /// # Errors
 /// What could not be reloaded; it is as before.
@@ -32,10 +33,14 @@ pub async fn reload(house: &House, loader: Arc<Loader>, logs: &Logs) -> Result<(
             "some settings have changed that take a new process"
         );
     }
+    // Before anything is changed: what is wrong with them leaves all as it was.
+    house.reload_certificates(&config).await.context("all stays as it was")?;
+    let (pool, old, new) = (Arc::clone(&house.site.pool), before.tls.clone(), config.tls.clone());
+    let telling = move || isolate::tell_open_keys(old.as_ref(), new.as_ref(), pool.isolation());
+    tokio::task::spawn_blocking(telling).await?;
     logs.set_level(config.log.level);
     let ceilings = watching::options(&config).ceilings;
     house.hold(config);
-    house.reload_certificates().await.context("certificates stay as they were")?;
     if let Some(lookout) = house.lookout() {
         lookout.reread(ceilings).await.context("manifests of apps stay as they were")?;
     }

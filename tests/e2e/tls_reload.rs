@@ -2,6 +2,7 @@
 
 use super::authority::{Authority, text, write};
 use super::harness::{Apps, Server};
+use super::hidden::{As, start, users};
 use super::steady::Steady;
 
 const AGAIN: &str = "the certificates were read again";
@@ -126,4 +127,86 @@ async fn a_hangup_reads_the_certificates_that_the_configuration_names_now() {
     let failed = server.logged(|line| line["message"] == "the reload failed").await;
     assert!(failed["error"].as_str().unwrap().contains("gone.crt cannot be read"), "{failed}");
     authority.shown(&server, "b.test").await;
+}
+
+/// Level and limits held already, and manifests and plugins were not read again.
+#[tokio::test]
+async fn a_certificate_that_is_refused_leaves_the_configuration_as_it_was() {
+    let authority = Authority::new();
+    authority.lay("a", &["a.test"]);
+    let file = authority.path("buntime.yaml");
+    let configure = |home: &str| {
+        let [cert, key] = ["a.crt", "a.key"].map(|file| authority.path(file));
+        write(&file, &format!("tlsCert: {}\ntlsKey: {}\nhome: {home}\n", text(&cert), text(&key)));
+    };
+    configure("one");
+    let apps = Apps::new().file("one/index.html", "one").file("two/index.html", "two");
+    let server = apps.lean().env("RUNTIME_CONFIG", text(&file)).start().await;
+    let home = async || {
+        let request = http::Request::get("/").body(http_body_util::Full::default()).unwrap();
+        authority.connect(&server, "a.test").await.send(request).await.unwrap().text().to_owned()
+    };
+    assert_eq!(home().await, "one");
+    let expired =
+        authority.issue_with(&["a.test"], |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
+    write(&authority.path("a.crt"), &expired.cert);
+    write(&authority.path("a.key"), &expired.key);
+    configure("two");
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    let failed = server.logged(|line| line["message"] == "the reload failed").await;
+    assert!(failed["error"].as_str().unwrap().contains("a.crt has expired"), "{failed}");
+    assert_eq!(home().await, "one");
+    authority.lay("a", &["a.test"]);
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    logged(&server, "reloaded", 1).await;
+    assert_eq!(home().await, "two");
+}
+
+/// What is hidden is settled when a process starts.
+#[tokio::test]
+async fn a_hangup_that_brings_in_a_key_that_apps_can_read_says_so() {
+    if !users().contains(&As::User) {
+        return;
+    }
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let keys = dir.path().join("keys");
+    let place = |pair: &str, kind: &str| keys.join(format!("{pair}.{kind}"));
+    for pair in ["a", "b"] {
+        let issued = authority.issue(&["a.test"]);
+        write(&place(pair, "crt"), &issued.cert);
+        write(&place(pair, "key"), &issued.key);
+    }
+    let file = dir.path().join("buntime.yaml");
+    let configure = |pair: &str| {
+        let [cert, key] = ["crt", "key"].map(|kind| place(pair, kind));
+        // In place: it is another user's.
+        std::fs::write(&file, format!("tlsCert: {}\ntlsKey: {}\n", text(&cert), text(&key))).unwrap();
+    };
+    configure("a");
+    let [first, second] = ["a", "b"].map(|pair| place(pair, "key"));
+    let reader = "import { readFileSync } from 'node:fs';
+        export default { fetch: async (request) => new Response(readFileSync(await request.text())) };";
+    let launch = Apps::new().file("read/index.js", reader).lean().env("RUNTIME_CONFIG", text(&file));
+    let Some(server) = start(launch.state_in(dir), As::User).await else { return };
+    let read = async |path: &std::path::Path| {
+        let request = http::Request::post("/read/").body(text(path).to_owned().into()).unwrap();
+        authority.connect(&server, "a.test").await.send(request).await.unwrap().text().to_owned()
+    };
+    let is_warning = |line: &serde_json::Value| line["message"] == "apps can read the key of a certificate";
+    assert_eq!(read(&first).await, "");
+    for turn in 1..=2 {
+        configure("b");
+        server.signal(nix::sys::signal::Signal::SIGHUP);
+        logged(&server, "reloaded", turn).await;
+        let warnings = server.log(is_warning);
+        assert_eq!(warnings.len(), 1, "once for each key: {warnings:?}");
+        assert_eq!(
+            (warnings[0]["level"].as_str(), warnings[0]["file"].as_str()),
+            (Some("WARN"), second.to_str())
+        );
+        assert!(warnings[0]["hint"].as_str().unwrap().contains("SIGUSR2"), "{warnings:?}");
+    }
+    assert!(read(&second).await.contains("PRIVATE KEY"), "or there is nothing to warn of");
 }
