@@ -88,5 +88,8 @@ pub fn load(flags: ConfigFlags, process: Process) -> Result<Loaded, Failure> {
         descriptor_limit: process.descriptor_limit,
         secrets: process.secrets,
     };
-    Config::load(inputs).map_err(|error| Failure::new(USAGE, &error))
+    Config::load(inputs).map_err(|error| {
+        // A service manager tries again after the one and not after the other.
+        Failure::new(if error.may_pass() { FAILURE } else { USAGE }, &error)
+    })
 }

@@ -23,6 +23,9 @@ pub enum ConfigError {
          hint: chmod 600 {}, or move the key to a file of this user's alone", path.display()
     )]
     KeyOpen { place: String, path: PathBuf, mode: u32 },
+    /// A certificate or its key as it is on the disk, however that was named.
+    #[error("{place}: {reason}")]
+    Pair { place: String, reason: String },
     #[error("RUNTIME_ROOT_KEY and RUNTIME_ROOT_KEY_FILE are both set\n\nhint: keep one of them")]
     RootKeyTwice,
     #[error("cannot read the configuration file {}: {source}", path.display())]
@@ -38,6 +41,14 @@ pub enum ConfigError {
          hint: install it with `npm install -g bun`, or name it with --bun FILE or RUNTIME_BUN", from.display()
     )]
     BunNotFound { from: PathBuf },
+}
+
+impl ConfigError {
+    /// Whether it may be well at the next try, although nobody has configured anything otherwise: files are being exchanged, a
+    /// directory is not mounted yet.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, ConfigError::Pair { .. })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,10 @@
 
 use super::{ConfigError, Environment, Secrets};
 use crate::access::RootKey;
+use crate::model::secret::mode_for_others;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const KEY: &str = "RUNTIME_ROOT_KEY";
@@ -46,7 +46,8 @@ pub fn load(
             let from = format!("{FILE}={}", path.display());
             // Those of systemd are for this user alone, by a list (acl(5)) that their mode does not show.
             let is_credential = credentials.is_some_and(|dir| path.starts_with(dir));
-            if let Some(mode) = mode_for_others(&path).filter(|_| !is_credential) {
+            let meta = std::fs::metadata(&path).ok().filter(Metadata::is_file);
+            if let Some(mode) = meta.as_ref().and_then(mode_for_others).filter(|_| !is_credential) {
                 return Err(ConfigError::KeyOpen { place: from, path, mode });
             }
             (read(&path), FILE, from, Some(path))
@@ -61,12 +62,6 @@ pub fn load(
         Ok(key) => Ok(Some(Found { key, place, file })),
         Err(reason) => Err(ConfigError::RootKey { place: from, reason }),
     }
-}
-
-/// The mode of a regular file that others than its owner may do something with.
-fn mode_for_others(path: &Path) -> Option<u32> {
-    let meta = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
-    Some(meta.permissions().mode() & 0o7777).filter(|mode| mode & 0o077 != 0)
 }
 
 /// Without the white space at its end.
@@ -109,7 +104,7 @@ mod tests {
     }
 
     fn mode(path: &Path, mode: u32) {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
 
     #[test]

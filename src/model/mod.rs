@@ -9,6 +9,7 @@ pub mod name;
 pub mod plugin;
 pub mod quantity;
 pub mod route;
+pub mod secret;
 pub mod version;
 
 pub use alias::{AliasName, Split};

@@ -1,12 +1,13 @@
 //! One certificate with its chain and its key, from PEM files.
 
 use super::x509::Facts;
+use crate::model::secret::mode_for_others;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -108,9 +109,9 @@ fn read(path: &Path, secret: Option<Option<&Path>>) -> Result<Vec<u8>, PairError
     if !meta.is_file() || meta.len() > MAX_FILE {
         return Err(PairError::NoFile { file: path.to_owned() });
     }
-    let mode = meta.permissions().mode() & 0o7777;
     let may_be_open = |credentials: Option<&Path>| credentials.is_some_and(|dir| path.starts_with(dir));
-    if mode & 0o077 != 0 && secret.is_some_and(|credentials| !may_be_open(credentials)) {
+    let is_to_be_closed = secret.is_some_and(|credentials| !may_be_open(credentials));
+    if let Some(mode) = mode_for_others(&meta).filter(|_| is_to_be_closed) {
         return Err(PairError::Open { file: path.to_owned(), mode });
     }
     let mut bytes = Vec::new();
@@ -123,6 +124,7 @@ mod tests {
     use super::*;
     use crate::tls::testing::made;
     use std::fs::{Permissions, set_permissions, write};
+    use std::os::unix::fs::PermissionsExt;
 
     fn files(dir: &Path) -> PairFiles {
         PairFiles { cert: dir.join("a.crt"), key: dir.join("a.key") }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// A user that is none of the system's.
-const SOMEBODY: u32 = 31_873;
+pub const SOMEBODY: u32 = 31_873;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum As {
@@ -29,7 +29,7 @@ pub fn users() -> Vec<As> {
     vec![As::Root]
 }
 
-fn skip(why: &str) {
+pub fn skip(why: &str) {
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}");
     eprintln!("SKIPPED: {why}");
 }

@@ -1,7 +1,8 @@
 //! TLS on the public listener: which certificate, which protocol, and what follows for apps.
 
-use super::authority::{Authority, shake, text};
-use super::harness::{Apps, Client, PATIENCE};
+use super::authority::{Authority, shake, text, write};
+use super::harness::{Apps, Client, Launch, PATIENCE};
+use super::hidden::{As, SOMEBODY, start, users};
 use super::plugins::Plugins;
 use buntime::access::{Actor, UnixTime};
 use buntime::model::{Route, Split, Sticky};
@@ -160,17 +161,45 @@ async fn websockets_are_spoken_over_tls() {
     assert!(builder.connect_on(stream).await.is_err(), "a page that came without TLS");
 }
 
+/// The code that it ends with, and what it says.
+async fn ended(launch: Launch) -> (Option<i32>, String) {
+    let (mut command, _apps, _state) = launch.into_command();
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it started").unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// A service manager tries again after code 1: where files were being exchanged, all is well then.
 #[tokio::test]
 async fn certificates_that_cannot_be_used_end_the_start_with_what_is_wrong() {
     let authority = Authority::new();
     let launch = authority.of(Apps::new().lean());
     std::fs::set_permissions(authority.path("a.key"), PermissionsExt::from_mode(0o644)).unwrap();
-    let error = launch.fail().await;
+    let (code, error) = ended(launch).await;
     assert!(error.starts_with("error: RUNTIME_TLS_KEY=") && error.contains("hint: chmod 600 "), "{error}");
+    assert_eq!(code, Some(2));
     let launch = authority.of(Apps::new().lean());
-    super::authority::write(&authority.path("a.key"), &authority.issue(&["a.test"]).key);
-    let error = launch.fail().await;
+    write(&authority.path("a.key"), &authority.issue(&["a.test"]).key);
+    let (code, error) = ended(launch).await;
     assert!(error.contains("is not that of the certificate in"), "{error}");
+    assert_eq!(code, Some(1));
+}
+
+/// As Kubernetes hands secrets to a user who is not root (`fsGroup`).
+#[tokio::test]
+async fn a_key_of_roots_that_the_group_of_the_user_can_read_is_taken() {
+    if !users().contains(&As::Root) || !users().contains(&As::User) {
+        return super::hidden::skip(
+            "the tests do not run as root, or another user cannot reach what is to be started",
+        );
+    }
+    let authority = Authority::new();
+    let launch = authority.of(Apps::new().lean());
+    for (file, mode) in [("a.crt", 0o644), ("a.key", 0o440)] {
+        std::os::unix::fs::chown(authority.path(file), Some(0), Some(SOMEBODY)).unwrap();
+        std::fs::set_permissions(authority.path(file), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let Some(server) = start(launch, As::User).await else { return };
+    authority.shown(&server, "a.test").await;
 }
 
 #[tokio::test]

@@ -39,7 +39,9 @@ impl Builder<'_> {
             let found =
                 Sources { pair: None, ..sources.clone() }.read().map_err(|error| of_dir(error, dir))?;
             if found.is_empty() && cert.is_none() && domains.is_none() {
-                return Err(dir.invalid("there is no certificate in it, nor anywhere else"));
+                let place = self.path(dir)?;
+                let reason = format!("there is no certificate in {}, nor anywhere else", place.display());
+                return Err(unfit(dir, reason));
             }
         }
         for (setting, found) in
@@ -124,18 +126,18 @@ fn credentials(environment: &Environment) -> Option<PathBuf> {
 fn of_pair(error: SourceError, cert: &Found, key: &Found) -> ConfigError {
     match &error {
         SourceError::Pair(PairError::Open { .. }) => open(error, key),
-        SourceError::Pair(PairError::Key { .. } | PairError::Mismatch { .. }) => key.invalid(error),
+        SourceError::Pair(PairError::Key { .. } | PairError::Mismatch { .. }) => unfit(key, error),
         SourceError::Pair(
             PairError::Read { file, .. } | PairError::NoFile { file } | PairError::Pem { file, .. },
-        ) if key.text().is_ok_and(|text| file.ends_with(text)) => key.invalid(error),
-        _ => cert.invalid(error),
+        ) if key.text().is_ok_and(|text| file.ends_with(text)) => unfit(key, error),
+        _ => unfit(cert, error),
     }
 }
 
 fn of_dir(error: SourceError, dir: &Found) -> ConfigError {
     match &error {
         SourceError::Pair(PairError::Open { .. }) => open(error, dir),
-        _ => dir.invalid(error),
+        _ => unfit(dir, error),
     }
 }
 
@@ -144,8 +146,12 @@ fn open(error: SourceError, found: &Found) -> ConfigError {
         SourceError::Pair(PairError::Open { file, mode }) => {
             ConfigError::KeyOpen { place: format!("{}={}", found.source, file.display()), path: file, mode }
         }
-        error => found.invalid(error),
+        error => unfit(found, error),
     }
+}
+
+fn unfit(found: &Found, reason: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Pair { place: found.source.to_string(), reason: reason.to_string() }
 }
 
 /// RFC 1123 §2.1. What an authority signs without a proof by DNS.
