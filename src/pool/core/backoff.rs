@@ -50,9 +50,9 @@ impl Backoff {
         self.starved = Some(now.saturating_add(STARVED));
     }
 
-    /// In such a wait, or so soon after one that the next try has yet to tell.
-    pub fn is_starved(&self, now: Now) -> bool {
-        self.starved.is_some_and(|until| until.saturating_add(STARVED) > now)
+    /// The end of the time that the try after the last such wait has, if `now` lies before it.
+    pub fn retried_until(&self, start_timeout: Duration, now: Now) -> Option<Now> {
+        self.starved.map(|until| until.saturating_add(start_timeout)).filter(|until| *until > now)
     }
 
     /// The end of the wait, if `now` lies in one.

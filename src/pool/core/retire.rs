@@ -18,12 +18,15 @@ pub(super) const PINNED_GRACE: Duration = Duration::from_secs(12);
 const READY_GRACE: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// It has served its number. It goes when another one is Ready; but one that is far over goes at once.
+    /// It has served its number. It goes when another one is Ready; but one that is far over goes at once, unless the machine had
+    /// nothing left for another one.
     pub(super) fn reached_limit(&mut self, id: WorkerId, turn: &mut Turn<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         if self.shutdown.is_some() {
             // There will be no other one for those who still wait.
-        } else if worker.served >= worker.limit.saturating_mul(2) {
+        } else if worker.served >= worker.limit.saturating_mul(2)
+            && self.kept_by_shortage(id, turn.now).is_none()
+        {
             self.drain(id, Reason::MaxRequests, turn);
         } else {
             self.replace(id, Reason::MaxRequests, turn);

@@ -1,11 +1,10 @@
 //! What happens because time has passed.
 
-use super::backoff::STARVED;
 use super::timers::Subject;
 use super::types::{Now, Reason, Refusal};
 use super::worker::Course;
 use super::{Core, Turn};
-use crate::model::{VersionKey, WorkerId};
+use crate::model::WorkerId;
 
 impl Core {
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
@@ -61,23 +60,26 @@ impl Core {
             Course::Replace { reason: Reason::Restart, by } if by <= turn.now => {
                 self.overdue_restart(id, turn);
             }
-            // Where no process can be started, it is the one that there is.
-            Course::Replace { reason, by } if by <= turn.now && self.is_starved(worker.version, turn.now) => {
-                let by = turn.now.saturating_add(STARVED);
-                if let Some(worker) = self.workers.get_mut(&id) {
-                    worker.course = Course::Replace { reason, by };
+            Course::Replace { reason, by } if by <= turn.now => match self.kept_by_shortage(id, turn.now) {
+                Some(by) => {
+                    if let Some(worker) = self.workers.get_mut(&id) {
+                        worker.course = Course::Replace { reason, by };
+                    }
                 }
-            }
-            // No replacement became Ready in time; requests will wait for one if they must.
-            Course::Replace { reason, by } if by <= turn.now => self.drain(id, reason, turn),
+                // No replacement became Ready in time; requests will wait for one if they must.
+                None => self.drain(id, reason, turn),
+            },
             Course::Serve | Course::Replace { .. } if worker.is_creating() => self.check_start(id, turn),
             Course::Serve | Course::Replace { .. } if worker.in_flight == 0 => self.check_rest(id, turn),
             Course::Serve | Course::Replace { .. } => {}
         }
     }
 
-    fn is_starved(&self, version: Option<VersionKey>, now: Now) -> bool {
-        version.and_then(|key| self.versions.get(&key)).is_some_and(|version| version.backoff.is_starved(now))
+    /// Where the machine had nothing left for a successor, the worker is the one that there is: until when the next successor has
+    /// its time to be Ready.
+    pub(super) fn kept_by_shortage(&self, id: WorkerId, now: Now) -> Option<Now> {
+        let version = self.workers.get(&id)?.version.and_then(|key| self.versions.get(&key))?;
+        version.backoff.retried_until(version.policy.start_timeout, now)
     }
 
     fn check_start(&mut self, id: WorkerId, turn: &mut Turn<'_>) {

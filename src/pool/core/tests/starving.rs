@@ -59,9 +59,40 @@ fn what_is_to_be_replaced_stays_while_the_machine_has_nothing_left() {
         assert!(said.terminated().is_empty(), "{:?}", said.0);
         successor = said.spawned()[0];
     }
-    assert!(!pool.worker(fat).draining);
+    // The one that can be started has its time to load, as any other.
+    let said = pool.until(pool.now + policy().start_timeout - millis(1));
+    assert!(said.terminated().is_empty() && !pool.worker(fat).draining, "{:?}", said.0);
     pool.load(successor);
     assert_eq!(pool.done(fat).terminated(), [(fat, Reason::Memory)]);
+}
+
+#[test]
+fn a_successor_that_was_started_after_a_shortage_and_does_not_come_is_not_waited_for_for_ever() {
+    let mut pool = Pool::with(10, &[(A, Policy { max_memory: Some(1_000), ..policy() })]);
+    let fat = pool.busy(A);
+    let successor = pool.tell(Event::Memory { worker: fat, pss: 2_000 }).spawned()[0];
+    pool.starve(successor);
+    pool.until(pool.now + WAIT + policy().start_timeout);
+    assert!(pool.worker(fat).draining);
+}
+
+#[test]
+fn a_worker_far_over_its_number_stays_while_the_machine_has_nothing_left() {
+    let mut pool = Pool::with(10, &[(A, Policy { max_requests: 5, ..policy() })]);
+    let worn = pool.busy(A);
+    let mut successor = None;
+    while successor.is_none() {
+        successor = pool.request(A).spawned().pop();
+    }
+    let mut successor = successor.unwrap();
+    for _ in 0..20 {
+        pool.starve(successor);
+        assert_eq!(pool.request(A).dispatched(), [worn]);
+        successor = pool.until(pool.now + WAIT).spawned()[0];
+    }
+    assert_eq!(pool.request(A).dispatched(), [worn], "it serves until the other one is Ready");
+    pool.load(successor);
+    assert!(pool.worker(worn).draining);
 }
 
 #[test]
