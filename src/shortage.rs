@@ -15,6 +15,8 @@ pub enum Shortage {
     Processes,
     Memory,
     Disk,
+    /// Of what the kernel counts: namespaces, mounts, watches (ENOSPC as well).
+    Counted,
     /// A file system that cannot be written at all. After an error of the disk Linux makes one so by itself.
     ReadOnly,
 }
@@ -26,8 +28,13 @@ impl Shortage {
         // Errors of ours have that of the system as their source.
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
-            if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            let of_system = error.downcast_ref::<io::Error>();
+            if let Some(code) = of_system.and_then(io::Error::raw_os_error) {
                 return Shortage::of_code(code);
+            }
+            // An error of the system has what is in it for no source.
+            if of_system.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<Counted>()) {
+                return Some(Shortage::Counted);
             }
             cause = error.source();
         }
@@ -70,10 +77,27 @@ impl Shortage {
                 "the system has no memory for a further process: lower --pool-size, or give the machine more"
             }
             Shortage::Disk => "the disk of the state directory is full: make room (`df -h`, `df -i`)",
+            Shortage::Counted => {
+                "a limit of the kernel is reached: see sysctl user.max_mnt_namespaces, user.max_user_namespaces, fs.mount-max \
+                 and fs.epoll.max_user_watches"
+            }
             Shortage::ReadOnly => {
                 "the disk of the state directory cannot be written: look at `dmesg`, and mount it writable again"
             }
         }
+    }
+}
+
+/// No room (ENOSPC) of a call that writes to no disk: unshare(2), move_mount(2), epoll_ctl(2).
+#[derive(Debug, thiserror::Error)]
+#[error("a limit of the kernel is reached: {0}")]
+struct Counted(io::Error);
+
+/// Says so in an error of such a call. Every other one stays what it is.
+pub fn of_no_disk(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC) => io::Error::new(error.kind(), Counted(error)),
+        _ => error,
     }
 }
 
@@ -92,7 +116,11 @@ mod tests {
         let full = || io::Error::from_raw_os_error(libc::ENOSPC);
         let within = io::Error::new(full().kind(), AtAStep { source: full() });
         assert_eq!([full(), within].map(|error| Shortage::of(&error)), [Some(Shortage::Disk); 2]);
-        let other = io::Error::from_raw_os_error(libc::ENOENT);
+        let counted = || of_no_disk(full());
+        let within = io::Error::new(counted().kind(), AtAStep { source: counted() });
+        assert_eq!([counted(), within].map(|error| Shortage::of(&error)), [Some(Shortage::Counted); 2]);
+        assert!(counted().to_string().ends_with("(os error 28)"), "{}", counted());
+        let other = of_no_disk(io::Error::from_raw_os_error(libc::ENOENT));
         assert_eq!([other, io::Error::other("of ours")].map(|error| Shortage::of(&error)), [None; 2]);
     }
 }

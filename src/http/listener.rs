@@ -2,7 +2,7 @@
 
 use super::connection::{Book, Conn, Entry, Verdict, Watched};
 use super::handshake;
-use crate::shortage::Shortage;
+use crate::shortage::{Shortage, of_no_disk};
 use crate::telemetry::Seldom;
 use crate::tls::Acceptor;
 use buntime_plugin::Body;
@@ -84,7 +84,7 @@ impl Listener {
         let stopped = loop {
             let accepted = tokio::select! {
                 stopped = &mut stop => break stopped,
-                accepted = self.accept() => accepted,
+                accepted = self.accept() => accepted.map_err(of_no_disk),
             };
             match accepted {
                 Ok(socket) => {

@@ -4,7 +4,7 @@
 //! a crash, a broken protocol, a blocked event loop), the task ends only when the process has been reaped and its
 //! process group killed, and says so in its last report.
 
-use super::exec::{Process, again};
+use super::exec::Process;
 use super::journey::Journey;
 use super::link::{Control, Health, Link, LinkEnd, Timeouts};
 use super::orders::{Assignment, Order, Report};
@@ -15,7 +15,7 @@ use super::usage;
 use crate::events::{Hub, Stream};
 use crate::model::plugin::{Call, Reply};
 use crate::model::{PluginSeat, WorkerId};
-use crate::shortage::Shortage;
+use crate::shortage::{Shortage, of_no_disk};
 use crate::uproot;
 use crate::wire::call::CallFrame;
 use crate::wire::message::{AppError, Assign, Hello, Hook, HookDone, Ready, Seat};
@@ -144,7 +144,7 @@ pub async fn run(mut birth: Birth, report: Arc<dyn Fn(Report) + Send + Sync>) {
             let driver = tokio::spawn(link.drive(socket));
             life.supervise(driver, &mut control, &mut birth.orders).await;
         }
-        Err(error) => life.starve(error),
+        Err(error) => life.starve(of_no_disk(error)),
     }
     // However it ended: nobody may wait for an answer from a process that is gone.
     life.link.close(&LinkEnd::Closed);
@@ -178,7 +178,7 @@ impl Life {
         // SAFETY: an OwnedFd is an open descriptor, and it stays in the AsyncFd until that is dropped.
         let exit = match unsafe { AsyncFd::register_with_interest(exit, Interest::READABLE) } {
             Ok(exit) => exit,
-            Err(error) => return self.starve(error.into()),
+            Err(error) => return self.starve(of_no_disk(error.into())),
         };
         let mut driver = std::pin::pin!(driver);
         let mut linked = true;
@@ -310,16 +310,16 @@ impl Life {
         let data = assignment.data.as_deref().filter(|_| !self.has_data);
         let plugin_dir = assignment.plugin_dir.as_deref().filter(|_| !self.has_plugin_dir);
         let visitor = self.spawner.give_dirs(&self.process, data, plugin_dir);
-        if let Err(error) = &visitor
+        let visitor = match visitor {
+            Ok(visitor) => Some(visitor),
             // It has ended, which is not the app's fault.
-            && error.raw_os_error() != Some(libc::ESRCH)
-        {
-            if Shortage::of(error).is_some() {
-                return self.starve(again(error));
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+            Err(error) if Shortage::of(&error).is_some() => return self.starve(error),
+            Err(error) => {
+                let what = if plugin_dir.is_some() { "no directory of its own" } else { "no data directory" };
+                return self.cannot_start("DataDirectoryError", &format!("{what}: {error}"));
             }
-            let what = if plugin_dir.is_some() { "no directory of its own" } else { "no data directory" };
-            return self.cannot_start("DataDirectoryError", &format!("{what}: {error}"));
-        }
+        };
         let plugin = assignment.plugin.as_ref().map(|(seat, dir)| (&**seat, dir.to_string_lossy()));
         let sent = self.link.assign(&Assign {
             dir: &assignment.dir.to_string_lossy(),

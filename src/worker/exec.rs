@@ -3,6 +3,7 @@
 use super::child::{self, Child, errno};
 use super::domain::{self, Domain};
 use super::isolation::Entry;
+use crate::shortage::of_no_disk;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io;
@@ -150,7 +151,7 @@ impl Image {
         let process = Process(unsafe { child::start(life, (&raw mut plan).cast(), 0) }?);
         if let Some((step, error)) = plan.failed {
             process.reap();
-            let source = io::Error::from_raw_os_error(error);
+            let source = of_no_disk(io::Error::from_raw_os_error(error));
             return Err(io::Error::new(source.kind(), StepError { step, source }));
         }
         Ok(process)
@@ -221,7 +222,7 @@ pub fn can_close_range() -> bool {
 }
 
 /// The same error of the system, for one more who wants it.
-pub fn again(error: &io::Error) -> io::Error {
+fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 

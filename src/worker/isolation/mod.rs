@@ -20,6 +20,7 @@ pub use self::user::{Identity, Unreadable};
 use super::domain::Domain;
 use super::exec::{Process, Step, StepError};
 use super::spawn::{self, Order};
+use crate::shortage::of_no_disk;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString, c_int};
 use std::io;
@@ -260,7 +261,7 @@ impl Isolation {
         }
         let home = files.template.home.as_ref().map(AsRawFd::as_raw_fd);
         let mounts = [data.as_ref().map(|data| files.bind_data(data)), plugin.as_ref().map(Part::bind), None];
-        files.passage(mounts).mount_for(process.fd(), home)
+        files.passage(mounts).mount_for(process.fd(), home).map_err(of_no_disk)
     }
 
     fn data(&self, name: &str) -> io::Result<[CString; 2]> {
