@@ -106,7 +106,7 @@ impl Isolation {
         layout.check()?;
         let mut isolation = Isolation { layout, files: None };
         let mut causes = Vec::new();
-        for (way, identity) in ways() {
+        for (number, (way, identity)) in ways().into_iter().enumerate() {
             match Files::make(&isolation.layout, way, identity) {
                 Ok(files) => isolation.files = Some(files),
                 Err(error) => {
@@ -114,7 +114,7 @@ impl Isolation {
                     continue;
                 }
             }
-            match isolation.probe(program, args) {
+            match isolation.probe(number, program, args) {
                 Ok(()) => {
                     isolation.warn_of_second_best(&causes.join("; "));
                     isolation.warn_of_unreadable();
@@ -136,14 +136,14 @@ impl Isolation {
         Ok(isolation)
     }
 
-    /// Starts a process as a worker is started.
-    fn probe(&self, program: &Path, args: &[OsString]) -> io::Result<()> {
+    /// Starts a process as a worker is started. The one before it may still have its directory.
+    fn probe(&self, number: usize, program: &Path, args: &[OsString]) -> io::Result<()> {
         let order = Order {
             program: program.to_owned(),
             args: args.to_vec(),
             env: BTreeMap::new(),
             dir: self.layout.run.join("empty"),
-            private: self.layout.run.join("workers/probe"),
+            private: self.layout.run.join(format!("workers/probe-{number}")),
             data: None,
             plugin_dir: None,
         };
@@ -159,7 +159,10 @@ impl Isolation {
         if !started.process.can_be_signalled() {
             // It ends by itself when it hears no more of us.
             drop(started.link);
-            std::thread::spawn(move || started.process.reap());
+            std::thread::spawn(move || {
+                started.process.reap();
+                let _ = crate::uproot::remove(&order.private); // it goes with the runtime's directory
+            });
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "a worker of another user could not be ended (CAP_KILL)",
@@ -187,7 +190,7 @@ impl Isolation {
             ),
             None => tracing::warn!(
                 cause,
-                hint = "start Buntime as a user of its own, or allow it CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL",
+                hint = "start Buntime as a user of its own, or allow it CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID, CAP_SYS_PTRACE, CAP_CHOWN and CAP_KILL",
                 "APPS RUN AS ROOT: they can write what root can"
             ),
         }
