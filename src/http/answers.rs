@@ -4,7 +4,7 @@ use super::forward::Unanswered;
 use super::problem::{Code, Problem, Report, Step};
 use crate::model::App;
 use crate::pool::core::types::Refusal;
-use crate::pool::{Pool, Refused, StartFailure};
+use crate::pool::{Pool, Refused, StartFailure, Starts};
 use crate::store::Condition;
 use crate::worker::link::{Failure, RequestBody};
 use buntime_plugin::Body;
@@ -54,21 +54,25 @@ fn liveness() -> Response<Body> {
     document(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
-/// Whether requests should be sent here. Where nothing can be changed, they are answered all the same.
+/// Whether requests should be sent here. Where nothing can be changed, or nothing further be loaded, they are answered all the same:
+/// a balancer that sent them elsewhere would make the shortage one of all machines.
 fn readiness(pool: &Pool, state: Condition, leaving: bool) -> Response<Body> {
-    let workers = pool.can_start();
-    let ready = !leaving && workers;
-    let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
-    let status = match (ready, state) {
-        (false, _) => "unavailable",
-        (true, Condition::Writable) => "ok",
-        (true, _) => "degraded",
+    let starts = pool.starts();
+    let ready = !leaving && starts != Starts::Fail;
+    let status = match (ready, state, starts) {
+        (false, ..) => "unavailable",
+        (true, Condition::Writable, Starts::Succeed) => "ok",
+        (true, ..) => "degraded",
     };
     let body = json!({
         "status": status,
         "checks": {
-            "listener": word(!leaving, "draining"),
-            "workers": word(workers, "no worker can be started"),
+            "listener": if leaving { "draining" } else { "ok" },
+            "workers": match starts {
+                Starts::Succeed => "ok",
+                Starts::Starve => "nothing is left to start a worker with",
+                Starts::Fail => "no worker can be started",
+            },
             "state": state.as_str(),
         }
     });

@@ -4,11 +4,12 @@ use super::core::types::{Action, Reason};
 use super::{Handle, Inner, Journey, Pool, Version, environment};
 use crate::model::{App, Kind, VersionKey, WorkerId};
 use crate::worker::actor::{self, Birth};
-use crate::worker::orders::{Assignment, Order};
+use crate::worker::orders::{Assignment, Order, Report};
 use crate::worker::spawn;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -81,7 +82,15 @@ impl Pool {
         inner.workers.insert(worker, handle);
         let private = self.settings.private_dir.join(worker.to_string());
         let (program, args) = environment::program(&self.settings, app);
-        let data = app.map(|app| app.data_name()).filter(|name| self.data_dirs.of(name).1);
+        let data = match app.map(|app| self.data_of(app)).transpose() {
+            Ok(data) => data.and_then(|(name, _, there)| there.then_some(name)),
+            Err(error) => {
+                // Not before this step is done.
+                let pool = Arc::clone(self);
+                tokio::spawn(async move { pool.hear(worker, Report::Starved(error)) });
+                return;
+            }
+        };
         let birth = Birth {
             id: worker,
             start: spawn::Order {
@@ -100,6 +109,16 @@ impl Pool {
         };
         let pool = Arc::clone(self);
         tokio::spawn(actor::run(birth, Arc::new(move |report| pool.hear(worker, report))));
+    }
+
+    /// The name of an app's data directory, its path, and whether it is there.
+    ///
+    /// # Errors
+    /// As `DataDirs::of`.
+    fn data_of<'a>(&self, app: &'a App) -> io::Result<(Cow<'a, str>, PathBuf, bool)> {
+        let name = app.data_name();
+        let (dir, there) = self.data_dirs.of(&name)?;
+        Ok((name, dir, there))
     }
 
     /// The environment that an app sees, with what plugins add and it does not have itself.
@@ -125,8 +144,15 @@ impl Pool {
     fn assign(&self, inner: &mut Inner, worker: WorkerId, version: VersionKey) {
         let Some(Version { app, .. }) = inner.versions.get(&version) else { return };
         let Kind::Worker { entrypoint } = &app.kind else { return };
-        let data_name = app.data_name();
-        let (data_dir, has_data) = self.data_dirs.of(&data_name);
+        let (data_name, data_dir, has_data) = match self.data_of(app) {
+            Ok(data) => data,
+            Err(error) => {
+                if let Some(handle) = inner.workers.get_mut(&worker) {
+                    handle.version = Some(version);
+                }
+                return order(inner, worker, Order::Starve(error));
+            }
+        };
         let private = self.settings.private_dir.join(worker.to_string());
         let assignment = Assignment {
             dir: app.dir.clone(),

@@ -1,6 +1,7 @@
 //! The apps' own data directories, and those of plugins: made on a thread of their own when an app appears, so that its first request does not
 //! wait for the disk.
 
+use crate::shortage::Shortage;
 use crate::telemetry::Seldom;
 use crate::worker::isolation::Isolation;
 use std::collections::HashSet;
@@ -45,21 +46,27 @@ impl DataDirs {
         let _ = self.wanted.send(name.to_owned());
     }
 
-    /// The directory of an app, made now unless it is there, and whether it is there.
-    pub fn of(&self, name: &str) -> (PathBuf, bool) {
+    /// The directory of an app, made now unless it is there, and whether it is there. Where it is not, an app is served without.
+    ///
+    /// # Errors
+    /// It cannot be made for want of what the machine has too little of. The app would blame its disk for that, or be blamed.
+    pub fn of(&self, name: &str) -> io::Result<(PathBuf, bool)> {
         let dir = self.making.root.join(name);
         if self.making.lock().contains(name) {
-            return (dir, true);
+            return Ok((dir, true));
         }
         let made = self.making.make(name);
-        // Where the disk is full each start meets it.
         static LOGGED: Seldom = Seldom::quiet();
-        if let Err(error) = &made
-            && let Some(unsaid) = LOGGED.admit()
-        {
-            tracing::warn!(app = name, dir = %dir.display(), %error, unsaid, "no data directory");
+        match made {
+            Ok(()) => Ok((dir, true)),
+            Err(error) if Shortage::of(&error).is_some() => Err(error),
+            Err(error) => {
+                if let Some(unsaid) = LOGGED.admit() {
+                    tracing::warn!(app = name, dir = %dir.display(), %error, unsaid, "no data directory");
+                }
+                Ok((dir, false))
+            }
         }
-        (dir, made.is_ok())
     }
 }
 
@@ -91,7 +98,7 @@ mod tests {
         let name = "@team/shop";
         for _ in 0..3 {
             dirs.want(name);
-            let (dir, made) = dirs.of(name);
+            let (dir, made) = dirs.of(name).unwrap();
             assert!(made && dir.is_dir());
             // The thread has had its turn when it has this one too.
             let next = "next";

@@ -57,6 +57,16 @@ const STREAM_NUMBERS: u64 = (MAX_STREAM as u64 / 10) * 9 / 2;
 /// How long a process that did not come up speaks against starting others.
 const STILLBORN_COUNTS: Duration = Duration::from_secs(30);
 
+/// What becomes of processes that are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    Succeed,
+    /// The machine has nothing left for further ones. Those that there are serve.
+    Starve,
+    /// They do not come up.
+    Fail,
+}
+
 /// What the pool needs to know to run workers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -133,6 +143,8 @@ struct Inner {
     drained: bool,
     /// When the last process that was started ended before its shim spoke.
     stillborn: Option<Now>,
+    /// When the machine last had nothing left for one.
+    starved_at: Option<Now>,
     /// Why the last process could not be started for which the machine had nothing left.
     starved: Option<Arc<StartFailure>>,
     /// How often that is logged.
@@ -199,6 +211,7 @@ impl Pool {
                 armed: None,
                 drained: false,
                 stillborn: None,
+                starved_at: None,
                 starved: None,
                 starved_log: LineLimit::new(1, 1),
             }),
@@ -347,10 +360,15 @@ impl Pool {
         }
     }
 
-    /// False for a while after a process that was started did not come up: where nothing is sent, nothing would show
-    /// that it works again.
-    pub fn can_start(&self) -> bool {
-        self.lock().stillborn.is_none_or(|since| self.now().saturating_sub(since) > STILLBORN_COUNTS)
+    /// As the last process that was started tells it, for a while: where nothing is sent, nothing would show that it works again.
+    pub fn starts(&self) -> Starts {
+        let inner = self.lock();
+        let lately = |at: Option<Now>| at.is_some_and(|at| self.now().saturating_sub(at) <= STILLBORN_COUNTS);
+        match (lately(inner.stillborn), lately(inner.starved_at)) {
+            (true, _) => Starts::Fail,
+            (false, true) => Starts::Starve,
+            (false, false) => Starts::Succeed,
+        }
     }
 
     /// Looks at the core's state.

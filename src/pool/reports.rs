@@ -31,7 +31,7 @@ impl Pool {
                     handle.journey = journey;
                     self.meter.connected(&journey, handle.was_spare);
                 }
-                inner.stillborn = None;
+                (inner.stillborn, inner.starved_at) = (None, None);
                 Event::Connected { worker }
             }
             Report::Ready(journey) => {
@@ -76,7 +76,7 @@ impl Pool {
             Report::Memory(pss) => Event::Memory { worker, pss },
             Report::Starved(error) => {
                 self.note_starved(inner, worker, StartFailure::not_started(&error));
-                inner.stillborn = Some(self.now());
+                inner.starved_at = Some(self.now());
                 Event::Starved { worker }
             }
             Report::NotStarted(error) => {

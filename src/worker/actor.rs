@@ -290,6 +290,7 @@ impl Life {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Assign(assignment) => self.assign(&assignment),
+            Order::Starve(error) => self.starve(error),
             Order::IdleHook => {
                 if self.ready.is_some_and(|ready| ready.has(Hook::Idle)) {
                     self.link.hook(Hook::Idle);

@@ -38,6 +38,8 @@ pub struct Assignment {
 #[derive(Debug)]
 pub enum Order {
     Assign(Box<Assignment>),
+    /// It cannot be given its app, for want of what the machine has too little of: it ends.
+    Starve(io::Error),
     IdleHook,
     /// `onTerminate`, SIGTERM, SIGKILL. `quick` = straight to SIGKILL where the app has no such hook.
     Terminate {

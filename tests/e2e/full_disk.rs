@@ -165,6 +165,45 @@ async fn without_a_free_file_on_the_disk_it_is_the_same() {
     assert!(blamed.is_empty(), "{blamed:?}");
 }
 
+/// An app that a spare was given was started without its data directory, and blamed for what came of it; and as spares could not be
+/// replaced, the server said that it was not ready.
+#[tokio::test]
+async fn without_a_free_file_no_spare_is_given_an_app_without_its_data_directory() {
+    if !may_mount_tmpfs() {
+        return;
+    }
+    let launch = shop().env("RUNTIME_SPARE_WORKERS", "2");
+    let server = launch.after_mounting("mount -t tmpfs -o nr_inodes=200,mode=755 none {state}").start().await;
+    assert_eq!(server.get("/probe/").await.status(), 200);
+    let warm = async { while server.api().get("/runtime").await.json()["spares"] != 2 {} };
+    tokio::time::timeout(PATIENCE, warm).await.expect("the spares are never there");
+    let dir = server.inside(server.state_dir().parent().unwrap()).join("many");
+    std::fs::create_dir(&dir).unwrap();
+    let error = (0..).find_map(|n| File::create(dir.join(n.to_string())).err()).unwrap();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    let late = "import { statSync } from 'node:fs'; statSync(process.env.APP_DATA_DIR);
+        export default { fetch: () => new Response('late') };";
+    let apps = server.apps().path();
+    std::fs::create_dir(apps.join("late")).unwrap();
+    std::fs::write(apps.join("late/index.ts"), late).unwrap();
+    server.logged(|line| line["message"] == "added" && line["app"] == "late").await;
+    for _ in 0..3 {
+        let cold = server.get("/late/").await;
+        assert_eq!(cold.problem(), (503, "no_resources".to_owned()), "{cold:?}");
+    }
+    // Spares are started again, and cannot be.
+    server.logged(|line| line["message"] == "the machine has nothing left to start workers with").await;
+    assert_eq!(server.get("/probe/").await.status(), 200);
+    until_state(&server, "the disk is full").await;
+    let answer = server.get("/api/health/ready").await;
+    assert_eq!((answer.status(), &answer.json()["status"]), (200, &json!("degraded")), "{answer:?}");
+    std::fs::remove_dir_all(&dir).unwrap();
+    let asking = async { while server.get("/late/").await.status() != 200 {} };
+    tokio::time::timeout(PATIENCE, asking).await.expect("it never comes back");
+    let blamed = server.log(|line| line["message"] == "an app failed to start");
+    assert!(blamed.is_empty(), "{blamed:?}");
+}
+
 /// As Linux does it when a disk fails (ext4(5), errors=remount-ro).
 #[tokio::test]
 async fn when_the_disk_of_the_state_becomes_read_only_serving_goes_on_and_changes_are_refused() {
