@@ -1,7 +1,7 @@
 //! A reload: the configuration with the certificates, then manifests of apps, then plugins, each as a whole, while requests are served.
 
 use super::house::House;
-use super::{Loader, isolate, watching};
+use super::{Loader, isolate, limits, watching};
 use crate::config::{Config, Loaded};
 use crate::telemetry::Logs;
 use anyhow::{Context, Result};
@@ -19,6 +19,7 @@ pub async fn reload(house: &House, loader: Arc<Loader>, logs: &Logs) -> Result<(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    limits::check(&config).context("the configuration stays as it was")?;
     let before = house.config.load_full();
     // It is set in the environment, of which only a hash was kept.
     if config.root_key.is_none() && before.root_key_file.is_none() {

@@ -1,8 +1,9 @@
 //! SIGHUP: everything is read again while requests are served.
 
-use super::harness::{Apps, Server};
+use super::harness::{Apps, Launch, Server};
 use super::steady::Steady;
 use nix::sys::signal::Signal;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -14,10 +15,14 @@ struct Configured {
 
 impl Configured {
     async fn start(apps: Apps, config: &str) -> Configured {
+        Configured::launch(apps.lean(), config).await
+    }
+
+    async fn launch(launch: Launch, config: &str) -> Configured {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("buntime.yaml"), config).unwrap();
         let file = dir.path().join("buntime.yaml");
-        let server = apps.lean().env("RUNTIME_CONFIG", file.to_str().unwrap()).start().await;
+        let server = launch.env("RUNTIME_CONFIG", file.to_str().unwrap()).start().await;
         Configured { server, dir }
     }
 
@@ -159,4 +164,33 @@ async fn the_root_key_is_read_again_from_its_file_and_kept_if_it_was_a_variable(
     let server = apps().env("RUNTIME_ROOT_KEY", ROOT).start().await;
     reload(&server).await;
     assert_eq!(status(&server, ROOT).await, 200);
+}
+
+/// The limit was looked at when the process began, and never again.
+#[tokio::test]
+async fn a_reload_that_asks_for_more_than_the_limit_on_descriptors_warns_or_is_refused() {
+    let config = |connections: usize, pool_size: usize, spares: usize| {
+        format!("maxConnections: {connections}\npoolSize: {pool_size}\nspares: {spares}\n")
+    };
+    let launch = Apps::new().with("probe").launch();
+    let configured = Configured::launch(launch, &config(100, 2, 0)).await;
+    let server = &configured.server;
+    let is_tight =
+        |line: &serde_json::Value| line["message"].as_str().unwrap().starts_with("the limit on descriptors");
+    set_limit(server, 300);
+    assert_eq!(configured.reload(&config(200, 2, 0)).await["message"], "reloaded");
+    assert!(server.log(is_tight).is_empty());
+    assert_eq!(configured.reload(&config(200, 20, 0)).await["message"], "reloaded");
+    let warning = server.logged(is_tight).await;
+    assert_eq!((&warning["limit"], &warning["wanted"]), (&300.into(), &400.into()), "{warning:#}");
+    let said = configured.reload(&config(200, 40, 40)).await;
+    assert_eq!(said["message"], "the reload failed", "{said:#}");
+    assert!(said.to_string().contains("300 descriptors"), "{said:#}");
+    assert_eq!(server.get("/probe/").await.status(), 200);
+}
+
+fn set_limit(server: &Server, current: u64) {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: Some(current), maximum: hard };
+    prlimit(Pid::from_raw(server.pid as i32), Resource::Nofile, limit).unwrap();
 }
