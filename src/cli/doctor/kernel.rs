@@ -10,15 +10,16 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 pub fn features(system: &System) -> Vec<Check> {
-    vec![
+    [
         landlock(crate::worker::landlock_abi()),
         pidfd(),
         close_range(crate::worker::can_close_range()),
         namespaces(),
-        descendants(system),
-        seccomp(system),
-        cgroup(system),
     ]
+    .into_iter()
+    .chain(nix::unistd::geteuid().is_root().then(|| capabilities(system)))
+    .chain([descendants(system), seccomp(system), cgroup(system)])
+    .collect()
 }
 
 fn landlock(abi: i64) -> Check {
@@ -86,6 +87,40 @@ fn close_range(there: bool) -> Check {
             NAME,
             "close_range(2) does not close descriptors when a program begins",
             "use Linux 5.11 or newer, and a container that lets it through",
+        ),
+    }
+}
+
+/// What root needs (decision 0018), by numbers of linux/capability.h. Whether a port below 1024 can be had is tried.
+const CAPABILITIES: [(u32, &str); 9] = [
+    (0, "CAP_CHOWN"),
+    (1, "CAP_DAC_OVERRIDE"),
+    (3, "CAP_FOWNER"),
+    (5, "CAP_KILL"),
+    (6, "CAP_SETGID"),
+    (7, "CAP_SETUID"),
+    (18, "CAP_SYS_CHROOT"),
+    (19, "CAP_SYS_PTRACE"),
+    (21, "CAP_SYS_ADMIN"),
+];
+
+/// Of a process that is root, which may have been left few (proc_pid_status(5)).
+fn capabilities(system: &System) -> Check {
+    const NAME: &str = "capabilities";
+    let status = system.read("proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let Some(effective) = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) else {
+        return Check::warn(NAME, "the system does not say which there are", "mount /proc");
+    };
+    let missing = CAPABILITIES.iter().filter(|(number, _)| effective >> number & 1 == 0);
+    let missing: Vec<&str> = missing.map(|(_, name)| *name).collect();
+    match missing.is_empty() {
+        true => Check::ok(NAME, "root has those that it needs"),
+        false => Check::warn(
+            NAME,
+            format!("this is root without {}", missing.join(", ")),
+            "name them in CapabilityBoundingSet= of a unit of systemd or with --cap-add of a container, or run it as a user \
+             of its own",
         ),
     }
 }
@@ -169,6 +204,22 @@ mod tests {
         assert_eq!([-1, 0, 2, 5, 6, 9].map(|abi| landlock(abi).state), [Warn, Warn, Warn, Warn, Ok, Ok]);
         assert_eq!([true, false].map(|there| close_range(there).state), [Ok, Fail]);
         assert_eq!(pidfd().state, Ok);
+    }
+
+    #[test]
+    fn root_is_told_which_capabilities_it_lacks() {
+        for (status, state, word) in [
+            ("Name:\tbuntime\nCapEff:\t000001ffffffffff\n", Ok, "has those"),
+            ("CapEff:\t00000000002c00eb\n", Ok, "has those"),
+            ("CapEff:\t00000000002c00cb\n", Warn, "root without CAP_KILL"),
+            // As containers start with.
+            ("CapEff:\t00000000a80425fb\n", Warn, "root without CAP_SYS_PTRACE, CAP_SYS_ADMIN"),
+            ("", Warn, "does not say"),
+        ] {
+            let (_dir, system) = fake(&[("proc/self/status", status)]);
+            let check = capabilities(&system);
+            assert!(check.state == state && check.detail.contains(word), "{check:?}");
+        }
     }
 
     #[test]

@@ -12,41 +12,66 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 pub fn all(system: &System, config: &Config) -> Vec<Check> {
-    let (socket, url) = admin_socket(&config.admin_socket);
-    vec![listener(system, &config.listen, url.as_deref()), socket]
+    let (socket, running) = admin_socket(&config.admin_socket);
+    let mut checks = vec![listener(system, &config.listen, running.as_ref())];
+    if let (Some(port), Listen::Tcp { host, .. }) = (config.http_port(), &config.listen) {
+        checks.push(http_listener(system, SocketAddr::new(*host, port), running.as_ref()));
+    }
+    checks.push(socket);
+    checks
 }
 
-/// `url`: where the runtime listens that answers on the admin socket.
-fn listener(system: &System, listen: &Listen, url: Option<&str>) -> Check {
+/// The runtime that answers on the admin socket.
+#[derive(Debug)]
+struct Running {
+    pid: u32,
+    /// Where it listens, if that is a port.
+    url: Option<String>,
+}
+
+fn listener(system: &System, listen: &Listen, running: Option<&Running>) -> Check {
     const NAME: &str = "listener";
     let address = match listen {
         Listen::Tcp { host, port } => SocketAddr::new(*host, *port),
         Listen::Unix(path) => return unix_listener(NAME, path),
     };
-    match TcpListener::bind(address) {
-        Ok(_) => Check::ok(NAME, format!("{address} is free")),
-        Err(error)
-            if error.kind() == ErrorKind::AddrInUse
-                && url.is_some_and(|url| leads_to(url, address.port())) =>
-        {
-            Check::ok(NAME, format!("{address} is that of the runtime that runs"))
-        }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Check::fail(
-            NAME,
-            format!("{address}: {error}"),
-            "ports below 1024 take root, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of systemd",
-        ),
-        Err(error) => {
-            let who = system.listener(address.port()).map_or(String::new(), |Holder { pid, name }| {
-                format!(" by {}, process {pid}", escape(&name))
-            });
-            Check::fail(
-                NAME,
-                format!("{address}: {error}{who}"),
-                "end what listens there, or name another with --port or --host",
-            )
-        }
+    let url = running.and_then(|running| running.url.as_deref());
+    let is_own = |_: Option<&Holder>| url.is_some_and(|url| leads_to(url, address.port()));
+    port(NAME, system, address, is_own, "end what listens there, or name another with --port or --host")
+}
+
+/// The one without TLS beside the one with it. The runtime does not tell which it is.
+fn http_listener(system: &System, address: SocketAddr, running: Option<&Running>) -> Check {
+    let is_own = |who: Option<&Holder>| {
+        running.is_some_and(|running| who.is_some_and(|holder| holder.pid == running.pid))
+    };
+    let hint = "end what listens there, or name another with --http-port";
+    port("http listener", system, address, is_own, hint)
+}
+
+/// `is_own`: whether what listens there is the runtime that runs, by the process, where that can be seen.
+fn port(
+    name: &'static str,
+    system: &System,
+    address: SocketAddr,
+    is_own: impl FnOnce(Option<&Holder>) -> bool,
+    hint: &str,
+) -> Check {
+    let Err(error) = TcpListener::bind(address) else {
+        return Check::ok(name, format!("{address} is free"));
+    };
+    if error.kind() == ErrorKind::PermissionDenied {
+        let hint =
+            "ports below 1024 take root, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of systemd";
+        return Check::fail(name, format!("{address}: {error}"), hint);
     }
+    let holder = system.listener(address.port());
+    if error.kind() == ErrorKind::AddrInUse && is_own(holder.as_ref()) {
+        return Check::ok(name, format!("{address} is that of the runtime that runs"));
+    }
+    let who =
+        holder.map_or(String::new(), |Holder { pid, name }| format!(" by {}, process {pid}", escape(&name)));
+    Check::fail(name, format!("{address}: {error}{who}"), hint)
 }
 
 fn leads_to(url: &str, port: u16) -> bool {
@@ -66,7 +91,7 @@ fn unix_listener(name: &'static str, path: &Path) -> Check {
     }
 }
 
-fn admin_socket(path: &Path) -> (Check, Option<String>) {
+fn admin_socket(path: &Path) -> (Check, Option<Running>) {
     const NAME: &str = "admin socket";
     let shown = path.display();
     if path.as_os_str().len() > MAX_SOCKET_PATH {
@@ -92,7 +117,7 @@ fn admin_socket(path: &Path) -> (Check, Option<String>) {
     if let Ok(Ok(answer)) = answer {
         let found = answer.value;
         let detail = format!("Buntime {}, process {}, answers at {shown}", escape(&found.version), found.pid);
-        return (Check::ok(NAME, detail), found.url);
+        return (Check::ok(NAME, detail), Some(Running { pid: found.pid, url: found.url }));
     }
     let detail = format!("what listens at {shown} does not answer as Buntime does");
     (Check::fail(NAME, detail, "look what it is, or name another with --admin-socket"), None)
@@ -122,9 +147,14 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let listen = Listen::Tcp { host: address.ip(), port: address.port() };
         let own = format!("http://127.0.0.1:{}", address.port());
-        let states =
-            [None, Some("http://127.0.0.1:1"), Some(&*own)].map(|url| listener(&system, &listen, url).state);
+        let runs = |url: &str| Some(Running { pid: 1, url: Some(url.to_owned()) });
+        let states = [None, runs("http://127.0.0.1:1"), runs(&own)]
+            .map(|running| listener(&system, &listen, running.as_ref()).state);
         assert_eq!(states, [Fail, Fail, Ok]);
+        let runs = |pid| Some(Running { pid, url: Some("https://127.0.0.1".into()) });
+        let states = [None, runs(1), runs(std::process::id())]
+            .map(|running| http_listener(&system, address, running.as_ref()).state);
+        assert_eq!(states, [Fail, Fail, Ok], "the port without TLS");
         let own = format!("process {}", std::process::id());
         assert!(listener(&system, &listen, None).detail.ends_with(&own), "it says who has it");
         assert_eq!(listener(&system, &Listen::Tcp { host: address.ip(), port: 0 }, None).state, Ok);

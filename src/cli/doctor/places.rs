@@ -6,7 +6,7 @@ use crate::config::Config;
 use rustix::fs::{Access, access, statfs, statvfs};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Free bytes: below the first something is about to fail, below the second larger deployments will.
 const SCARCE: u64 = 100 << 20;
@@ -14,6 +14,9 @@ const LITTLE: u64 = 1 << 30;
 /// The same for files.
 const FEW_FILES: u64 = 1_000;
 const MANY_FILES: u64 = 50_000;
+/// What the compiled shim takes (bun itself and a little more), and its files.
+const SHIM: u64 = 150 << 20;
+const SHIM_FILES: u64 = 20;
 
 pub fn directories(config: &Config) -> Vec<Check> {
     const NAME: &str = "worker directories";
@@ -34,11 +37,18 @@ pub fn directories(config: &Config) -> Vec<Check> {
     checks.push(private_dir("state directory", &config.state_dir, "--state-dir"));
     checks.push(private_dir("cache directory", &config.cache_dir, "--cache-dir"));
     checks.push(file_system(&config.state_dir));
-    checks.push(disk("disk space", &config.state_dir));
-    if let Some(first) =
-        config.worker_dirs.iter().find(|dir| writable(dir)).filter(|dir| apart(dir, &config.state_dir))
-    {
-        checks.push(disk("disk space of apps", first));
+    checks.extend(disks(&config.state_dir, &config.cache_dir, &config.worker_dirs));
+    checks
+}
+
+/// The disk of the state directory, and those of others that are on another one.
+fn disks(state: &Path, cache: &Path, worker_dirs: &[PathBuf]) -> Vec<Check> {
+    let mut checks = vec![disk("disk space", state, free)];
+    if let Some(first) = worker_dirs.iter().find(|dir| writable(dir)).filter(|dir| apart(dir, state)) {
+        checks.push(disk("disk space of apps", first, free));
+    }
+    if apart(cache, state) {
+        checks.push(disk("disk space of cache", cache, free_for_cache));
     }
     checks
 }
@@ -90,11 +100,14 @@ fn private_dir(name: &'static str, dir: &Path, flag: &str) -> Check {
     }
 }
 
+/// Free bytes and files, where there is a number of these.
+type Judge = fn(&'static str, u64, Option<u64>, &Path) -> Check;
+
 /// What is free where a directory is, or will be.
-fn disk(name: &'static str, dir: &Path) -> Check {
+fn disk(name: &'static str, dir: &Path, judge: Judge) -> Check {
     let dir = there(dir);
     match statvfs(dir) {
-        Ok(stat) => free(
+        Ok(stat) => judge(
             name,
             stat.f_bavail.saturating_mul(stat.f_frsize),
             // Where it makes them as it needs them, it says that it has none.
@@ -106,10 +119,9 @@ fn disk(name: &'static str, dir: &Path) -> Check {
 }
 
 fn free(name: &'static str, bytes: u64, files: Option<u64>, dir: &Path) -> Check {
-    let files_shown = files.map_or(String::new(), |files| format!(" and {files} files"));
-    let detail = format!("{}{files_shown} free at {}", size(bytes), dir.display());
+    let detail = shown(bytes, files, dir);
     if bytes < SCARCE {
-        Check::fail(name, detail, "make room: the compiled shim alone needs more than 100 MiB")
+        Check::fail(name, detail, "make room: look with `df -h` what is on it")
     } else if files.is_some_and(|files| files < FEW_FILES) {
         Check::fail(name, detail, "make room: look with `df -i` what has so many files")
     } else if bytes < LITTLE || files.is_some_and(|files| files < MANY_FILES) {
@@ -117,6 +129,20 @@ fn free(name: &'static str, bytes: u64, files: Option<u64>, dir: &Path) -> Check
     } else {
         Check::ok(name, detail)
     }
+}
+
+/// Nothing needs more room there than the shim, and without it all is served.
+fn free_for_cache(name: &'static str, bytes: u64, files: Option<u64>, dir: &Path) -> Check {
+    let detail = shown(bytes, files, dir);
+    match bytes < SHIM || files.is_some_and(|files| files < SHIM_FILES) {
+        true => Check::warn(name, detail, "make room, or name another directory with --cache-dir DIR"),
+        false => Check::ok(name, detail),
+    }
+}
+
+fn shown(bytes: u64, files: Option<u64>, dir: &Path) -> String {
+    let files = files.map_or(String::new(), |files| format!(" and {files} files"));
+    format!("{}{files} free at {}", size(bytes), dir.display())
 }
 
 /// Kinds of file systems by their number (statfs(2)), and what SQLite's write-ahead log makes of them: it takes memory that is
@@ -218,6 +244,25 @@ mod tests {
             (2 << 30, None, Ok),
         ] {
             assert_eq!(free("disk space", bytes, files, Path::new("/")).state, state, "{bytes} {files:?}");
+        }
+    }
+
+    #[test]
+    fn the_disk_of_the_cache_is_looked_at_where_it_is_another_one() {
+        let state = tempfile::tempdir().unwrap();
+        let names = |cache: &Path| -> Vec<_> {
+            disks(state.path(), cache, &[]).iter().map(|check| check.name).collect()
+        };
+        assert_eq!(names(&state.path().join("cache")), ["disk space"]);
+        assert_eq!(names(Path::new("/proc")), ["disk space", "disk space of cache"]);
+        for (bytes, files, state) in [
+            (1 << 20, Some(100), Warn),
+            (1 << 30, Some(1), Warn),
+            (1 << 30, Some(100), Ok),
+            (1 << 30, None, Ok),
+        ] {
+            let check = free_for_cache("disk space of cache", bytes, files, Path::new("/"));
+            assert_eq!(check.state, state, "{bytes} {files:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Why each thing matters that is looked at.
 
-const WHY: [(&str, &str); 21] = [
+const WHY: [(&str, &str); 24] = [
     ("configuration", "with a value that is wrong the runtime does not start"),
     ("bun", "it is what every worker runs"),
     ("worker directories", "apps are found there, and deployments go to the first one that can be written"),
@@ -15,7 +15,15 @@ const WHY: [(&str, &str); 21] = [
     ("cache directory", "the shim is compiled into it, which every worker runs"),
     ("disk space", "on a full disk nothing is changed or deployed, and cold apps may not start"),
     ("disk space of apps", "on a full disk nothing is deployed"),
+    (
+        "disk space of cache",
+        "the shim is compiled onto it at the first start with a bun: without room workers start more slowly",
+    ),
     ("listener", "it is where clients are answered"),
+    (
+        "http listener",
+        "it leads clients without TLS to the port with it, and answers certificate authorities",
+    ),
     ("admin socket", "the commands of this machine speak to the runtime there, without a key"),
     (
         "descriptors",
@@ -33,6 +41,10 @@ const WHY: [(&str, &str); 21] = [
     (
         "user namespaces",
         "in them the state directory and other apps' data are hidden from apps where the runtime is not root",
+    ),
+    (
+        "capabilities",
+        "root takes them to run apps as another user, to hide files from them, to measure and to end them, and to clean up after them",
     ),
     ("descendants", "a process that nobody ends holds its memory and perhaps a port"),
     ("seccomp", "`permissions` of an app that take it are refused without"),

@@ -150,6 +150,8 @@ async fn doctor_knows_the_runtime_that_runs_and_a_failure_is_its_exit_code() {
     ] {
         assert_ne!(of(name)["detail"], "", "{name}");
     }
+    let is_root = nix::unistd::geteuid().is_root();
+    assert_eq!(checks.iter().any(|check| check["name"] == "capabilities"), is_root);
     let unexplained: Vec<_> = checks.iter().filter(|check| check["why"] == "").collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
     assert!(of("listener")["detail"].as_str().unwrap().ends_with("is that of the runtime that runs"));
