@@ -138,7 +138,8 @@ pub async fn watch(store: Arc<Store>) {
         every.tick().await;
         let before = store.condition();
         let looking = Arc::clone(&store);
-        // The directory of a network that is gone is waited for on a thread of its own, and by nobody else.
+        // The directory of a network that is gone is waited for on a thread of its own. The end of the process waits for that
+        // thread too, but not for long.
         looks = (looks + 1) % TRY_EVERY;
         let trying = looks == 0 || before != Condition::Writable;
         let Ok(now) = tokio::task::spawn_blocking(move || looking.look(trying)).await else { return };
