@@ -1,7 +1,10 @@
 # Shared by the scripts beside it, which source it: `. "$(dirname "$0")/lib.sh"`. Leaves the shell in the root of the
 # repository.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+caller=$PWD
+# Where one is exported, `cd` goes elsewhere.
+unset CDPATH
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 die() {
@@ -9,6 +12,27 @@ die() {
   exit 1
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# from_caller PATH: what an argument means where the script was called.
+from_caller() {
+  [[ $1 == /* ]] && echo "$1" || echo "$caller/$1"
+}
+
+# take_arguments "FLAG…" ARGUMENT…: the arguments as $arguments, with the paths behind these flags those of the caller.
+take_arguments() {
+  local flags=" $1 " argument before=
+  shift
+  arguments=()
+  for argument; do
+    if [[ -n $before && $flags == *" $before "* ]]; then
+      argument=$(from_caller "$argument")
+    elif [[ $argument == --*=* && $flags == *" ${argument%%=*} "* ]]; then
+      argument=${argument%%=*}=$(from_caller "${argument#*=}")
+    fi
+    arguments+=("$argument")
+    before=$argument
+  done
+}
 
 need_rust() {
   have cargo || die "cargo is missing; install Rust 1.95 or newer from https://rustup.rs"
@@ -114,6 +138,26 @@ npm_ci_examples() {
     [ ! -f "$lock" ] || npm_ci "$(dirname "$lock")" || return 1
   done
 }
+
+# Whether the registry of npm can be asked.
+registry() { have npm && npm view --silent --fetch-retries=0 --fetch-timeout=20000 bun version >/dev/null 2>&1; }
+
+# --- cargo-deb ---------------------------------------------------------------------------------------------------------
+
+cargo_deb_version=3.8.0
+cargo_deb=.tools/cargo-deb-$cargo_deb_version/bin/cargo-deb
+
+# Puts $cargo_deb there, unless it is.
+need_cargo_deb() {
+  [ -x "$cargo_deb" ] && return 0
+  say "cargo install cargo-deb $cargo_deb_version"
+  # It compresses one package: what is faster to build is good enough.
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    cargo install --quiet --locked --no-track --root "${cargo_deb%/bin/*}" --version "$cargo_deb_version" cargo-deb
+}
+
+# links FILE: where a document leads, but for other sites and places in itself.
+links() { grep -oE '\]\([^)#]+' "$1" | cut -c 3- | grep -vE '^[a-z]+:'; }
 
 # --- Steps that are counted --------------------------------------------------------------------------------------------
 
