@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Starts the buntime of this platform in its own place: the same arguments, standard descriptors, signals and exit code.
+// Starts the buntime of this platform in its own place: the same arguments, standard descriptors, signals (but SIGUSR2) and exit code.
 "use strict";
 
 const { spawn } = require("node:child_process");
@@ -63,9 +63,13 @@ if (typeof process.execve === "function" && !throughShell) {
 const child = spawn(program, args, { stdio: "inherit", env });
 // A terminal sends these to both of us, and twice is another thing than once.
 const fromTerminal = process.stdin.isTTY ? ["SIGINT", "SIGQUIT"] : [];
-for (const signal of ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGUSR2"]) {
+for (const signal of ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => fromTerminal.includes(signal) || child.kill(signal));
 }
+// The process that takes over would be no child of ours: we would end with the first one, and nobody would own the server.
+process.on("SIGUSR2", () => {
+  process.stderr.write(`SIGUSR2 is not passed on, as the launcher would lose the server; send it to process ${child.pid}, or restart\n`);
+});
 if (throughShell) {
   const parent = process.ppid;
   const watch = setInterval(() => {
