@@ -10,6 +10,8 @@ const KILLED = ["hello", "echo", "stream", "big", "slow", "shop"];
 /** Longest that a plugin which was off is still missed, in ms. */
 const LATE = 3_000;
 
+const HAND_OVER = "SIGUSR2";
+
 type Act = { name: string; weight: number; run: () => Promise<string | undefined> };
 
 export class Chaos {
@@ -38,7 +40,7 @@ export class Chaos {
       { part: "plugins", name: "turn a plugin off and on", weight: 1, run: quiet(() => this.#offAndOn()) },
       { part: "plugins", name: "kill a plugin's process", weight: 1, run: () => this.#killPlugin() },
       { part: "reload", name: "SIGHUP", weight: 2, run: quiet(() => this.#hangUp()) },
-      { part: "handover", name: "SIGUSR2", weight: 1, run: quiet(() => this.#handOver()) },
+      { part: "handover", name: HAND_OVER, weight: 1, run: quiet(() => this.#handOver()) },
     ];
     this.#acts = acts.filter(({ part }) => part === undefined || !(without as ReadonlySet<string>).has(part));
   }
@@ -47,13 +49,15 @@ export class Chaos {
     return this.#off || Date.now() < this.#offUntil;
   }
 
-  async run(): Promise<void> {
+  /** `one`: the process is not to be exchanged. */
+  async run(one: boolean): Promise<void> {
     const { stopped, chance, ledger } = this.#scene;
+    const acts = this.#acts.filter(({ name }) => !one || name !== HAND_OVER);
     while (!stopped()) {
       await Bun.sleep(PAUSE * (0.5 + chance.next()));
       if (stopped()) return;
-      let at = chance.below(this.#acts.reduce((sum, { weight }) => sum + weight, 0));
-      const act = this.#acts.find(({ weight }) => (at -= weight) < 0)!;
+      let at = chance.below(acts.reduce((sum, { weight }) => sum + weight, 0));
+      const act = acts.find(({ weight }) => (at -= weight) < 0)!;
       const began = Date.now();
       ledger.strike(act.name);
       try {
@@ -118,7 +122,6 @@ export class Chaos {
 
   async #plugin(path: string): Promise<void> {
     this.#scene.ledger.strike(path, "soak");
-    this.#offUntil = Date.now() + LATE;
     await this.#scene.runtime.api("POST", path);
     this.#scene.ledger.strike(`${path} is done`, "soak");
   }
@@ -140,19 +143,16 @@ export class Chaos {
     ledger.strike("SIGHUP");
     // Plugins are loaded anew.
     ledger.strike("SIGHUP", "soak");
-    this.#offUntil = Date.now() + LATE;
     runtime.signal("SIGHUP");
     await Bun.sleep(500);
   }
 
   async #handOver(): Promise<void> {
     const { runtime, ledger } = this.#scene;
-    ledger.strike("SIGUSR2");
-    ledger.strike("SIGUSR2", "soak");
-    this.#offUntil = Date.now() + 60_000;
+    ledger.strike(HAND_OVER);
+    ledger.strike(HAND_OVER, "soak");
     await runtime.handOver();
     ledger.strike("another process has taken over");
     ledger.strike("another process has taken over", "soak");
-    this.#offUntil = Date.now() + 30_000;
   }
 }

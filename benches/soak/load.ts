@@ -194,6 +194,18 @@ export async function halfClosed(scene: Scene): Promise<void> {
   }
 }
 
+/**
+ * Whether a WebSocket may end like this. `blow`: the plugin was replaced, the runtime handed over, or its process was killed while
+ * it was open, which its end tells. `off`: the plugin was not there, so that it could not be opened. Nothing excuses other data than
+ * were sent, silence, or an end that says nothing.
+ */
+export function socketMayEnd(how: string, blow: boolean, off: boolean): boolean {
+  return (how === REFUSED && off) || (/^was closed with (1001|1011|1012)$/.test(how) && blow);
+}
+
+/** What a WebSocket that was never opened is closed with: 1006, as one that breaks off. */
+const REFUSED = "was not opened (1006)";
+
 /** Speaks to the plugin by WebSockets, which gives everything back. */
 export async function socket(scene: Scene): Promise<void> {
   const { ledger, chance, runtime } = scene;
@@ -203,25 +215,24 @@ export async function socket(scene: Scene): Promise<void> {
       const socket = new WebSocket(`ws://127.0.0.1:${runtime.port}/soak/live`);
       let left = 1 + chance.below(40);
       let last = "";
+      let opened = false;
       const say = (): void => socket.send((last = `${left} ${"x".repeat(chance.below(4096))}`));
       const timer = setTimeout(() => (resolve("is silent"), socket.close()), 20_000);
       const over = (how: string): void => (clearTimeout(timer), resolve(how));
-      socket.onopen = say;
+      socket.onopen = () => ((opened = true), say());
       socket.onmessage = ({ data }) => {
         if (data !== last) return (over("gives something else back"), socket.close());
         left -= 1;
         if (left > 0) setTimeout(say, 20);
         else (over("said all"), socket.close());
       };
-      socket.onclose = ({ code }) => over(`was closed with ${code}`);
+      socket.onclose = ({ code }) => over(opened ? `was closed with ${code}` : `was not opened (${code})`);
       socket.onerror = () => {}; // it closes
     });
     if (how === "said all") ledger.count("socket: said all");
     else {
-      // The plugin is replaced, the runtime hands over, or its process was killed; or it is not there.
-      const told = /closed with (1001|1011|1012)$/.test(how);
       const blow = ledger.blows.some(({ at, app }) => app === "soak" && at >= began - 3_000);
-      ledger.failed("socket", began, how, (told && blow) || scene.pluginOff());
+      ledger.failed("socket", began, how, socketMayEnd(how, blow, scene.pluginOff()));
       await Bun.sleep(50);
     }
   }

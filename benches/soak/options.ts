@@ -11,7 +11,8 @@ can be explained, and nothing may grow.
 
 Usage: scripts/soak [--minutes N] [--binary FILE] [--without PART,…] [--clients N] [--seed N]
 
-  --minutes N       how long; default: 10. A run of at least 10 minutes is recorded in docs/soak.md
+  --minutes N       how long; default: 10. A good run of at least 10 minutes, with all parts and at least 24 clients, is recorded
+                    in docs/soak.md
   --binary FILE     the runtime; default: a release build
   --without PART,…  leaves out: ${PARTS.join(", ")}
   --clients N       connections that ask without a pause; default: 24

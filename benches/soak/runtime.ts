@@ -94,7 +94,7 @@ export class Runtime {
   }
 
   alive(): boolean {
-    return identity(this.pid) !== undefined;
+    return !hasEnded(this.pid);
   }
 
   /** Asks the management API; paths behind `/api`. */
@@ -156,14 +156,14 @@ export class Runtime {
     const wrong: string[] = [];
     const last = identity(this.pid);
     this.signal("SIGTERM");
-    const gone = (): boolean => identity(this.pid) !== last || isReaped(this.pid);
+    const gone = (): boolean => identity(this.pid) !== last || hasEnded(this.pid);
     await until(gone, END_LIMIT, () => "").catch(() => wrong.push(`it had not ended ${END_LIMIT} ms after SIGTERM`));
     if (this.#child?.pid === this.pid) {
       const code = await this.#child.exited;
       if (code !== 0) wrong.push(`it ended with ${code}`);
     }
     // What they had for descendants ends with them.
-    const left = (): string[] => [...this.seen].filter((known) => identity(Number(known.split(" ")[0])) === known && !isReaped(Number(known.split(" ")[0])));
+    const left = (): string[] => [...this.seen].filter((known) => identity(Number(known.split(" ")[0])) === known && !hasEnded(Number(known.split(" ")[0])));
     await until(() => left().length === 0, 5_000, () => "").catch(() => wrong.push(`processes are left: ${left().join(", ")}`));
     const runs = path.join(this.dir, "state/run");
     const dirs = fs.existsSync(runs) ? fs.readdirSync(runs) : [];
@@ -187,8 +187,8 @@ export class Runtime {
   }
 }
 
-/** It has ended, and whoever has to has yet to ask how. */
-function isReaped(pid: number): boolean {
+/** Also where whoever has to has yet to ask how. */
+function hasEnded(pid: number): boolean {
   try {
     const text = fs.readFileSync(`/proc/${pid}/stat`, "latin1");
     return text.slice(text.lastIndexOf(")") + 2).startsWith("Z");

@@ -66,31 +66,43 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
-/** The samples between these parts of the run, 0 to 1. */
+/** The samples between these parts of the time that they are of, 0 to 1. */
 export function between(samples: readonly Sample[], from: number, to: number): Sample[] {
-  const end = samples.at(-1)?.at ?? 0;
-  return samples.filter(({ at }) => at >= from * end && at <= to * end);
+  const [begin, end] = [samples[0]?.at ?? 0, samples.at(-1)?.at ?? 0];
+  const part = (share: number): number => begin + share * (end - begin);
+  return samples.filter(({ at }) => at >= part(from) && at <= part(to));
 }
 
 export interface Judgement {
   name: string;
   ok: boolean;
+  /** It was not judged. */
+  open?: true;
   found: string;
   allowed: string;
 }
 
-/** Growth that chance explains. A process that was exchanged begins small, so growth is that of one with the same number of requests. */
+/** Growth that chance explains. */
 export const MEMORY_SHARE = 0.15;
 export const MEMORY_LEAST = 8;
+/** How long one process is looked at before its memory is judged, in s. */
+export const MEMORY_TIME = 180;
 
+/** Of the samples of one process under load: one that was exchanged begins small. */
 export function judgeMemory(samples: readonly Sample[]): Judgement {
+  const name = "memory of one process (PSS)";
+  const [first, last] = [samples[0], samples.at(-1)];
+  const time = (last?.at ?? 0) - (first?.at ?? 0);
+  const processes = new Set(samples.map(({ pid }) => pid)).size;
+  if (processes !== 1) return { name, ok: false, found: `${processes} processes`, allowed: "one" };
+  if (time < MEMORY_TIME) return { name, ok: true, open: true, found: `${time.toFixed(0)} s are too short`, allowed: `takes ${MEMORY_TIME} s` };
   const early = median(between(samples, 0.25, 0.5).map(({ pss }) => pss));
   const late = median(between(samples, 0.75, 1).map(({ pss }) => pss));
   const most = early + Math.max(MEMORY_LEAST, early * MEMORY_SHARE);
   return {
-    name: "memory of the supervisor (PSS)",
+    name,
     ok: late <= most,
-    found: `${early.toFixed(1)} MiB in the second quarter, ${late.toFixed(1)} MiB in the last`,
+    found: `${early.toFixed(1)} MiB in the second quarter of ${time.toFixed(0)} s, ${late.toFixed(1)} MiB in the last`,
     allowed: `${most.toFixed(1)} MiB`,
   };
 }
@@ -104,19 +116,19 @@ export function judgeZombies(samples: readonly Sample[]): Judgement {
   return { name: "zombies", ok: !stays, found: stays ? "some stay" : "none stays", allowed: "none for 3 s" };
 }
 
-/** At rest, with the same workers: what is open more than before. */
-export function judgeRest(before: Sample, after: Sample): Judgement[] {
+/** What is open at rest more than at rest before, with the same workers. `what` are they: one process, or the first and a later one. */
+export function judgeRest(what: string, before: Sample, after: Sample): Judgement[] {
   const each = 8;
   const workers = Math.max(0, after.children - before.children);
   const descriptors = before.descriptors + workers * each + 8;
   const threads = before.threads + 8;
   return [
     {
-      name: "descriptors at rest",
+      name: `descriptors at rest, ${what}`,
       ok: after.descriptors <= descriptors,
       found: `${before.descriptors} before (${before.children} children), ${after.descriptors} after (${after.children})`,
       allowed: `${descriptors}`,
     },
-    { name: "threads at rest", ok: after.threads <= threads, found: `${before.threads} before, ${after.threads} after`, allowed: `${threads}` },
+    { name: `threads at rest, ${what}`, ok: after.threads <= threads, found: `${before.threads} before, ${after.threads} after`, allowed: `${threads}` },
   ];
 }
