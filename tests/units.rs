@@ -11,7 +11,11 @@ fn project(name: &str) -> PathBuf {
 
 /// None = systemd-analyze is not there, which was said.
 fn analyze(test: &str, args: &[&str]) -> Option<String> {
-    let output = match Command::new("systemd-analyze").args(args).env("SYSTEMD_COLORS", "0").output() {
+    let output = match Command::new("systemd-analyze")
+        .args(args)
+        .envs([("SYSTEMD_COLORS", "0"), ("LC_ALL", "C.UTF-8")])
+        .output()
+    {
         Ok(output) => output,
         Err(error) => {
             let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
@@ -34,7 +38,7 @@ fn root() -> tempfile::TempDir {
     for (link, to) in [("bin", "usr/bin"), ("lib", "usr/lib")] {
         std::os::unix::fs::symlink(to, at(link)).unwrap();
     }
-    for program in ["buntime", "kill"] {
+    for program in ["buntime", "kill", "sh"] {
         let program = at("usr/bin").join(program);
         write(&program, "#!/bin/sh\n").unwrap();
         set_permissions(program, PermissionsExt::from_mode(0o755)).unwrap();
