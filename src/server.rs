@@ -43,7 +43,7 @@ const SPARE_STARTS: usize = 2;
 const GRACE: Duration = Duration::from_secs(1);
 /// The same where another process serves, and nobody waits for the end of this one.
 const REPLACED_GRACE: Duration = Duration::from_secs(10);
-/// How long a process that was replaced may go on with streams and sockets, as workers that were replaced may by default.
+/// How long a process that was replaced may go on with streams, as workers that were replaced may by default.
 const REPLACED_LIMIT: Duration = Duration::from_secs(600);
 /// After a second signal.
 const KILL_LIMIT: Duration = Duration::from_secs(2);

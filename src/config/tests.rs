@@ -266,8 +266,6 @@ fn an_invalid_value_is_an_error_that_names_the_place_the_value_and_what_is_allow
         ("RUNTIME_CONFIG", "", "it is empty"),
         ("RUNTIME_TLS_CERT", "tls.crt", "there is no --tls-key (RUNTIME_TLS_KEY) with it"),
         ("RUNTIME_TLS_KEY", "tls.key", "there is no --tls-cert (RUNTIME_TLS_CERT) with it"),
-        ("RUNTIME_TLS_DIR", "none", "the directory $DIR/none cannot be read: No such file"),
-        ("RUNTIME_TLS_DIR", "apps", "there is no certificate in it, nor anywhere else"),
         ("RUNTIME_HTTP_PORT", "80", "there is no TLS to send anybody to"),
         ("RUNTIME_ACME_DOMAINS", "", "`` is no host name"),
         ("RUNTIME_ACME_DOMAINS", "a.test,b_c.test", "`b_c.test` is no host name"),

@@ -66,8 +66,13 @@ fn what_is_wrong_with_a_pair_may_pass_and_what_is_wrong_with_a_setting_does_not(
     }
     assert!(passes(&with_pair().pair("tls.crt", "other.key")), "of another key");
     // Not mounted yet, and empty.
-    for dir in ["none", "apps"] {
-        assert!(passes(&Place::ready().variable("RUNTIME_TLS_DIR", dir)), "{dir}");
+    for (dir, reason) in [
+        ("none", "the directory $DIR/none cannot be read: No such file"),
+        ("apps", "there is no certificate in $DIR/apps, nor anywhere else"),
+    ] {
+        let place = Place::ready().variable("RUNTIME_TLS_DIR", dir);
+        assert!(passes(&place) && place.error().contains(reason), "{}", place.error());
+        assert!(place.error().starts_with("RUNTIME_TLS_DIR"), "{}", place.error());
     }
     assert!(!passes(&Place::ready().variable("RUNTIME_TLS_CERT", "tls.crt")), "without a key");
     assert!(!passes(&with_pair().variable("RUNTIME_HTTP_PORT", "x")));
