@@ -1,13 +1,13 @@
 //! The lines around the place that an error speaks of.
 
+use crate::apps::Disk;
 use serde::Serialize;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Lines shown before and after.
 const AROUND: usize = 4;
 /// Longest file that is looked at, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 /// Longest line shown, in bytes.
 const MAX_LINE: usize = 300;
 
@@ -23,26 +23,34 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// Of the first place in these texts (stack traces, messages of compilers) that is in a file below `dir`, and outside of
-    /// its `node_modules`. Reads that file.
+    /// Of the first place in these texts (stack traces, messages of compilers) that is in a file in `dir`, and outside of its
+    /// `node_modules`. Reads that file.
+    ///
+    /// An app says what it likes in an error, and what is read here is shown to whoever looks: so a path or a link that leads out
+    /// of `dir` is not followed, and what is no regular file is not opened.
     pub fn find(dir: &Path, texts: &[&str]) -> Option<Excerpt> {
+        let disk = Disk::default();
+        let top = disk.canonical(dir).ok()?;
         texts.iter().flat_map(|text| text.lines()).find_map(|line| {
             let (file, line, column) = place(line)?;
-            let inside = file.strip_prefix(dir).ok()?;
+            let inside = file.strip_prefix(dir).or_else(|_| file.strip_prefix(&top)).ok()?;
             if inside.components().any(|part| part.as_os_str() == "node_modules") {
                 return None;
             }
-            Excerpt::read(&file, inside.display().to_string(), line, column)
+            let name = inside.to_str()?;
+            let mut bytes = disk.read_inside(&top, name, MAX_FILE).ok()?;
+            bytes.truncate(MAX_FILE);
+            Excerpt::of(&String::from_utf8_lossy(&bytes), name, line, column)
         })
     }
 
-    fn read(file: &Path, name: String, line: usize, column: usize) -> Option<Excerpt> {
-        let mut text = String::new();
-        std::fs::File::open(file).ok()?.take(MAX_FILE).read_to_string(&mut text).ok()?;
+    /// None = there is no such line.
+    fn of(text: &str, name: &str, line: usize, column: usize) -> Option<Excerpt> {
         let first = line.saturating_sub(AROUND).max(1);
-        let lines = text.lines().skip(first - 1).take(line + AROUND + 1 - first);
+        let lines = text.lines().skip(first - 1).take(line.saturating_add(AROUND + 1) - first);
         let lines: Vec<_> = lines.map(|line| line[..line.floor_char_boundary(MAX_LINE)].to_owned()).collect();
-        (first + lines.len() > line).then_some(Excerpt { file: name, line, column, first, lines })
+        let is_there = line - first < lines.len();
+        is_there.then(|| Excerpt { file: name.to_owned(), line, column, first, lines })
     }
 
     /// As on a terminal: the lines with their numbers, and a mark under the place.
@@ -115,5 +123,27 @@ mod tests {
         assert_eq!(Excerpt::find(dir.path(), &[&at("a.ts:21:1"), &at("gone.ts:1:1")]), None);
         let first = Excerpt::find(dir.path(), &[&at("a.ts:1:1")]).unwrap();
         assert_eq!((first.first, first.lines.len()), (1, 5));
+    }
+
+    /// `std::fs::File::open` of whatever a stack named: what lies beside the app was shown, and a pipe held the thread for ever.
+    #[test]
+    fn a_place_that_is_not_in_the_app_or_no_file_is_not_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("app");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(temp.path().join("secret"), "not for you").unwrap();
+        std::fs::write(dir.join("own.ts"), "own").unwrap();
+        std::os::unix::fs::symlink("../secret", dir.join("out.ts")).unwrap();
+        std::os::unix::fs::symlink("own.ts", dir.join("in.ts")).unwrap();
+        nix::unistd::mkfifo(&dir.join("pipe.ts"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink(&dir, temp.path().join("current")).unwrap();
+        let find = |dir: &Path, place: &str| Excerpt::find(dir, &[&format!("at {}/{place}", dir.display())]);
+        for place in ["../secret:1:1", "../app/../secret:1:1", "out.ts:1:1", "pipe.ts:1:1"] {
+            assert_eq!(find(&dir, place), None, "{place}");
+        }
+        assert_eq!(find(&dir, &format!("own.ts:{}:1", usize::MAX)), None);
+        for dir in [&dir, &temp.path().join("current")] {
+            assert!(find(dir, "own.ts:1:1").is_some() && find(dir, "in.ts:1:1").is_some());
+        }
     }
 }
