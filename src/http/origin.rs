@@ -157,7 +157,8 @@ fn parse_node(item: &[u8]) -> Option<IpAddr> {
     text.split_once(':').and_then(|(address, _)| address.parse().ok())
 }
 
-fn own_host(
+/// As the request itself has it, whatever proxies say.
+pub fn own_host(
     version: Version,
     uri: &Uri,
     headers: &HeaderMap,

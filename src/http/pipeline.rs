@@ -86,6 +86,8 @@ struct Asked<'w> {
     id: HeaderValue,
     conn: Arc<Conn>,
     watch: &'w mut Watch,
+    /// See [`live::hosts`]; without meaning where apps are not edited.
+    is_trusted: bool,
 }
 
 /// An app was found for a request.
@@ -153,12 +155,14 @@ impl Site {
         };
         let id = given.as_ref().and_then(request_id::accept).unwrap_or_else(request_id::generate);
         watch.name(&id);
+        let is_trusted = self.live.is_some() && self.is_trusted(&head, conn);
         let result = match origin {
             _ if is_over_limits(&head) => Err(Problem::new(Code::HeadersTooLarge)),
             Err(error) => Err(bad_host(error)),
             Ok(origin) if is_understood(&head) => {
                 watch.comes_from(origin.client);
-                let mut asked = Asked { head, origin, id: id.clone(), conn: Arc::clone(conn), watch };
+                let (id, conn) = (id.clone(), Arc::clone(conn));
+                let mut asked = Asked { head, origin, id, conn, watch, is_trusted };
                 let result = self.route(&mut asked, body).await;
                 head = asked.head;
                 result
@@ -167,11 +171,11 @@ impl Site {
         };
         let mut response = match result {
             Ok(response) => response,
-            Err(problem) => self.with_news(problem).respond(
+            Err(problem) => self.with_news(problem, is_trusted).respond(
                 &head.method,
                 head.headers.get(header::ACCEPT),
                 id.to_str().unwrap_or_default(),
-                self.dev,
+                self.shows_inside(is_trusted),
             ),
         };
         response.headers_mut().insert(REQUEST_ID, id);
@@ -205,6 +209,10 @@ impl Site {
             && let Some(answer) =
                 live::events::answer(live, &asked.head.method, path, uri.query(), &self.api.draining)
         {
+            if !asked.is_trusted {
+                let detail = "What is about edits is told at localhost, at names below localhost and test, and at addresses.";
+                return Err(Problem::new(Code::Forbidden).detail(detail));
+            }
             if let Ok(response) = &answer {
                 management::limit_stall(response, &asked.conn);
             }
@@ -219,7 +227,7 @@ impl Site {
         }
         drop(plugins);
         let Some(target) = self.find(target, asked.who(), None)? else {
-            return self.landing(&asked.head.method);
+            return self.landing(&asked.head.method, asked.is_trusted);
         };
         self.serve(asked, target, Source::Client(body)).await
     }
@@ -300,20 +308,36 @@ impl Site {
         }
     }
 
+    /// Whether whoever asks may see what an app is like inside, while apps are edited.
+    fn is_trusted(&self, head: &Parts, conn: &Conn) -> bool {
+        conn.is_secure()
+            || origin::own_host(head.version, &head.uri, &head.headers, &self.local_host)
+                .is_ok_and(|host| live::hosts::is_trusted(conn.peer, &host))
+    }
+
+    fn shows_inside(&self, is_trusted: bool) -> bool {
+        self.dev && (self.live.is_none() || is_trusted)
+    }
+
+    /// For pages that learn of edits.
+    fn live_for(&self, is_trusted: bool) -> Option<&Arc<Live>> {
+        self.live.as_ref().filter(|_| is_trusted)
+    }
+
     /// An error page is reloaded when something has changed that may be the reason for it.
-    fn with_news(&self, problem: Problem) -> Problem {
-        match &self.live {
+    fn with_news(&self, problem: Problem, is_trusted: bool) -> Problem {
+        match self.live_for(is_trusted) {
             Some(live) => problem.live(live.tag(None)),
             None => problem,
         }
     }
 
-    fn landing(&self, method: &Method) -> Result<Response<Body>, Problem> {
+    fn landing(&self, method: &Method, is_trusted: bool) -> Result<Response<Body>, Problem> {
         if !self.dev {
             return Err(Problem::new(Code::NotFound));
         }
         let apps = self.index.apps();
-        let live = self.live.as_ref().map(|live| live.tag(None));
+        let live = self.live_for(is_trusted).map(|live| live.tag(None));
         answers::read_only(method, || landing::respond(apps.iter().map(|app| &**app), live.as_ref()))
     }
 }

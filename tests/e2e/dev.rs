@@ -219,7 +219,7 @@ async fn a_site_of_files_is_live_and_so_is_the_state_in_its_directory() {
     until(&server, "/", |answer| answer.text().contains("two")).await;
     server.logged(|line| line["message"] == "replaced").await;
     // A page that is made from now on has seen that, and the state is no change of the site.
-    until(&server, "/", |answer| !answer.text().contains("data-seen=\"1\"")).await;
+    assert!(!page(&server, "/").await.text().contains("data-seen=\"1\""));
     assert_eq!(server.log(|line| line["message"] == "replaced").len(), 1);
 }
 
@@ -264,6 +264,39 @@ async fn outside_of_dev_nothing_of_it_is_there() {
         assert_eq!(server.get(path).await.status(), 404, "{path}");
     }
     assert!(!page(&server, "/nothing/").await.text().contains("<script"));
+}
+
+/// A page of another site whose name means 127.0.0.1 by now read sources, stacks and what apps wrote to stderr.
+#[tokio::test]
+async fn a_name_that_another_site_may_have_is_told_nothing_of_the_inside() {
+    let throwing = "console.error('said to nobody');\nthrow new Error('not for others');";
+    let server = Apps::new().file("index.ts", throwing).launch().dev().start().await;
+    let ask = async |path: &str, host: &str| {
+        let mut request = get_accepting(path, "text/html,*/*;q=0.8");
+        request.headers_mut().insert("host", host.parse().unwrap());
+        server.send(request).await
+    };
+    for host in ["localhost:1", "shop.localhost", "shop.test", "127.0.0.1"] {
+        let shown = ask("/", host).await;
+        assert!(shown.text().contains("not for others") && shown.text().contains("data-seen"), "{host}");
+        assert_eq!(ask("/.well-known/buntime/dev.js", host).await.status(), 200, "{host}");
+    }
+    let shown = ask("/", "evil.example").await;
+    assert_ne!(shown.status(), 200);
+    for part in ["not for others", "said to nobody", "index.ts", "<script"] {
+        assert!(!shown.text().contains(part), "{part} is in {}", shown.text());
+    }
+    for path in ["/.well-known/buntime/dev.js", "/.well-known/buntime/dev/events?app=x"] {
+        assert_eq!(ask(path, "evil.example").await.status(), 403, "{path}");
+    }
+    edit(
+        &server,
+        "index.ts",
+        "export default { fetch: () => new Response('<!doctype html><h1>x', { headers: { 'content-type': 'text/html' } }) };",
+    );
+    until(&server, "/", |answer| answer.status() == 200).await;
+    assert_eq!(ask("/", "evil.example").await.text(), "<!doctype html><h1>x");
+    assert!(ask("/", "localhost").await.text().contains("data-seen"));
 }
 
 #[tokio::test]

@@ -45,6 +45,20 @@ pub struct Exchange {
     revalidates: bool,
     /// The client is a script that may ask for a piece of a page.
     by_script: bool,
+    /// Whether what it asks for may be a page, for live reload.
+    shown: Shown,
+}
+
+/// What becomes of an answer in the browser. It says so itself, but only at origins that it trusts (Fetch Metadata §2.1): at
+/// `http://192.168.0.7:8000` it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// As a page.
+    Page,
+    /// Perhaps as a page: what begins like one is one.
+    Perhaps,
+    /// A script of a page gets it.
+    No,
 }
 
 /// Headers that speak of the bytes as the app sent them.
@@ -105,12 +119,25 @@ impl Injection {
         Exchange {
             revalidates: mark.restore(headers),
             by_script: headers.get("sec-fetch-dest").is_some_and(|to| to == "empty"),
+            shown: Shown::of(headers),
             head: method == Method::HEAD,
             injection: self.clone(),
             base,
             has_env: true,
             live: None,
             mark,
+        }
+    }
+}
+
+impl Shown {
+    fn of(headers: &HeaderMap) -> Shown {
+        match headers.get("sec-fetch-dest") {
+            Some(to) if to == "empty" => Shown::No,
+            Some(_) => Shown::Page,
+            // Scripts ask for anything (`*/*`) unless they are told otherwise.
+            None if super::negotiate::names_html(headers.get(header::ACCEPT)) => Shown::Perhaps,
+            None => Shown::No,
         }
     }
 }
@@ -157,7 +184,7 @@ impl Exchange {
 
     /// A page that a script asks for stays as it is where nothing but live reload is wanted.
     fn inserts_nothing(&self) -> bool {
-        self.by_script && self.live.is_some() && !self.has_env
+        self.shown == Shown::No && self.live.is_some() && !self.has_env
     }
 
     fn snippets(&self, headers: &HeaderMap) -> rewriter::Snippets {
@@ -166,7 +193,8 @@ impl Exchange {
         let env = self.injection.env.as_ref().filter(|_| self.has_env);
         let script = env.map(|env| snippets::script(env, nonce));
         // What a script asks for is put into a page that is live already.
-        let live = self.live.as_ref().filter(|_| !self.by_script).map(|(tag, needs)| LiveScript {
+        let live = self.live.as_ref().filter(|_| self.shown != Shown::No).map(|(tag, needs)| LiveScript {
+            fragments: self.shown == Shown::Page,
             tag: tag.clone(),
             needs: needs.clone(),
             nonce: nonce

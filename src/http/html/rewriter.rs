@@ -22,6 +22,8 @@ pub struct Snippets {
 /// The script of live reload, and what it takes to run it.
 #[derive(Clone, Debug)]
 pub struct LiveScript {
+    /// False: it goes into whole documents alone.
+    pub fragments: bool,
     pub tag: Tag,
     pub needs: Needs,
     /// What the policies in the response's head let it have.
@@ -101,7 +103,8 @@ impl Rewriter {
             edits.push(insert(at, base.clone()));
         }
         let mut scripts = script.clone();
-        if let Some(LiveScript { tag, needs, nonce }) = live {
+        let live = live.as_ref().filter(|live| live.fragments || placement.document);
+        if let Some(LiveScript { tag, needs, nonce, .. }) = live {
             let policies: Vec<_> =
                 placement.pragmas.iter().filter_map(|pragma| pragma::policy(document, pragma)).collect();
             let nonce = nonce.clone().or_else(|| {

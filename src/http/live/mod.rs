@@ -7,6 +7,7 @@
 pub mod events;
 mod excerpt;
 mod fault;
+pub mod hosts;
 pub mod policy;
 mod tag;
 

@@ -73,7 +73,7 @@ impl Site {
             guard(asked, &app)?;
             self.api.gate.keep_keys(&mut asked.head.headers);
             // What a page has seen was there before it was asked for: that it is old is rather told once too often.
-            let tag = self.live.as_ref().map(|live| live.tag(Some(&app)));
+            let tag = self.live_for(asked.is_trusted).map(|live| live.tag(Some(&app)));
             let injected = self.inject(asked, &app, base, tag.clone());
             let result = match &app.kind {
                 Kind::Worker { .. } if let Some(problem) = self.known_fault(asked, &app) => {

@@ -97,7 +97,7 @@ impl Site {
                 asked.head = head;
                 self.serve(asked, *target, lender.rest(body)).await
             }
-            Ok(Way::On(Destination::Landing)) => self.landing(request.method()),
+            Ok(Way::On(Destination::Landing)) => self.landing(request.method(), asked.is_trusted),
             Ok(Way::Nowhere(problem)) => Err(problem),
             Err(problem) => Err(lender.refusal().unwrap_or(problem)),
         };
@@ -119,12 +119,14 @@ impl Site {
         let request = shown.into_request(asked);
         let response = match response {
             // A plugin's refusal is its answer.
-            Err(problem) if shows && problem.is_plugins() => Ok(self.with_news(problem).respond(
-                request.method(),
-                request.headers().get(http::header::ACCEPT),
-                asked.id.to_str().unwrap_or_default(),
-                self.dev,
-            )),
+            Err(problem) if shows && problem.is_plugins() => {
+                Ok(self.with_news(problem, asked.is_trusted).respond(
+                    request.method(),
+                    request.headers().get(http::header::ACCEPT),
+                    asked.id.to_str().unwrap_or_default(),
+                    self.shows_inside(asked.is_trusted),
+                ))
+            }
             response => response,
         };
         let response = match response {

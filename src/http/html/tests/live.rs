@@ -10,6 +10,11 @@ fn tag() -> Tag {
     Tag { app: Some("shop@latest".into()), change: 7, boot: "b".into(), fault: None, is_problem: false }
 }
 
+/// Of a browser that opens a page.
+fn navigation() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("sec-fetch-dest"), HeaderValue::from_static("document"))])
+}
+
 fn live(mount: Option<&str>, headers: &mut HeaderMap) -> Exchange {
     let needs = Needs::at(false, &HeaderValue::from_static("host"));
     injection(&[("PUBLIC_A", "1")]).begin_live(mount, (tag(), needs), &Method::GET, headers)
@@ -17,7 +22,7 @@ fn live(mount: Option<&str>, headers: &mut HeaderMap) -> Exchange {
 
 fn page(mount: Option<&str>, document: &str, headers: &[(&str, &str)]) -> (HeaderMap, String) {
     let body = Body::from(Bytes::copy_from_slice(document.as_bytes()));
-    let answer = live(mount, &mut HeaderMap::new()).apply(response(headers, body));
+    let answer = live(mount, &mut navigation()).apply(response(headers, body));
     let (head, body) = answer.into_parts();
     (head.headers, String::from_utf8(collect(body).unwrap()).unwrap())
 }
@@ -46,6 +51,25 @@ fn what_a_script_asks_for_stays_as_it_is() {
         String::from_utf8(with_base).unwrap(),
         expected("<!doctype html><head>|</head>", &format!("{BASE}{SCRIPT}"))
     );
+}
+
+/// It was taken for a page of its own, and the page that it was put into listened twice.
+#[test]
+fn what_may_be_fetched_without_saying_so_is_a_page_if_it_is_asked_for_and_begins_like_one() {
+    let (document, fragment) = ("<!doctype html><head></head>", "<h1>x</h1>");
+    let script = tag().element(None);
+    let both = |accept: &'static str, mount| {
+        let headers = || HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+        [document, fragment]
+            .map(|text| String::from_utf8(whole(live(mount, &mut headers()), text.as_bytes())).unwrap())
+    };
+    let live_document = format!("<!doctype html><head>{script}</head>");
+    assert_eq!(both("text/html,*/*;q=0.8", None), [live_document, fragment.to_owned()]);
+    assert_eq!(both("*/*", None), [document, fragment]);
+    // The base goes in as ever.
+    let [with_base, in_fragment] = both("*/*", Some("/shop"));
+    assert_eq!(with_base, format!("<!doctype html><head>{BASE}{SCRIPT}</head>"));
+    assert_eq!(in_fragment, format!("{BASE}{SCRIPT}<h1>x</h1>"));
 }
 
 #[test]
@@ -77,7 +101,7 @@ fn a_policy_in_the_document_is_amended_in_its_place_however_the_document_comes()
     assert_eq!(page(None, before, &[]).1, after);
     for size in [1, 7, 40] {
         let cut = before.as_bytes().chunks(size).map(Bytes::copy_from_slice).collect();
-        let pieces = pieces(live(None, &mut HeaderMap::new()), cut);
+        let pieces = pieces(live(None, &mut navigation()), cut);
         assert_eq!(String::from_utf8(pieces).unwrap(), after, "{size}");
     }
     let strict = "<head><meta http-equiv=Content-Security-Policy content=\"script-src 'nonce-own' 'strict-dynamic'\"></head>";
@@ -88,7 +112,7 @@ fn a_policy_in_the_document_is_amended_in_its_place_however_the_document_comes()
 
 #[test]
 fn a_page_from_before_a_change_counts_as_changed() {
-    let sent = live(None, &mut HeaderMap::new()).apply(response(&[("etag", "\"abc\"")], Body::from("<p>")));
+    let sent = live(None, &mut navigation()).apply(response(&[("etag", "\"abc\"")], Body::from("<p>")));
     let tag_of_page = sent.headers()["etag"].clone();
     let asks = || {
         let mut headers = HeaderMap::new();
