@@ -1,7 +1,9 @@
 //! Tells that something in whole directories was edited: for what is no app, and yet read from files.
 
 use super::disk::Disk;
+use super::ignored::Ignored;
 use super::notices::Notices;
+use super::quiet::LATEST;
 use super::tree::{self, View};
 use super::watch::Watches;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,6 +27,7 @@ pub struct Edits {
 
 struct Owner<F> {
     dirs: Vec<PathBuf>,
+    view: View,
     quiet: Duration,
     disk: Disk,
     watches: Watches,
@@ -33,19 +36,29 @@ struct Owner<F> {
 }
 
 impl Edits {
-    /// Watches these directories, which need not be there, with all that is in them but `node_modules` and dot names. Directories
-    /// that a link in one of them leads to count as in it. `tell` is called once nothing has changed for `quiet`.
+    /// Watches these directories, which need not be there, with all that is in them but `node_modules`, dot names and what is
+    /// `ignored`. Directories that a link in one of them leads to count as in it. `tell` is called once nothing has changed for
+    /// `quiet`, or after two seconds of changes.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn watch(
         dirs: Vec<PathBuf>,
+        ignored: Ignored,
         quiet: Duration,
         tell: impl FnMut() + Send + 'static,
     ) -> io::Result<Edits> {
         let (stopped, stop) = io::pipe()?;
         let disk = Disk::default();
-        let mut owner = Owner { dirs, quiet, watches: Watches::new(disk.clone()), disk, stamp: 0, tell };
+        let mut owner = Owner {
+            dirs,
+            view: View::Source(ignored),
+            quiet,
+            watches: Watches::new(disk.clone()),
+            disk,
+            stamp: 0,
+            tell,
+        };
         owner.keep();
         owner.stamp = owner.look();
         let thread = std::thread::Builder::new().name("edits".into()).spawn(move || owner.run(&stopped))?;
@@ -66,12 +79,15 @@ impl<F: FnMut()> Owner<F> {
     /// Until the other end of `stopped` is closed.
     fn run(mut self, stopped: &PipeReader) {
         let mut due = Instant::now() + RESCAN;
+        let mut first = None;
         while self.wait(stopped, due) {
             let notices = self.watches.notices.as_mut().map(Notices::take).unwrap_or_default();
             let now = Instant::now();
             if !notices.is_empty() {
-                due = now + self.quiet;
-            } else if due <= now {
+                due = (now + self.quiet).min(*first.get_or_insert(now) + LATEST);
+            }
+            if due <= now {
+                first = None;
                 // Something may have happened in a directory before it was watched.
                 due = if self.keep() { now + self.quiet } else { now + RESCAN };
                 let stamp = self.look();
@@ -96,7 +112,7 @@ impl<F: FnMut()> Owner<F> {
     }
 
     fn look(&self) -> u64 {
-        let stamps = self.roots().into_iter().map(|root| tree::stamp(&self.disk, &root, &View::Source));
+        let stamps = self.roots().into_iter().map(|root| tree::stamp(&self.disk, &root, &self.view));
         stamps.fold(0, u64::wrapping_add)
     }
 
@@ -107,7 +123,7 @@ impl<F: FnMut()> Owner<F> {
             match self.disk.stat(&root) {
                 Ok(_) => {
                     let room = MAX_WATCHES.saturating_sub(wanted.len());
-                    wanted.extend(tree::source_dirs(&self.disk, &root, &View::Source, room));
+                    wanted.extend(tree::source_dirs(&self.disk, &root, &self.view, room));
                 }
                 // Where it would come to be.
                 Err(_) => wanted.extend(root.parent().filter(|above| above.is_dir()).map(Path::to_owned)),
@@ -144,7 +160,7 @@ impl<F: FnMut()> Owner<F> {
 mod tests {
     use super::*;
     use crate::apps::fixture::write;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{TryRecvError, channel};
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -154,8 +170,10 @@ mod tests {
         let (dir, elsewhere) = (temp.path().join("plugins"), temp.path().join("elsewhere"));
         let (told, edits) = channel();
         let watching =
-            Edits::watch(vec![dir.clone()], Duration::from_millis(10), move || told.send(()).unwrap())
-                .unwrap();
+            Edits::watch(vec![dir.clone()], Ignored::default(), Duration::from_millis(10), move || {
+                told.send(()).unwrap();
+            })
+            .unwrap();
         let mut text = String::new();
         let mut edit = |path: &Path, file: &str| {
             text.push('x');
@@ -180,5 +198,29 @@ mod tests {
         edits.recv_timeout(DEADLINE).unwrap();
         drop(watching);
         assert!(edits.recv().is_err(), "one told of all three would be told of the last alone");
+    }
+
+    /// Each write put the look off, so that there was none.
+    #[test]
+    fn edits_are_told_although_something_writes_all_the_time() {
+        let temp = tempfile::tempdir().unwrap();
+        let (told, edits) = channel();
+        let dirs = vec![temp.path().to_owned()];
+        let quiet = Duration::from_secs(50);
+        let _watching = Edits::watch(dirs, Ignored::default(), quiet, move || {
+            let _ = told.send(());
+        })
+        .unwrap();
+        let (end, ended) = channel::<()>();
+        let dir = temp.path().to_owned();
+        let writer = std::thread::spawn(move || {
+            for text in (0u32..).map_while(|n| (ended.try_recv() == Err(TryRecvError::Empty)).then_some(n)) {
+                write(&dir, "data.json", &text.to_string());
+            }
+        });
+        let is_told = edits.recv_timeout(DEADLINE / 2);
+        drop(end);
+        writer.join().unwrap();
+        is_told.unwrap();
     }
 }

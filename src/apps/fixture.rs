@@ -58,6 +58,7 @@ pub fn options(worker_dirs: &[&Path]) -> Options {
         development: false,
         edited: false,
         sole: None,
+        ignored: super::Ignored::default(),
         quiet: super::QUIET,
         production: true,
         environment: [("SHARED", "from outside"), ("RUNTIME_ROOT_KEY", "secret")]
@@ -66,11 +67,13 @@ pub fn options(worker_dirs: &[&Path]) -> Options {
     }
 }
 
-/// Writes a file and the directories above it.
+/// Writes a file and the directories above it. The file is there at once, as editors do it: one that is emptied and then written may
+/// be seen to change twice.
 pub fn write(dir: &Path, file: &str, text: &str) {
-    let path = dir.join(file);
+    let (path, aside) = (dir.join(file), dir.join(".aside"));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
+    fs::write(&aside, text).unwrap();
+    fs::rename(&aside, path).unwrap();
 }
 
 /// Writes an empty `index.ts` into each of these directories.

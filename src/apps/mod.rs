@@ -15,6 +15,7 @@ mod entrypoint;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod fork;
+mod ignored;
 mod index;
 pub mod inspect;
 mod load;
@@ -34,6 +35,7 @@ pub(crate) use disk::Disk;
 pub use disk::first_writable;
 pub use edits::Edits;
 pub use fork::{Fork, SPLIT_COOKIE};
+pub use ignored::Ignored;
 pub use index::{Dangling, Decisions, Index, Meaning, ResolveError};
 pub use lookout::{LookError, Lookout};
 pub use mount::{Mount, split_path};
@@ -62,6 +64,8 @@ pub struct Options {
     pub edited: bool,
     /// The one worker directory is itself an app of this name; what stands beside it is none.
     pub sole: Option<AppName>,
+    /// What in them nobody edits.
+    pub ignored: Ignored,
     /// How long a tree must not change before it counts.
     pub quiet: Duration,
     /// `NODE_ENV` is `production`: Bun compiles JSX accordingly.

@@ -12,9 +12,10 @@ use self::look::Look;
 use super::Options;
 use super::catalog::{Found, Off};
 use super::disk::{Disk, Identity};
+use super::ignored::Ignored;
 use super::load::{Loader, Outcome, Reading};
 use super::manifest::Ceilings;
-use super::quiet::Quiet;
+use super::quiet::{LATEST, Quiet};
 use super::tree::{self, Served, Sheets, View};
 use crate::model::{App, AppName, AppVersion, Kind, VersionKey};
 use crate::shortage::Shortage;
@@ -41,6 +42,7 @@ pub(super) struct Scanner {
     quiet: Quiet,
     development: bool,
     edited: bool,
+    ignored: Ignored,
     reserved: Vec<String>,
     /// Whether a pass was made: what is there at start counts at once.
     started: bool,
@@ -125,6 +127,7 @@ impl Scanner {
             development,
             edited,
             sole,
+            ignored,
             quiet,
             production,
             environment,
@@ -140,9 +143,10 @@ impl Scanner {
         Scanner {
             roots: worker_dirs.into_iter().map(root).collect(),
             loader: Loader { disk, ceilings, production, environment, next_key: 1 },
-            quiet: Quiet::new(quiet),
+            quiet: Quiet::new(quiet, edited.then_some(LATEST)),
             development,
             edited,
+            ignored,
             reserved,
             started: false,
             warned: BTreeSet::new(),
@@ -153,8 +157,13 @@ impl Scanner {
     pub fn scope_of(&self, path: &Path) -> Scope {
         let mut entries = BTreeSet::new();
         for root in &self.roots {
+            // It may have come to be, or is about to.
+            if root.dir.starts_with(path) {
+                return Scope::All;
+            }
             if let Some((sole, _)) = &root.sole {
-                entries.extend(path.starts_with(sole).then(|| sole.clone()));
+                let inside = path.strip_prefix(sole).ok().filter(|inside| !self.is_written(inside));
+                entries.extend(inside.map(|_| sole.clone()));
                 continue;
             }
             let Ok(inside) = path.strip_prefix(&root.dir) else { continue };
@@ -165,11 +174,17 @@ impl Scanner {
             if parts.components().count() < wanted {
                 return Scope::All;
             }
-            if !parts.iter().any(is_ignored) {
+            let below: PathBuf = inside.components().skip(wanted).collect();
+            if !parts.iter().any(is_ignored) && !self.is_written(&below) {
                 entries.insert(root.dir.join(parts));
             }
         }
         Scope::Only(entries)
+    }
+
+    /// Whether a path within an app is of what nobody edits, where edits count: it may be written to all the time.
+    fn is_written(&self, inside: &Path) -> bool {
+        self.development && inside.iter().any(|name| self.ignored.has(name))
     }
 
     /// The entry of a worker directory that `path` is, or is inside of; none = it is none, or is inside of none.
@@ -255,8 +270,9 @@ impl Scanner {
                     known.outcome = outcome;
                     // What is no live app is judged by its tree.
                     known.tree = known.tree.or_else(|| {
-                        (!known.outcome.is_live())
-                            .then(|| tree::stamp(&self.loader.disk, path, &View::Source))
+                        (!known.outcome.is_live()).then(|| {
+                            tree::stamp(&self.loader.disk, path, &View::Source(self.ignored.clone()))
+                        })
                     });
                 }
                 known.warnings = warnings.into();
@@ -281,7 +297,10 @@ impl Scanner {
     /// Directories whose events matter: those that hold apps or versions, those that are to be repaired and, in
     /// development, those inside the apps. About `most` of them; the slow rescan sees to the rest.
     pub fn watched(&self, most: usize) -> BTreeSet<PathBuf> {
-        let mut dirs: BTreeSet<_> = self.roots.iter().map(|root| root.dir.clone()).collect();
+        // Of one that is not there, what would hold it.
+        let there = |dir: &Path| self.loader.disk.stat(dir).is_ok_and(|meta| meta.is_dir());
+        let nearest = |root: &Root| root.dir.ancestors().find(|dir| there(dir)).map(Path::to_owned);
+        let mut dirs: BTreeSet<_> = self.roots.iter().filter_map(nearest).collect();
         dirs.extend(self.roots.iter().flat_map(|root| root.scopes.iter().cloned()));
         for (path, entry) in self.roots.iter().flat_map(|root| &root.entries) {
             if dirs.len() >= most {
@@ -401,15 +420,20 @@ impl Scanner {
     /// What counts as a change of a version of which this was read last.
     fn view(&self, known: Option<&Outcome>) -> View {
         if !self.edited {
-            return View::Source;
+            return View::Source(self.ignored.clone());
         }
-        let Some(Outcome::App(app)) = known else { return View::Edited(Served::Unknown) };
-        let inside = |path: &Path| path.strip_prefix(&app.dir).unwrap_or(path).to_owned();
-        View::Edited(match &app.kind {
-            Kind::Worker { entrypoint } => Served::Module(inside(entrypoint)),
-            Kind::Static { root, .. } => Served::Site(inside(root)),
-            Kind::Broken { .. } => Served::Unknown,
-        })
+        let served = match known {
+            Some(Outcome::App(app)) => {
+                let inside = |path: &Path| path.strip_prefix(&app.dir).unwrap_or(path).to_owned();
+                match &app.kind {
+                    Kind::Worker { entrypoint } => Served::Module(inside(entrypoint)),
+                    Kind::Static { root, .. } => Served::Site(inside(root)),
+                    Kind::Broken { .. } => Served::Unknown,
+                }
+            }
+            _ => Served::Unknown,
+        };
+        View::Edited(served, self.ignored.clone())
     }
 
     /// All there is, the earlier directory winning, and all there is to warn of.

@@ -1,13 +1,15 @@
 //! Stamps of directory trees: two looks that give the same number saw the same tree.
 
 use super::disk::Disk;
-use std::collections::BTreeMap;
+use super::ignored::Ignored;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
-/// Entries of a tree that a stamp takes in. What lies beyond is not noticed.
+/// Entries of a tree that a stamp takes in. What lies beyond, deeper down, is not noticed.
 const MAX_ENTRIES: usize = 50_000;
 /// Entries of one directory.
 const MAX_LISTED: usize = 10_000;
@@ -19,10 +21,10 @@ const OUTPUT: [&str; 5] = ["dist", "build", "out", "coverage", "target"];
 pub(super) enum View {
     /// Everything (inside `node_modules` only the directories): has somebody finished copying?
     Whole,
-    /// What a developer edits: without `node_modules` and without dot names, but with `.env`.
-    Source,
+    /// What a developer edits: without `node_modules`, without what is written by what runs, and without dot names, but with `.env`.
+    Source(Ignored),
     /// The same without build output, but for that which is served.
-    Edited(Served),
+    Edited(Served, Ignored),
 }
 
 /// What of an app's directory is served, relative to it.
@@ -85,15 +87,39 @@ pub(super) fn source_dirs(disk: &Disk, dir: &Path, view: &View, most: usize) -> 
     dirs
 }
 
-/// Shows `visit` the directory and what is below it; links are not followed.
-fn walk(disk: &Disk, top: &Path, view: &View, mut visit: impl FnMut(&Path, bool)) {
+/// Shows `visit` the directory and what is below it; links are not followed. Where that is too much, it is said once.
+fn walk(disk: &Disk, top: &Path, view: &View, visit: impl FnMut(&Path, bool)) {
+    static WARNED: Once = Once::new();
+    let cut = walk_over(disk, top, view, MAX_ENTRIES, visit);
+    if let Some(dir) = cut.filter(|_| *view != View::Whole) {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                target: "buntime::apps",
+                dir = %dir.display(),
+                "there are too many files to look at all of them: some changes in {} are not noticed", top.display()
+            );
+        });
+    }
+}
+
+/// The same of about `most` entries, nearest first. Gives the first directory of which some were left out.
+fn walk_over(
+    disk: &Disk,
+    top: &Path,
+    view: &View,
+    most: usize,
+    mut visit: impl FnMut(&Path, bool),
+) -> Option<PathBuf> {
     visit(top, true);
-    let (mut open, mut seen) = (vec![top.to_owned()], 0);
-    while let Some(dir) = open.pop() {
+    let (mut open, mut seen, mut cut) = (VecDeque::from([top.to_owned()]), 0, None);
+    while let Some(dir) = open.pop_front() {
         let Ok(listing) = disk.list(&dir, MAX_LISTED) else { continue };
+        if listing.cut {
+            cut.get_or_insert_with(|| dir.clone());
+        }
         for item in listing.items {
             let is_dir = item.is_dir == Some(true);
-            if *view != View::Whole && !is_source(&item.name, is_dir) {
+            if !view.takes_in(&item.name, is_dir) {
                 continue;
             }
             let path = dir.join(&item.name);
@@ -101,15 +127,16 @@ fn walk(disk: &Disk, top: &Path, view: &View, mut visit: impl FnMut(&Path, bool)
                 continue;
             }
             seen += 1;
-            if seen > MAX_ENTRIES {
-                return;
+            if seen > most {
+                return Some(cut.unwrap_or(dir));
             }
             visit(&path, is_dir);
             if is_dir {
-                open.push(path);
+                open.push_back(path);
             }
         }
     }
+    cut
 }
 
 /// Addition makes the order of the walk irrelevant.
@@ -122,17 +149,26 @@ fn of_one(disk: &Disk, path: &Path, view: &View, is_dir: bool) -> u64 {
             // The time of change cannot be set, so a copy that keeps times is noticed, too.
             View::Whole => (meta.len(), meta.ctime(), meta.ctime_nsec()).hash(&mut hasher),
             // What is listed says enough of a directory; files that do not count change its times.
-            View::Source | View::Edited(_) if is_dir => {}
-            View::Source | View::Edited(_) => (meta.len(), meta.mtime(), meta.mtime_nsec()).hash(&mut hasher),
+            View::Source(_) | View::Edited(..) if is_dir => {}
+            View::Source(_) | View::Edited(..) => {
+                (meta.len(), meta.mtime(), meta.mtime_nsec()).hash(&mut hasher)
+            }
         }
     }
     hasher.finish()
 }
 
 impl View {
+    fn takes_in(&self, name: &OsStr, is_dir: bool) -> bool {
+        match self {
+            View::Whole => true,
+            View::Source(ignored) | View::Edited(_, ignored) => is_source(name, is_dir) && !ignored.has(name),
+        }
+    }
+
     /// Whether this directory (its path within the tree) is build output that is not served.
     fn passes_over(&self, name: &OsStr, path: &Path) -> bool {
-        let View::Edited(served) = self else { return false };
+        let View::Edited(served, _) = self else { return false };
         let is_served = match served {
             Served::Unknown => false,
             Served::Module(module) => module.starts_with(path),
@@ -162,7 +198,7 @@ mod tests {
 
     fn both(dir: &Path) -> (u64, u64) {
         let disk = Disk::default();
-        (stamp(&disk, dir, &View::Whole), stamp(&disk, dir, &View::Source))
+        (stamp(&disk, dir, &View::Whole), stamp(&disk, dir, &View::Source(Ignored::default())))
     }
 
     /// Writes so that size differs: two writes may share a time stamp.
@@ -208,8 +244,8 @@ mod tests {
         }
         let disk = Disk::default();
         let expected = [dir.path().to_owned(), dir.path().join("a"), dir.path().join("a/b")];
-        assert_eq!(source_dirs(&disk, dir.path(), &View::Source, 10), expected);
-        assert_eq!(source_dirs(&disk, dir.path(), &View::Source, 2), expected[..2]);
+        assert_eq!(source_dirs(&disk, dir.path(), &View::Source(Ignored::default()), 10), expected);
+        assert_eq!(source_dirs(&disk, dir.path(), &View::Source(Ignored::default()), 2), expected[..2]);
     }
 
     #[test]
@@ -219,7 +255,8 @@ mod tests {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         let disk = Disk::default();
-        let of = |served: &Served| stamp(&disk, dir.path(), &View::Edited(served.clone()));
+        let of =
+            |served: &Served| stamp(&disk, dir.path(), &View::Edited(served.clone(), Ignored::default()));
         let module = |path: &str| Served::Module(path.into());
         let site = |path: &str| Served::Site(path.into());
         for (served, counts) in [
@@ -243,7 +280,8 @@ mod tests {
     fn a_change_of_style_sheets_alone_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::default();
-        let look = || stamp_with_sheets(&disk, dir.path(), &View::Edited(Served::Unknown));
+        let look =
+            || stamp_with_sheets(&disk, dir.path(), &View::Edited(Served::Unknown, Ignored::default()));
         let mut before = look();
         let mut change = |files: &[&str]| {
             files.iter().for_each(|file| grow(&dir.path().join(file)));
@@ -263,5 +301,38 @@ mod tests {
     #[test]
     fn a_tree_that_is_not_there_has_a_stamp() {
         both(Path::new("/nowhere/at/all"));
+    }
+
+    /// Depth first, one directory of data above the sources took all that a look takes in.
+    #[test]
+    fn of_too_many_files_the_nearest_count_and_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["src", "uploads/deep"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        (0..20).for_each(|n| grow(&dir.path().join(format!("uploads/deep/{n}"))));
+        grow(&dir.path().join("src/index.ts"));
+        let seen = |most| {
+            let mut seen = Vec::new();
+            let view = View::Source(Ignored::default());
+            let cut = walk_over(&Disk::default(), dir.path(), &view, most, |path, _| {
+                seen.push(path.strip_prefix(dir.path()).unwrap().to_owned());
+            });
+            (seen.contains(&"src/index.ts".into()), cut)
+        };
+        assert_eq!(seen(10), (true, Some(dir.path().join("uploads/deep"))));
+        assert_eq!(seen(100), (true, None));
+    }
+
+    #[test]
+    fn what_runs_may_write_among_the_sources() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = || stamp(&Disk::default(), dir.path(), &View::Source(Ignored::with(&["cache".into()])));
+        let before = look();
+        fs::create_dir(dir.path().join("cache")).unwrap();
+        for name in ["data.db", "data.db-wal", "server.log", "cache/a.ts"] {
+            grow(&dir.path().join(name));
+        }
+        assert_eq!(look(), before);
     }
 }

@@ -17,18 +17,21 @@ pub struct Arguments {
     /// An app, which is served at /, or a directory of apps. Otherwise --worker-dirs, or this directory
     #[arg(value_name = "DIR", conflicts_with = "worker-dirs")]
     dir: Option<PathBuf>,
+    /// A name of files or directories that nobody edits: what is written there reloads nothing. * stands for any characters
+    #[arg(long, value_name = "NAME")]
+    ignore: Vec<String>,
     #[command(flatten)]
     flags: ConfigFlags,
 }
 
 pub fn run(arguments: Arguments, process: Process) -> ExitCode {
-    let Arguments { dir, flags: ConfigFlags(mut flags) } = arguments;
+    let Arguments { dir, ignore, flags: ConfigFlags(mut flags) } = arguments;
     let dir = match dir {
         Some(dir) => Some(dir),
         None if says_where_apps_are(&flags, &process) => None,
         None => Some(PathBuf::from(".")),
     };
-    let mut develop = Develop::default();
+    let mut develop = Develop { ignored: ignore, ..Develop::default() };
     if let Some(dir) = dir {
         let absolute = match std::path::absolute(&dir) {
             Ok(absolute) if absolute.is_dir() => tidy(&absolute),

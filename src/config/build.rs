@@ -47,7 +47,7 @@ pub fn build(mut inputs: Inputs<'_>) -> Result<Loaded, ConfigError> {
     let worker_dirs = b.worker_dirs()?;
     let plugin_dirs = b.plugin_dirs()?;
     b.config_row(named_file);
-    let dev = b.layers.dev().map(|dev| Dev { sole: dev.sole.clone() });
+    let dev = b.layers.dev().map(|dev| Dev { sole: dev.sole.clone(), ignored: dev.ignored.clone() });
     let home = b.home()?;
     let state_dir = b.dir(&settings::STATE_DIR, environment, "STATE_DIRECTORY", ".buntime".into())?;
     let cache_dir = b.dir(&settings::CACHE_DIR, environment, "CACHE_DIRECTORY", state_dir.join("cache"))?;

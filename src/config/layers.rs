@@ -20,6 +20,8 @@ pub struct Develop {
     pub dir: Option<PathBuf>,
     /// It is one app, of this name.
     pub sole: Option<AppName>,
+    /// Names of what nobody edits; `*` stands for any number of characters.
+    pub ignored: Vec<String>,
 }
 
 /// A setting's text and where it stands.

@@ -91,6 +91,8 @@ pub struct Loaded {
 pub struct Dev {
     /// The one worker directory is itself an app, of this name, and has the whole site.
     pub sole: Option<AppName>,
+    /// Names of what nobody edits; `*` stands for any number of characters.
+    pub ignored: Vec<String>,
 }
 
 /// All that the configuration is made from.

@@ -456,7 +456,8 @@ fn a_state_directory_that_cannot_be_made_is_an_error() {
 fn developing(sole: Option<&str>) -> Place {
     let mut place = Place::bare();
     let dir = Some(place.path("apps"));
-    place.flags.develop(Develop { dir, sole: sole.map(|name| name.parse().unwrap()) });
+    let sole = sole.map(|name| name.parse().unwrap());
+    place.flags.develop(Develop { dir, sole, ignored: Vec::new() });
     place
 }
 
@@ -466,7 +467,7 @@ fn dev_is_for_development_whatever_the_environment_says() {
         developing(None).variable("NODE_ENV", "production").variable("RUNTIME_WORKER_DIRS", "elsewhere");
     let config = place.config();
     assert_eq!((config.env, &config.worker_dirs), (Env::Development, &vec![place.path("apps")]));
-    assert_eq!((config.home, config.dev), (None, Some(Dev { sole: None })));
+    assert_eq!((config.home, config.dev), (None, Some(Dev { sole: None, ignored: Vec::new() })));
     assert!(config.log.brief, "until somebody asks for more");
     assert!(!developing(None).flag(&settings::LOG_LEVEL, "info").config().log.brief);
     assert!(!Place::ready().config().log.brief && Place::ready().config().dev.is_none());

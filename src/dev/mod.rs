@@ -9,7 +9,7 @@ mod keys;
 mod plugins;
 pub mod terminal;
 
-use crate::apps::{Change, Index};
+use crate::apps::{Change, Ignored, Index};
 use crate::config::Config;
 use crate::http::live::{Fault, Live};
 use crate::model::{App, Kind, VersionKey};
@@ -130,7 +130,7 @@ impl Workbench {
                 url: parts.url.clone(),
                 banner,
             }),
-            _plugins: plugins::Watching::start(self, parts.plugins),
+            _plugins: plugins::Watching::start(self, parts.plugins, ignored(parts.config)),
             _task: task,
         }
     }
@@ -300,6 +300,11 @@ impl Edits {
             show(&app, sheets, live);
         }
     }
+}
+
+/// What lies among the sources and nobody edits.
+pub fn ignored(config: &Config) -> Ignored {
+    config.dev.as_ref().map_or_else(Ignored::default, |dev| Ignored::with(&dev.ignored))
 }
 
 /// An edit is served: pages and the terminal are told.

@@ -1,7 +1,7 @@
 //! Plugins that are edited are loaded anew: all of them or, where one does not start, none.
 
 use super::{QUIET, Workbench};
-use crate::apps::Edits;
+use crate::apps::{Edits, Ignored};
 use crate::plugin::Host;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -15,10 +15,10 @@ pub struct Watching {
 
 impl Watching {
     /// None = the directories cannot be watched.
-    pub fn start(bench: &Arc<Workbench>, host: &Arc<Host>) -> Option<Watching> {
+    pub fn start(bench: &Arc<Workbench>, host: &Arc<Host>, ignored: Ignored) -> Option<Watching> {
         let edited = Arc::new(Notify::new());
         let tell = Arc::clone(&edited);
-        let edits = Edits::watch(host.dirs().to_vec(), QUIET, move || tell.notify_one())
+        let edits = Edits::watch(host.dirs().to_vec(), ignored, QUIET, move || tell.notify_one())
             .inspect_err(|error| tracing::warn!(%error, "plugins are not watched"))
             .ok()?;
         let (bench, host) = (Arc::clone(bench), Arc::clone(host));

@@ -120,6 +120,7 @@ pub fn options(config: &Config) -> apps::Options {
         development: config.env.is_development(),
         edited: config.dev.is_some(),
         sole: config.dev.as_ref().and_then(|dev| dev.sole.clone()),
+        ignored: dev::ignored(config),
         quiet: if config.dev.is_some() { dev::QUIET } else { apps::QUIET },
         production: config.env == Env::Production,
         environment: passable(&config.environment),

@@ -9,10 +9,14 @@ fn says(word: &str) -> String {
     format!("export default {{ fetch: () => new Response('{word}') }};")
 }
 
+/// At once, as editors do it: of a file that is emptied and then written, the empty one may be seen to be an edit of its own.
 pub fn edit(server: &Server, file: &str, text: &str) {
     let path = server.apps().path().join(file);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
+    let aside = tempfile::NamedTempFile::with_prefix_in(".edit-", path.parent().unwrap()).unwrap();
+    std::fs::write(&aside, text).unwrap();
+    std::fs::set_permissions(&aside, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    aside.persist(path).unwrap();
 }
 
 /// Asks until the answer is the one that is waited for.
@@ -151,7 +155,8 @@ async fn a_manifest_counts_when_it_is_saved_and_a_wrong_one_is_shown() {
 
 #[tokio::test]
 async fn what_nobody_edits_replaces_no_worker() {
-    let server = Apps::new().file("src/index.ts", says("one")).launch().dev().start().await;
+    let apps = Apps::new().file("src/index.ts", says("one"));
+    let server = apps.launch().dev().arguments(&["--ignore", "cache"]).start().await;
     assert_eq!(server.get("/").await.text(), "one");
     for file in [
         "node_modules/hono/index.js",
@@ -163,6 +168,10 @@ async fn what_nobody_edits_replaces_no_worker() {
         "out/y",
         "target/z",
         "src/.index.ts.swp",
+        "src/#index.ts#",
+        "data.db-wal",
+        "server.log",
+        "cache/page.json",
     ] {
         edit(&server, file, "x");
     }
@@ -175,6 +184,31 @@ async fn what_nobody_edits_replaces_no_worker() {
     until(&server, "/", |answer| answer.text() == "built").await;
     edit(&server, "dist/index.js", &says("built again"));
     until(&server, "/", |answer| answer.text() == "built again").await;
+}
+
+/// It was started anew for what it had written at its start, for ever.
+#[tokio::test]
+async fn an_app_that_writes_beside_its_sources_goes_on_running() {
+    let writing = "import { Database } from 'bun:sqlite';\n\
+        import { appendFileSync } from 'node:fs';\n\
+        const db = new Database(`${import.meta.dir}/app.sqlite`);\n\
+        db.run('PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS starts (at)');\n\
+        db.run('INSERT INTO starts VALUES (1)');\n\
+        appendFileSync(`${import.meta.dir}/app.log`, 'started\\n');\n\
+        const starts = () => db.query('SELECT count(*) AS n FROM starts').get().n;\n\
+        export default { fetch: () => new Response(`WORD ${starts()}`) };";
+    let apps = Apps::new().file("index.ts", writing.replace("WORD", "one"));
+    // Workers may run as another user.
+    std::fs::set_permissions(apps.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let server = apps.launch().dev().start().await;
+    assert_eq!(server.get("/").await.text(), "one 1");
+    edit(&server, "index.ts", &writing.replace("WORD", "two"));
+    until(&server, "/", |answer| answer.text() == "two 2").await;
+    // Written in two steps.
+    std::fs::write(server.apps().path().join("index.ts"), writing.replace("WORD", "three")).unwrap();
+    until(&server, "/", |answer| answer.text().starts_with("three")).await;
+    let replaced = server.log(|line| line["message"] == "replaced").len();
+    assert!((2..=3).contains(&replaced), "{replaced}");
 }
 
 #[tokio::test]

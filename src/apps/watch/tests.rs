@@ -107,6 +107,9 @@ fn in_development_any_changed_file_is_noticed_also_in_new_directories() {
     assert_eq!(watched.next(), "~a@latest");
     write(watched.dir(), "a/src/deep/x.ts", "22");
     assert_eq!(watched.next(), "~a@latest");
+    // In its place.
+    fs::write(watched.dir().join("a/src/deep/x.ts"), "333").unwrap();
+    assert_eq!(watched.next(), "~a@latest");
 }
 
 #[test]
@@ -420,6 +423,35 @@ fn one_app_is_its_directory_itself_and_nothing_beside_it_or_in_it_is_another() {
     assert_eq!(watched.next(), "-shop@latest");
     apps(watched.dir(), &["apps"]);
     assert_eq!(watched.next(), "+shop@latest");
+}
+
+/// Nothing was watched of a directory that was not there, until everything was looked at after a minute.
+#[test]
+fn a_directory_of_apps_that_is_taken_away_and_comes_back_is_noticed_wherever_that_happens() {
+    let watched = edited(|dir| apps(dir, &["a"]), None);
+    let (dir, aside) = (watched.dir().join("apps"), watched.dir().join("aside"));
+    assert_eq!(watched.next(), "+a@latest");
+    for _ in 0..2 {
+        fs::rename(&dir, &aside).unwrap();
+        assert_eq!(watched.next(), "-a@latest");
+        fs::rename(&aside, &dir).unwrap();
+        assert_eq!(watched.next(), "+a@latest");
+    }
+    write(&dir, "a/index.ts", "1");
+    assert_eq!(watched.next(), "~a@latest");
+    // With what it was in.
+    let temp = tempfile::tempdir().unwrap();
+    let (index, (sender, changes)) = (Index::new(), channel());
+    let dir = temp.path().join("some/where/apps");
+    let options = Options { quiet: Duration::from_millis(5), ..options(&[&dir]) };
+    let _watcher = Watcher::start(index, options, move |change| sender.send(change).unwrap()).unwrap();
+    let next = || show(&changes.recv_timeout(DEADLINE).unwrap());
+    apps(&dir, &["a"]);
+    assert_eq!(next(), "+a@latest");
+    fs::remove_dir_all(temp.path().join("some")).unwrap();
+    assert_eq!(next(), "-a@latest");
+    apps(&dir, &["b"]);
+    assert_eq!(next(), "+b@latest");
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub struct Launch {
     /// What a service manager passes, with their names.
     sockets: Vec<(String, OwnedFd)>,
     dev: bool,
+    arguments: Vec<String>,
 }
 
 type Decide = Box<dyn FnOnce(&Store)>;
@@ -94,6 +95,7 @@ impl Apps {
             binary: env!("CARGO_BIN_EXE_buntime").into(),
             sockets: Vec::new(),
             dev: false,
+            arguments: Vec::new(),
         }
     }
 
@@ -167,6 +169,12 @@ impl Launch {
     /// As `buntime dev` with the directory of apps, or the app that it is.
     pub fn dev(mut self) -> Launch {
         self.dev = true;
+        self
+    }
+
+    /// With flags of its own.
+    pub fn arguments(mut self, arguments: &[&str]) -> Launch {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
     }
 
@@ -292,6 +300,7 @@ impl Launch {
         command
             .args(if self.dev { &["dev"][..] } else { &["run", "--worker-dirs"] })
             .arg(self.worker_dirs.as_deref().unwrap_or(self.apps.path()))
+            .args(self.arguments)
             .arg("--state-dir")
             .arg(state.path().join("state"))
             .arg("--cache-dir")
