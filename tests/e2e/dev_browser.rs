@@ -116,7 +116,9 @@ async fn a_page_with_a_policy_is_reloaded_and_its_policy_holds() {
 
 #[tokio::test]
 async fn style_sheets_are_exchanged_in_the_page_and_all_else_loads_it_again() {
-    let page = "<!doctype html><html><head><link rel=stylesheet href=css/a.css></head><body><h1>one</h1></body></html>";
+    // A path that is no UTF-8 hides no other.
+    let page = "<!doctype html><html><head><link rel=stylesheet href=/caf%E9.css><link rel=stylesheet href=/css/a.css></head>\
+                <body><h1>one</h1></body></html>";
     let apps = Apps::new().file("index.html", page).file("css/a.css", "h1 { color: rgb(1, 1, 1) }");
     let server = apps.launch().dev().start().await;
     let Some(mut browser) = open(&server).await else { return };
@@ -125,21 +127,66 @@ async fn style_sheets_are_exchanged_in_the_page_and_all_else_loads_it_again() {
         |n: u8| format!("getComputedStyle(document.querySelector('h1')).color === 'rgb({n}, {n}, {n})'");
     comes_true(&mut browser, &colour(1)).await;
     browser.evaluate("window.kept = true").await;
+    // A frame of the same app, which does not listen itself.
+    browser
+        .evaluate("document.body.append(Object.assign(document.createElement('iframe'), { src: '/' })); null")
+        .await;
+    let in_frame = |colour: &str| {
+        format!(
+            "frames[0].document.querySelector('h1') && {}",
+            colour.replace("document.", "frames[0].document.")
+        )
+    };
+    comes_true(&mut browser, &in_frame(&colour(1))).await;
+    comes_true(&mut browser, "frames[0].__buntime_dev__ !== undefined").await;
     edit(&server, "css/a.css", "h1 { color: rgb(22, 22, 22) }");
     comes_true(&mut browser, &colour(22)).await;
+    comes_true(&mut browser, &in_frame(&colour(22))).await;
     assert_eq!(browser.evaluate("window.kept").await, true);
-    comes_true(&mut browser, "document.querySelectorAll('link').length === 1").await;
+    comes_true(&mut browser, "document.querySelectorAll('link').length === 2").await;
     edit(&server, "index.html", &page.replace("one", "another"));
     says(&mut browser, "another").await;
     assert_eq!(browser.evaluate("window.kept ?? false").await, false);
 }
 
+/// A port that nobody is given while a server that had it is restarted: it is free, and below those that the system hands out.
+fn lasting_port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let first: u16 = range.split_ascii_whitespace().next().unwrap().parse().unwrap();
+    let some = first / 2 + (std::process::id() % u32::from(first / 4)) as u16;
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (some..first).find(is_free).unwrap()
+}
+
+/// Each frame listened for itself, and the browser had no connection left; a sandboxed one asked for ever and was never heard.
+#[tokio::test]
+async fn frames_do_not_listen_where_the_page_around_them_does_or_where_they_may_not() {
+    let frame = "<!doctype html><script>\
+        const Own = EventSource; let asked = 'quiet';\
+        window.EventSource = class extends Own { constructor(...of) { super(...of); asked = 'asked' } };\
+        const look = setInterval(() => { if (!window.__buntime_dev__) return;\
+          parent.postMessage(asked, '*'); clearInterval(look) }, 10)</script><h1>frame</h1>";
+    let frames = "<iframe src=/frame.html></iframe>".repeat(7);
+    let page = format!(
+        "<!doctype html><script>heard = []; onmessage = ({{ data }}) => heard.push(data)</script><h1>one</h1>\
+         {frames}<iframe sandbox=allow-scripts src=/frame.html></iframe>"
+    );
+    let apps = Apps::new().file("index.html", &page).file("frame.html", frame);
+    let server = apps.launch().dev().start().await;
+    let Some(mut browser) = open(&server).await else { return };
+    comes_true(&mut browser, "window.heard?.length === 8").await;
+    assert_eq!(browser.evaluate("[...new Set(heard)].join()").await, "quiet");
+    edit(&server, "index.html", &page.replace("one", "two"));
+    says(&mut browser, "two").await;
+}
+
 #[tokio::test]
 async fn a_page_comes_back_after_the_server_was_restarted() {
-    let server = Apps::new().file("index.ts", app("one", "{}", "")).launch().dev().start().await;
+    let port = lasting_port().to_string();
+    let launch = Apps::new().file("index.ts", app("one", "{}", "")).launch();
+    let server = launch.env("PORT", &port).dev().start().await;
     let Some(mut browser) = open(&server).await else { return };
     listens(&server).await;
-    let port = server.address.port().to_string();
     edit(&server, "index.ts", &app("one", "{}", ""));
     let stopped = server.stop().await;
     let again = stopped.env("PORT", port).dev();

@@ -2,9 +2,10 @@
 (() => {
   const tag = document.currentScript;
   if (!tag || window.__buntime_dev__) return;
-  window.__buntime_dev__ = true;
-
   const { app, fault, problem } = tag.dataset;
+  window.__buntime_dev__ = { app };
+  // A sandboxed frame has no origin, and may ask nobody. One in a page of the same app is reloaded with that.
+  if (origin === "null" || isCovered()) return;
   let { boot } = tag.dataset;
   let seen = Number(tag.dataset.seen);
   let shown = fault === undefined ? undefined : Number(fault);
@@ -23,6 +24,8 @@
 
   let source;
   let overlay;
+  // Milliseconds.
+  let pause = 1000;
 
   function connect() {
     if (source || document.hidden) return;
@@ -38,9 +41,11 @@
     source.onerror = () => {
       if (source?.readyState === EventSource.CLOSED) {
         disconnect();
-        setTimeout(connect, 1000);
+        setTimeout(connect, pause);
+        pause = Math.min(pause * 2, 30_000);
       }
     };
+    source.onopen = () => (pause = 1000);
   }
 
   function disconnect() {
@@ -56,12 +61,33 @@
     location.reload();
   }
 
+  function isCovered() {
+    try {
+      for (let view = window; view !== view.parent; ) {
+        view = view.parent;
+        if (view.__buntime_dev__?.app === app && view.__buntime_dev__) return true;
+      }
+    } catch {
+      // It is a page of another site.
+    }
+    return false;
+  }
+
+  // This one and those in its frames, as far as they are this site's.
+  function documents(view = window) {
+    try {
+      return [view.document, ...Array.from({ length: view.length }, (_, nth) => documents(view[nth])).flat()];
+    } catch {
+      return [];
+    }
+  }
+
   // Exchanges the style sheets that changed; a page that has one of them in another way is reloaded.
   function restyle(told) {
     ({ seen, boot } = told);
-    const links = [...document.querySelectorAll('link[rel~="stylesheet"][href]')];
+    const links = documents().flatMap((page) => [...page.querySelectorAll('link[rel~="stylesheet"][href]')]);
     const ours = links.filter((link) => new URL(link.href).origin === location.origin);
-    const of = (sheet) => ours.filter((link) => decodeURI(new URL(link.href).pathname).endsWith(`/${sheet.split("/").pop()}`));
+    const of = (sheet) => ours.filter((link) => path(link).endsWith(`/${sheet.split("/").pop()}`));
     const found = told.sheets.map(of);
     if (found.some((links) => links.length === 0)) return reload(told);
     for (const link of new Set(found.flat())) {
@@ -69,10 +95,20 @@
       const url = new URL(link.href);
       url.searchParams.set("buntime-dev", told.seen);
       fresh.href = url.href;
-      fresh.onload = fresh.onerror = () => link.remove();
+      fresh.onload = () => link.remove();
+      fresh.onerror = () => reload(told);
       link.after(fresh);
     }
     if (overlay) hide();
+  }
+
+  function path(link) {
+    const { pathname } = new URL(link.href);
+    try {
+      return decodeURI(pathname);
+    } catch {
+      return pathname; // it is in another charset
+    }
   }
 
   function show(told) {
