@@ -69,12 +69,16 @@ pub fn serve(config: Config, bun: Bun, birth: Birth) -> Result<()> {
         0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
-    runtime.context("the runtime could not be started")?.block_on(run(config, bun, birth))
+    let runtime = runtime.context("the runtime could not be started")?;
+    let result = runtime.block_on(run(config, bun, birth));
+    // What is still under way on a thread of its own, nobody waits for.
+    runtime.shutdown_timeout(KILL_LIMIT);
+    result
 }
 
 async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
     limits::check(&config)?;
-    let mut signals = Signals::register()?;
+    let mut signals = Signals::register(config.dev.is_some() && crate::dev::terminal::ends_with_it())?;
     let program = Program::of_this_process()?;
     let Birth { inheritance: Inheritance { mut sockets, predecessor, watchdog }, loader, logs } = birth;
     let manager = Manager::start(predecessor.is_some())?;

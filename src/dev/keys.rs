@@ -4,10 +4,11 @@ use super::{Workbench, print, terminal};
 use crate::pool::Pool;
 use crate::telemetry::verbosity;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
-use std::io::{PipeReader, PipeWriter, pipe, stdin};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe, stdin};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,10 @@ const HELP: &str = "
 
 const CLEAR: &str = "\u{1b}[2J\u{1b}[3J\u{1b}[H";
 
+/// How often a process in the background looks whether the terminal is its own again, in milliseconds: a shell tells only one that
+/// was stopped.
+const BACKGROUND: u16 = 300;
+
 /// Whether somebody can press keys.
 static HEARD: AtomicBool = AtomicBool::new(false);
 
@@ -44,6 +49,7 @@ pub struct Desk {
 pub struct Keys {
     _stop: PipeWriter,
     tasks: Vec<JoinHandle<()>>,
+    ending: Arc<AtomicBool>,
 }
 
 pub fn are_heard() -> bool {
@@ -61,15 +67,25 @@ impl Keys {
         if !are_heard() {
             return None;
         }
-        let (stopped, stop) = pipe().ok()?;
+        let (awaited, stop) = pipe().ok()?;
         let (pressed, mut keys) = unbounded_channel();
-        std::thread::Builder::new().name("keys".into()).spawn(move || read(&stopped, &pressed)).ok()?;
+        std::thread::Builder::new().name("keys".into()).spawn(move || read(awaited, &pressed)).ok()?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let is_ending = Arc::clone(&ending);
         let obeying = tokio::spawn(async move {
             while let Some(key) = keys.recv().await {
-                desk.obey(key);
+                desk.obey(key, is_ending.load(Ordering::Relaxed));
             }
         });
-        Some(Keys { _stop: stop, tasks: vec![obeying, tokio::spawn(suspend()), tokio::spawn(abort())] })
+        let look_again = stop.try_clone().ok()?;
+        let tasks =
+            vec![obeying, tokio::spawn(suspend()), tokio::spawn(resume(look_again)), tokio::spawn(abort())];
+        Some(Keys { _stop: stop, tasks, ending })
+    }
+
+    /// From now on there is nothing to be restarted or opened.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 }
 
@@ -80,8 +96,9 @@ impl Drop for Keys {
 }
 
 impl Desk {
-    fn obey(&self, key: u8) {
+    fn obey(&self, key: u8, is_ending: bool) {
         match key.to_ascii_lowercase() {
+            b'r' | b'o' if is_ending => print("  it is ending; q ends it at once\n"),
             b'r' => self.restart(),
             b'o' => self.open(),
             b'l' => print(match verbosity::toggle() {
@@ -98,9 +115,14 @@ impl Desk {
     fn restart(&self) {
         let mut count = 0;
         for app in self.bench.index.apps() {
-            match self.bench.live.fault_of(&app, app.key) {
-                Some(_) => self.pool.prove(app.key),
-                None => count += self.pool.restart(app.key),
+            if self.bench.live.fault_of(&app, app.key).is_some() {
+                self.pool.prove(app.key);
+                continue;
+            }
+            self.bench.restarts(&app);
+            match self.pool.restart_in_doubt(app.key) {
+                0 => self.bench.restarted_nothing(&app),
+                workers => count += workers,
             }
         }
         print(&match count {
@@ -114,16 +136,20 @@ impl Desk {
         let Some(url) = self.url.as_ref().map(|url| format!("{url}/")) else {
             return print("  no browser reaches a Unix socket\n");
         };
-        tokio::task::spawn_blocking(move || {
+        // It may be the browser itself, which stays. Neither does the end of this process wait for it then, nor does Ctrl-C end it.
+        let opening = std::thread::Builder::new().name("browser".into()).spawn(move || {
             let opened = ["xdg-open", "open"].iter().any(|program| {
                 let mut command = Command::new(program);
                 command.arg(&url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                command.status().is_ok_and(|status| status.success())
+                command.process_group(0).status().is_ok_and(|status| status.success())
             });
             if !opened {
                 print(&format!("  no browser could be opened; the address is {url}\n"));
             }
         });
+        if let Err(error) = opening {
+            tracing::warn!(%error, "no browser can be opened");
+        }
     }
 }
 
@@ -132,22 +158,42 @@ fn quit() {
     let _ = kill(Pid::this(), Signal::SIGTERM); // there is this process
 }
 
-/// Passes on what is pressed until the other end of `stopped` is closed.
-fn read(stopped: &PipeReader, pressed: &UnboundedSender<u8>) {
+/// Passes on what is pressed until the other end of `awaited` is closed; what comes through it means that the process was stopped. In the background what is typed is not for this process: to
+/// read it would stop the process (SIGTTIN).
+fn read(mut awaited: PipeReader, pressed: &UnboundedSender<u8>) {
     let stdin = stdin();
     let mut bytes = [0; 64];
+    // Blocked, the signal is an error of the read: the terminal may be another's between the look and the read.
+    let _ = SigSet::from_iter([Signal::SIGTTIN, Signal::SIGTTOU]).thread_block();
     loop {
+        let is_others = terminal::is_others();
         let mut fds =
-            [PollFd::new(stopped.as_fd(), PollFlags::POLLIN), PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, PollTimeout::NONE); // an interrupted wait is a short one
-        if fds[0].revents().is_some_and(|events| !events.is_empty()) {
-            return;
+            [PollFd::new(awaited.as_fd(), PollFlags::POLLIN), PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let (watched, wait) = match is_others {
+            true => (1, PollTimeout::from(BACKGROUND)),
+            false => (2, PollTimeout::NONE),
+        };
+        let _ = poll(&mut fds[..watched], wait); // an interrupted wait is a short one
+        let is_awaited = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        let (told, typed) = (is_awaited(&fds[0]), is_awaited(&fds[1]));
+        if told {
+            match awaited.read(&mut [0; 16]) {
+                Ok(1..) => continue,
+                _ => return,
+            }
         }
-        if fds[1].revents().is_none_or(|events| events.is_empty()) {
+        if is_others {
+            if !terminal::is_others() {
+                terminal::listen();
+            }
+            continue;
+        }
+        if !typed || terminal::is_others() {
             continue;
         }
         match nix::unistd::read(stdin.as_fd(), &mut bytes) {
-            Err(nix::Error::EINTR) => {}
+            Err(nix::Error::EINTR | nix::Error::EAGAIN) => {}
+            Err(_) if terminal::is_others() => {}
             // The terminal has gone, and with it whoever could end this.
             Ok(0) | Err(_) => return quit(),
             Ok(length) => {
@@ -185,6 +231,16 @@ async fn suspend() {
         // It returns when the process goes on.
         let _ = raise(Signal::SIGSTOP);
         terminal::listen();
+    }
+}
+
+/// The process goes on, in the foreground if the terminal is its own. What else stops a process than Ctrl-Z is not heard before. Who
+/// waits for keys is told: where it waits, it is not seen that the terminal is another's meanwhile.
+async fn resume(mut look_again: PipeWriter) {
+    let Ok(mut continues) = signal(SignalKind::from_raw(Signal::SIGCONT as i32)) else { return };
+    while continues.recv().await.is_some() {
+        terminal::listen();
+        let _ = look_again.write(&[0]); // its reader may have ended
     }
 }
 

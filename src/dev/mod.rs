@@ -51,10 +51,13 @@ struct Edits {
 
 struct Awaited {
     app: Arc<App>,
+    /// All that is new in it; none = something else is, too.
     sheets: Option<Vec<PathBuf>>,
     /// Requests can mean it.
     published: bool,
     ready: bool,
+    /// It is as it was, and somebody has asked for new workers of it.
+    restarted: bool,
 }
 
 /// Something does not run; to look at it takes longer than whoever tells of it has time.
@@ -81,9 +84,28 @@ pub struct Parts<'a> {
 
 /// Ends what the workbench has running when it is dropped.
 pub struct Running {
-    _keys: Option<keys::Keys>,
-    _plugins: Option<plugins::Watching>,
-    _task: tokio::task::JoinHandle<()>,
+    keys: Option<keys::Keys>,
+    plugins: Option<plugins::Watching>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// All but the keys.
+    #[must_use]
+    pub fn end(mut self) -> Running {
+        self.plugins = None;
+        self.task.abort();
+        if let Some(keys) = &self.keys {
+            keys.end();
+        }
+        self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Workbench {
@@ -124,14 +146,14 @@ impl Workbench {
             }
         });
         Running {
-            _keys: keys::Keys::listen(keys::Desk {
+            keys: keys::Keys::listen(keys::Desk {
                 bench: Arc::clone(self),
                 pool: Arc::clone(parts.pool),
                 url: parts.url.clone(),
                 banner,
             }),
-            _plugins: plugins::Watching::start(self, parts.plugins, ignored(parts.config)),
-            _task: task,
+            plugins: plugins::Watching::start(self, parts.plugins, ignored(parts.config)),
+            task,
         }
     }
 
@@ -139,12 +161,18 @@ impl Workbench {
     pub fn changed(&self, change: &Change) {
         let mut edits = self.edits();
         if let Change::Replaced { old, new } = change {
-            edits.awaited.remove(&old.key);
             edits.proven.remove(&old.key);
-            let sheets = edits.restyled.remove(&new.key);
+            let mut sheets = match edits.awaited.remove(&new.key) {
+                // It takes the place of another one, too.
+                Some(known) => known.sheets,
+                None => edits.restyled.remove(&new.key),
+            };
+            if let Some(unseen) = edits.awaited.remove(&old.key) {
+                // No page has it yet.
+                sheets = sheets.zip(unseen.sheets).map(|(new, old)| [new, old].concat());
+            }
             if new.kind.is_worker() {
-                let awaited = Awaited { app: Arc::clone(new), sheets, published: false, ready: false };
-                edits.awaited.insert(new.key, awaited);
+                edits.awaited.insert(new.key, Awaited::of(new, sheets));
             } else if let Some(sheets) = sheets {
                 edits.restyled.insert(new.key, sheets);
             }
@@ -243,6 +271,27 @@ impl Workbench {
         }
     }
 
+    /// Workers of it are to be replaced by new ones.
+    fn restarts(&self, app: &Arc<App>) {
+        self.live.forgive(app);
+        let mut edits = self.edits();
+        // What is awaited for another reason is there then, too.
+        if app.kind.is_worker() && !edits.awaited.contains_key(&app.key) {
+            edits.proven.remove(&app.key);
+            let awaited = Awaited { published: true, restarted: true, ..Awaited::of(app, None) };
+            edits.awaited.insert(app.key, awaited);
+        }
+    }
+
+    /// It has none: what is asked next is answered by a new one.
+    fn restarted_nothing(&self, app: &App) {
+        let mut edits = self.edits();
+        if edits.awaited.get(&app.key).is_none_or(|awaited| awaited.restarted) {
+            edits.awaited.remove(&app.key);
+            self.live.reload(Some(app));
+        }
+    }
+
     /// Something does not run: unless it is edited again in a moment it is shown, in the place of what ran.
     async fn take_note(&self, note: Note, pool: &Arc<Pool>) {
         let Note { app, why } = note;
@@ -265,8 +314,8 @@ impl Workbench {
         if !is_so() {
             return;
         }
-        self.edits().awaited.remove(&app.key);
-        self.fail(Some(&app), fault);
+        let is_served = self.edits().awaited.remove(&app.key).is_some_and(|awaited| awaited.restarted);
+        self.fail(Some(&app), Fault { is_served, ..fault });
         if let Some(old) = self.index.surrender(app.key) {
             // Nobody means it any more, and nothing takes over from its workers.
             pool.remove(old.key, None);
@@ -296,9 +345,17 @@ impl Workbench {
 impl Edits {
     /// What was awaited is there.
     fn arrive(&mut self, revision: VersionKey, live: &Live) {
-        if let Some(Awaited { app, sheets, .. }) = self.awaited.remove(&revision) {
-            show(&app, sheets, live);
+        match self.awaited.remove(&revision) {
+            Some(Awaited { app, restarted: true, .. }) => live.reload(Some(&app)),
+            Some(Awaited { app, sheets, .. }) => show(&app, sheets, live),
+            None => {}
         }
+    }
+}
+
+impl Awaited {
+    fn of(app: &Arc<App>, sheets: Option<Vec<PathBuf>>) -> Awaited {
+        Awaited { app: Arc::clone(app), sheets, published: false, ready: false, restarted: false }
     }
 }
 
@@ -328,6 +385,7 @@ fn print(text: &str) {
 mod tests {
     use super::*;
     use crate::apps::fixture::{static_site, worker};
+    use crate::http::live::{Seen, Told};
 
     /// What became of each change that can be resolved, and whether pages were told.
     fn publish(bench: &Workbench, changes: &[Change]) -> (Vec<VersionKey>, bool) {
@@ -370,6 +428,51 @@ mod tests {
         let before = bench.live.tag(None).change;
         bench.published();
         assert!(bench.live.tag(None).change > before);
+    }
+
+    fn restyled(bench: &Workbench, old: &Arc<App>, new: &Arc<App>, sheet: &str) -> Vec<VersionKey> {
+        bench.restyled(new.key, vec![sheet.into()]);
+        publish(bench, &[replaced(old, new)]).0
+    }
+
+    /// What a page that has seen this much is told next.
+    fn told(bench: &Workbench, app: &App, change: u64) -> Option<Told> {
+        bench.live.told(app, &mut Seen { change, fault: None })
+    }
+
+    /// The page kept the code from before both, as only the last one was looked at.
+    #[test]
+    fn a_change_of_style_on_top_of_another_that_no_page_has_yet_is_shown_with_it() {
+        let bench = Workbench::of(&Index::new());
+        let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(|key| worker(key, "shop@latest"));
+        publish(&bench, &[replaced(&one, &two)]);
+        restyled(&bench, &two, &three, "a.css");
+        let seen = bench.live.tag(None).change;
+        assert!(proves(&bench, 3));
+        assert_eq!(told(&bench, &three, seen), Some(Told::Reload));
+        // Of two that are such both are told of, however it is told what they replace.
+        restyled(&bench, &three, &four, "a.css");
+        bench.restyled(five.key, vec!["b.css".into()]);
+        publish(&bench, &[replaced(&four, &five), replaced(&three, &five)]);
+        let seen = bench.live.tag(None).change;
+        assert!(proves(&bench, 5));
+        assert_eq!(told(&bench, &five, seen), Some(Told::Restyle(vec!["a.css".into(), "b.css".into()])));
+    }
+
+    /// Pages learnt of none of it.
+    #[test]
+    fn a_restart_reloads_pages_when_a_worker_is_ready_or_at_once_where_there_is_none() {
+        let bench = Workbench::of(&Index::new());
+        let shop = worker(1, "shop@latest");
+        publish(&bench, &[Change::Added(Arc::clone(&shop))]);
+        assert!(!proves(&bench, 1));
+        bench.restarts(&shop);
+        assert!(proves(&bench, 1) && !proves(&bench, 1));
+        bench.restarts(&shop);
+        let seen = bench.live.tag(None).change;
+        bench.restarted_nothing(&shop);
+        assert_eq!(told(&bench, &shop, seen), Some(Told::Reload));
+        assert!(!proves(&bench, 1));
     }
 
     #[test]

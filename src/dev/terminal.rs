@@ -1,5 +1,6 @@
 //! The terminal: keys that come one by one and are not shown, and left as it was found however the process ends.
 
+use nix::sys::signal::Signal;
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::AsFd;
@@ -28,8 +29,7 @@ pub fn is_shown() -> bool {
 /// False = stdin is no terminal, or is another process's at the moment.
 pub fn listen() -> bool {
     let stdin = stdin();
-    let is_ours = || nix::unistd::tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group == nix::unistd::getpgrp());
-    if !stdin.is_terminal() || !is_ours() {
+    if !stdin.is_terminal() || is_others() {
         return false;
     }
     let Ok(before) = tcgetattr(stdin.as_fd()) else { return false };
@@ -45,12 +45,27 @@ pub fn listen() -> bool {
     is_done
 }
 
-/// Makes it what it was before the first [`listen`]. Harmless where there was none.
+/// Whether another process has the terminal in front of it: this one is in the background. One that has gone is nobody's.
+pub fn is_others() -> bool {
+    nix::unistd::tcgetpgrp(stdin().as_fd()).is_ok_and(|group| group != nix::unistd::getpgrp())
+}
+
+/// Makes it what it was before the first [`listen`]. Harmless where there was none. Another's stays as it is: to change it would stop
+/// this process (SIGTTOU).
 pub fn restore() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(before) = before {
+    if let Some(before) = before.filter(|_| !is_others()) {
         let _ = tcsetattr(stdin().as_fd(), SetArg::TCSANOW, &before); // it may have gone
     }
+}
+
+/// Whether the end of the terminal is the end of this process: not so where it was started to outlive it (nohup(1)).
+pub fn ends_with_it() -> bool {
+    // proc_pid_status(5): a mask, whose first bit is for signal 1.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (Signal::SIGHUP as u32 - 1) == 0
 }
 
 /// By how many seconds clocks here are ahead of UTC. The system's own program is asked, which knows all about time zones; where

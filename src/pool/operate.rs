@@ -77,6 +77,13 @@ impl Pool {
         count
     }
 
+    /// The same where what is in the version's directory may have become another since it was proven: the observer is told anew
+    /// whether it starts.
+    pub fn restart_in_doubt(self: &Arc<Self>, version: VersionKey) -> usize {
+        self.step(&mut self.lock(), Event::Doubt { version }, None);
+        self.restart(version)
+    }
+
     /// The same for one worker; a spare is ended and replaced from the stock. False = there is no such worker.
     pub fn restart_worker(self: &Arc<Self>, worker: WorkerId) -> bool {
         self.order(worker, Event::RestartWorker { worker })

@@ -42,6 +42,8 @@ pub struct Signals {
     pub newer: Option<Link>,
     /// The older one has asked for a reload, before the control loop ran.
     reload: bool,
+    /// SIGHUP ends the process, as it does where a terminal is closed that a program was started at.
+    hup_ends: bool,
 }
 
 enum Wish {
@@ -74,7 +76,7 @@ struct Next {
 impl Signals {
     /// # Errors
     /// The system does not allow it.
-    pub fn register() -> Result<Signals> {
+    pub fn register(hup_ends: bool) -> Result<Signals> {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
@@ -83,6 +85,7 @@ impl Signals {
             older: None,
             newer: None,
             reload: false,
+            hup_ends,
         })
     }
 
@@ -92,6 +95,7 @@ impl Signals {
             let word = tokio::select! {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
+                _ = self.hup.recv(), if self.hup_ends => return,
                 word = hear(&mut self.older) => word,
                 word = hear(&mut self.newer) => word,
             };
@@ -133,7 +137,7 @@ impl Signals {
             let word = tokio::select! {
                 _ = self.term.recv() => return Wish::End,
                 _ = self.int.recv() => return Wish::End,
-                _ = self.hup.recv() => return Wish::Reload,
+                _ = self.hup.recv() => return if self.hup_ends { Wish::End } else { Wish::Reload },
                 _ = self.usr2.recv() => return Wish::Replace,
                 word = hear(&mut self.older) => word,
             };

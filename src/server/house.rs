@@ -309,7 +309,8 @@ impl House {
         if let Some(tending) = &self.tending {
             tending.end();
         }
-        drop(locked(&self.editing).take());
+        // Keys are heard to the end: a second `q` is the signal that cuts it short.
+        let editing = locked(&self.editing).take().filter(|_| !ending.replaced).map(dev::Running::end);
         let heirlooms = std::mem::take(&mut *locked(&self.heirlooms));
         if ending.replaced {
             heirlooms.leave();
@@ -349,6 +350,7 @@ impl House {
             let sooner = tokio::time::Instant::now() + hurried;
             deadline.send_modify(|deadline| *deadline = sooner.min(*deadline));
         }
+        drop(editing);
         self.dirs.clean();
         tracing::info!("ended");
     }

@@ -211,6 +211,15 @@ async fn an_app_that_writes_beside_its_sources_goes_on_running() {
     assert!((2..=3).contains(&replaced), "{replaced}");
 }
 
+/// As a program in the foreground does when its terminal is closed. `buntime run` reloads.
+#[tokio::test]
+async fn a_hangup_ends_it() {
+    let mut server = Apps::new().file("index.ts", says("x")).launch().dev().start().await;
+    assert_eq!(server.get("/").await.text(), "x");
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(server.exit().await.success());
+}
+
 #[tokio::test]
 async fn a_directory_of_apps_has_each_at_its_name_and_new_ones_as_they_come() {
     let apps = Apps::new().file("one/index.ts", says("one")).file("two/index.html", "<h1>two</h1>");

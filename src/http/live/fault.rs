@@ -16,6 +16,9 @@ pub struct Fault {
     /// Whose it is, and never that of another reading of the same directory.
     #[serde(skip)]
     pub revision: Option<VersionKey>,
+    /// Older workers of it answer.
+    #[serde(skip)]
+    pub is_served: bool,
     /// `shop@1.2.0`; empty for plugins.
     pub of: String,
     pub title: String,
@@ -45,6 +48,7 @@ impl Fault {
         Fault {
             id: 0,
             revision: Some(app.key),
+            is_served: false,
             of: format!("{}@{}", app.name, app.version),
             title: "The app does not start".into(),
             detail: cut(first.unwrap_or(&failure.summary)),

@@ -124,16 +124,23 @@ impl Live {
         is_new
     }
 
+    /// What was said to keep this app from running is tried anew; if it does, it is said anew.
+    pub fn forgive(&self, app: &App) {
+        if self.has_fault(app) {
+            self.change(|state, _| state.news(Some(app)).fault = None);
+        }
+    }
+
     /// Whether something keeps this app from running.
     pub fn has_fault(&self, app: &App) -> bool {
         self.lock().apps.get(&*label(app)).is_some_and(|news| news.fault.is_some())
     }
 
-    /// What keeps this very revision from running, as far as it was tried.
+    /// What keeps this very revision from running, as far as it was tried, and from answering requests.
     pub fn fault_of(&self, app: &App, revision: VersionKey) -> Option<Arc<Fault>> {
         let state = self.lock();
         let fault = state.apps.get(&*label(app))?.fault.as_ref()?;
-        (fault.revision == Some(revision)).then(|| Arc::clone(fault))
+        (fault.revision == Some(revision) && !fault.is_served).then(|| Arc::clone(fault))
     }
 
     /// Whether a page of this app is open somewhere, or one that shows what keeps it from running.
@@ -149,6 +156,12 @@ impl Live {
         let own = app.as_deref().and_then(|app| state.apps.get(app)?.fault.as_ref());
         let fault = state.all.fault.as_ref().or(own).map(|fault| fault.id);
         Tag { app, change: *self.changes.borrow(), boot: self.boot.clone(), fault, is_problem: false }
+    }
+
+    /// What a page of this app is told next.
+    #[cfg(test)]
+    pub fn told(self: &Arc<Self>, app: &App, seen: &mut Seen) -> Option<Told> {
+        self.listen(Some(label(app).into())).next(seen)
     }
 
     fn listen(self: &Arc<Self>, app: Option<Box<str>>) -> Listener {

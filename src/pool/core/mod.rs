@@ -125,6 +125,7 @@ impl Core {
             Event::Hold { version, held } => self.hold(version, held),
             Event::AddVersion { version, policy } => self.add_version(version, policy),
             Event::Prove { version } => self.prove(version),
+            Event::Doubt { version } => self.doubt(version),
             Event::RemoveVersion { version, to } => self.remove_version(version, to, turn),
             Event::Connected { worker } => self.connected(worker, turn),
             Event::Ready { worker } => self.ready(worker, turn),

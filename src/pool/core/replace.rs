@@ -18,6 +18,13 @@ impl Core {
         }
     }
 
+    /// What is told of its next start is told as of its first.
+    pub(super) fn doubt(&mut self, key: VersionKey) {
+        if let Some(version) = self.versions.get_mut(&key) {
+            version.proven = false;
+        }
+    }
+
     pub(super) fn remove_version(&mut self, key: VersionKey, to: Option<VersionKey>, turn: &mut Turn<'_>) {
         let heir = to.and_then(|to| self.heir(key, to));
         let Some(version) = self.versions.get_mut(&key) else { return };

@@ -132,6 +132,10 @@ pub enum Event {
     Prove {
         version: VersionKey,
     },
+    /// It may have become another since it was proven: whether a worker of it can be Ready is told anew.
+    Doubt {
+        version: VersionKey,
+    },
     /// It resolves no more. Without `to`: its workers drain, and requests that wait are refused with `Gone`.
     /// With `to`: that version is started if the old one has workers, and until one of it is Ready the old workers
     /// serve on (but no new ones of the old version are started; with none left its requests go to `to`). Then

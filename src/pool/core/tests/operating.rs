@@ -52,6 +52,24 @@ fn a_restarted_worker_stays_when_the_new_one_fails() {
 }
 
 #[test]
+fn a_version_in_doubt_is_told_of_as_a_new_one() {
+    let mut pool = Pool::with(2, &[(A, policy())]);
+    pool.rested(A);
+    for (fails, told) in [(true, Action::Unproven { version: A }), (false, Action::Proven { version: A })] {
+        assert!(pool.tell(Event::Doubt { version: A }).is_silent());
+        let new = restart(&mut pool, A).spawned()[0];
+        if fails {
+            pool.connect(new);
+            assert!(pool.tell(Event::StartFailed { worker: new, stale: false }).0.contains(&told));
+            pool.exit(new);
+            pool.until(secs(59));
+        } else {
+            assert!(pool.load(new).0.contains(&told));
+        }
+    }
+}
+
+#[test]
 fn of_two_restarted_workers_one_stays_where_one_start_fails() {
     let mut pool = Pool::with(10, &[(A, three())]);
     let (one, two) = (pool.busy(A), pool.busy(A));
