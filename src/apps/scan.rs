@@ -294,13 +294,17 @@ impl Scanner {
         self.assemble().0
     }
 
+    /// The worker directories or, of one that is not there, what would hold it.
+    pub fn nearest(&self) -> BTreeSet<PathBuf> {
+        let is_there = |dir: &Path| self.loader.disk.stat(dir).is_ok_and(|meta| meta.is_dir());
+        let nearest = |root: &Root| root.dir.ancestors().find(|dir| is_there(dir)).map(Path::to_owned);
+        self.roots.iter().filter_map(nearest).collect()
+    }
+
     /// Directories whose events matter: those that hold apps or versions, those that are to be repaired and, in
     /// development, those inside the apps. About `most` of them; the slow rescan sees to the rest.
     pub fn watched(&self, most: usize) -> BTreeSet<PathBuf> {
-        // Of one that is not there, what would hold it.
-        let there = |dir: &Path| self.loader.disk.stat(dir).is_ok_and(|meta| meta.is_dir());
-        let nearest = |root: &Root| root.dir.ancestors().find(|dir| there(dir)).map(Path::to_owned);
-        let mut dirs: BTreeSet<_> = self.roots.iter().filter_map(nearest).collect();
+        let mut dirs = self.nearest();
         dirs.extend(self.roots.iter().flat_map(|root| root.scopes.iter().cloned()));
         for (path, entry) in self.roots.iter().flat_map(|root| &root.entries) {
             if dirs.len() >= most {

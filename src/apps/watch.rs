@@ -201,8 +201,13 @@ impl<L: Listener> Owner<L> {
         }
         // Something may have happened between the look and the watch.
         let now = self.started.elapsed();
+        let nearest = self.scanner.nearest();
         for dir in self.watches.keep(self.scanner.watched(MAX_WATCHES)) {
             self.agenda.touch(self.scanner.scope_of(&dir), now);
+        }
+        // What was to be watched may have gone before it was.
+        if self.scanner.nearest() != nearest {
+            self.agenda.touch(Scope::All, now);
         }
     }
 }
@@ -251,6 +256,8 @@ impl Watches {
                     self.dirs.insert(dir.clone(), (identity, watch));
                     new.push(dir);
                 }
+                // It has just gone.
+                Err(nix::Error::ENOENT) => new.push(dir),
                 Err(error) => self.warn(error),
             }
         }
