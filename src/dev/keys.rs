@@ -158,8 +158,8 @@ fn quit() {
     let _ = kill(Pid::this(), Signal::SIGTERM); // there is this process
 }
 
-/// Passes on what is pressed until the other end of `awaited` is closed; what comes through it means that the process was stopped. In the background what is typed is not for this process: to
-/// read it would stop the process (SIGTTIN).
+/// Passes on what is pressed until the other end of `awaited` is closed; what comes through it means that the process was stopped.
+/// In the background what is typed is not for this process: to read it would stop the process (SIGTTIN).
 fn read(mut awaited: PipeReader, pressed: &UnboundedSender<u8>) {
     let stdin = stdin();
     let mut bytes = [0; 64];

@@ -243,7 +243,8 @@ async fn a_version_that_cannot_be_read_for_want_of_descriptors_is_read_later() {
     };
     tokio::select! { _ = looked => {}, () = asked => {} }
     before.restore(&server);
-    server.logged(|line| line["message"] == "added" && line["app"] == "new").await;
+    let known = async { while server.get("/new/").await.status() == 404 {} };
+    tokio::time::timeout(PATIENCE, known).await.expect("it is never found");
     assert_eq!(server.get("/new/").await.text(), "new");
     assert_eq!(server.get("/here/").await.text(), "here");
 }

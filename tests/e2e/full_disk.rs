@@ -186,7 +186,8 @@ async fn without_a_free_file_no_spare_is_given_an_app_without_its_data_directory
     let apps = server.apps().path();
     std::fs::create_dir(apps.join("late")).unwrap();
     std::fs::write(apps.join("late/index.ts"), late).unwrap();
-    server.logged(|line| line["message"] == "added" && line["app"] == "late").await;
+    let known = async { while server.get("/late/").await.status() == 404 {} };
+    tokio::time::timeout(PATIENCE, known).await.expect("it is never found");
     for _ in 0..3 {
         let cold = server.get("/late/").await;
         assert_eq!(cold.problem(), (503, "no_resources".to_owned()), "{cold:?}");
