@@ -1,3 +1,6 @@
 export default {
-  fetch: () => new Response("hello from a guest\n"),
+  async fetch(request: Request) {
+    await Bun.sleep(Number(new URL(request.url).searchParams.get("ms")));
+    return new Response("hello from a guest\n");
+  },
 };
