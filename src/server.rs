@@ -112,6 +112,10 @@ async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
     }
     house.own_sockets();
     house.open(entrances);
+    // The one before has said it until now, and plugins may take their time.
+    if let Some(limit) = watchdog {
+        tokio::spawn(control::beat(Arc::clone(&house), manager.clone(), limit));
+    }
     let begin = async {
         house.tell_plugins().await;
         house.announce();
@@ -127,9 +131,6 @@ async fn run(mut config: Config, bun: Bun, birth: Birth) -> Result<()> {
     if !is_to_end {
         house.tend();
         manager.ready(&house.status());
-        if let Some(limit) = watchdog {
-            tokio::spawn(control::beat(Arc::clone(&house), manager.clone(), limit));
-        }
         let control = Control {
             house: Arc::clone(&house),
             manager: manager.clone(),
