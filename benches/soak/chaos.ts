@@ -91,10 +91,10 @@ export class Chaos {
     const spares = (await runtime.workers()).filter(({ app, plugin, pid }) => app === undefined && plugin === undefined && pid !== undefined);
     if (spares.length === 0) return undefined;
     const { id, pid } = chance.of(spares);
-    // It may have become an app's since: then that app's request is hit.
+    // It may have become an app's since: then that app's request is hit, as it is if it becomes one's between this look and the end.
     const now = (await runtime.workers()).find((worker) => worker.id === id);
     if (now === undefined || now.app !== undefined || now.plugin !== undefined) return undefined;
-    ledger.strike(`kill -9 of spare ${pid}`);
+    ledger.strikeSpare(`kill -9 of spare ${pid}`);
     return runtime.kill(pid!) ? `${pid}` : undefined;
   }
 

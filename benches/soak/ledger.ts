@@ -6,6 +6,8 @@ export interface Blow {
   what: string;
   /** The app whose worker was killed, or none: nothing may show. */
   app?: string;
+  /** A worker without an app was killed. It may have got one since it was looked at, and a request with it. */
+  spare?: true;
 }
 
 export interface Unexplained {
@@ -19,6 +21,8 @@ export interface Unexplained {
 
 /** How long after a blow a request may show it, in ms: a busy machine takes its time to tell. */
 const LATE = 3_000;
+/** The same where a request was hit by chance: it was there at that very moment. */
+const SOON = 100;
 const KEPT = 200;
 
 export class Ledger {
@@ -35,6 +39,10 @@ export class Ledger {
     this.blows.push({ at: Date.now(), what, ...(app === undefined ? {} : { app }) });
   }
 
+  strikeSpare(what: string): void {
+    this.blows.push({ at: Date.now(), what, spare: true });
+  }
+
   /** A request of this app that began then has failed in this way. */
   failed(app: string, began: number, how: string, expected: boolean): void {
     if (expected) {
@@ -45,6 +53,10 @@ export class Ledger {
     const blow = this.blows.find((blow) => blow.app === app && blow.at <= now && blow.at >= began - LATE);
     if (blow !== undefined && isOfADeadWorker(how)) {
       this.count(`${app}: ${how} (its worker was killed)`);
+      return;
+    }
+    if (how === "502 worker_died" && this.blows.some(({ at, spare }) => spare && at >= began && at <= now && now - at <= SOON)) {
+      this.count(`${app}: ${how} (the spare that it got was killed)`);
       return;
     }
     this.count(`${app}: ${how} UNEXPLAINED`);

@@ -49,6 +49,20 @@ test("what a kill explains is of that app and of that time alone", () => {
   expect(ledger.unexplainedCount).toBe(4);
 });
 
+test("a spare that is killed explains only what was there at that moment", () => {
+  const ledger = new Ledger();
+  const before = Date.now() - 5;
+  ledger.strikeSpare("kill");
+  const began = Date.now() + 1;
+  ledger.failed("once", before, "502 worker_died", false);
+  expect(ledger.unexplainedCount).toBe(0);
+  ledger.failed("once", began, "502 worker_died", false);
+  ledger.failed("once", before, "503 back_off", false);
+  ledger.blows[0]!.at -= 60_000;
+  ledger.failed("once", before - 60_001, "502 worker_died", false);
+  expect(ledger.unexplainedCount).toBe(3);
+});
+
 test("growth, leaks and zombies are judged", () => {
   const run = (pss: (at: number) => number) => Array.from({ length: 200 }, (_, at) => ({ ...SAMPLE, at: 360 + at, pss: pss(at) }));
   expect(judgeMemory(run(() => 50)).ok).toBe(true);
