@@ -40,7 +40,7 @@ pub struct Signals {
     pub older: Option<Link>,
     /// To the process that has replaced this one.
     pub newer: Option<Link>,
-    /// The older one has asked for a reload, before the control loop ran.
+    /// A reload was asked for before the control loop ran.
     reload: bool,
     /// SIGHUP ends the process, as it does where a terminal is closed that a program was started at.
     hup_ends: bool,
@@ -95,14 +95,15 @@ impl Signals {
             let word = tokio::select! {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
-                _ = self.hup.recv(), if self.hup_ends => return,
+                _ = self.hup.recv() => Some(if self.hup_ends { Word::End } else { Word::Reload }),
                 word = hear(&mut self.older) => word,
                 word = hear(&mut self.newer) => word,
             };
-            match word {
-                Some(Word::End) => return,
-                Some(Word::Reload) => self.reload = true,
-                None => {}
+            match (word, &self.newer) {
+                (Some(Word::End), _) => return,
+                (Some(Word::Reload), Some(newer)) => newer.say(Word::Reload),
+                (Some(Word::Reload), None) => self.reload = true,
+                (None, _) => {}
             }
         }
     }

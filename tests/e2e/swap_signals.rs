@@ -154,7 +154,7 @@ async fn the_end_of_the_service_reaches_the_process_that_still_finishes() {
     gate.open();
     assert_eq!(held.await.unwrap(), (200, "close".to_owned()));
     assert_eq!(server.exit().await.code(), Some(0));
-    successor.end().await;
+    eventually("the successor has ended", || !process.lives()).await;
 }
 
 #[tokio::test]
@@ -164,6 +164,9 @@ async fn a_process_that_was_replaced_and_is_told_to_end_finishes_what_it_has() {
     let held = held(&server, &gate).await;
     server.signal(Signal::SIGUSR2);
     let successor = Successor::of(&server).await;
+    // What is for the service is passed on.
+    server.signal(Signal::SIGHUP);
+    server.logged(|line| line["message"] == "reloaded").await;
     server.signal(Signal::SIGTERM);
     server.logged(|line| line["message"] == "told to end soon").await;
     gate.open();
